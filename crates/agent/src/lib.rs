@@ -1,0 +1,1 @@
+//! Task: the network of one node.

@@ -1,0 +1,1 @@
+//! Task: the embedded Kubernetes API of the single-machine cluster.

@@ -1,0 +1,1 @@
+//! Task: the single-machine cluster: plan, topology, certificates and supervisor.

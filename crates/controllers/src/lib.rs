@@ -1,0 +1,1 @@
+//! Task: the controllers and the scheduler of the single-machine cluster.

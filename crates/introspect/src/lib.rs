@@ -1,0 +1,1 @@
+//! Task: health, metrics and debug state of a daemon.

@@ -1,0 +1,1 @@
+//! Decisions: which address a pod gets, which subnet a node gets.

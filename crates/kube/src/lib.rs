@@ -1,0 +1,1 @@
+//! Edge: a client of any Kubernetes API server.

@@ -1,0 +1,1 @@
+//! Edge: network namespaces, links, addresses, routes, sysctls and nftables over netlink.

@@ -1,0 +1,1 @@
+//! Words of the cluster: slim forms of the Kubernetes objects that decisions are made from.

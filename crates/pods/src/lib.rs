@@ -1,0 +1,1 @@
+//! Task: the kubelet's part on one node of the single-machine cluster.

@@ -1,0 +1,1 @@
+//! Decisions: the routes from one node to the pods of the others.

@@ -1,0 +1,1 @@
+//! Programs: nftables rulesets as values that can be printed and compared.

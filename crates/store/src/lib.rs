@@ -1,0 +1,1 @@
+//! Edge: the durable, revisioned store of the embedded API server.

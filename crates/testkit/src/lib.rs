@@ -1,0 +1,1 @@
+//! Clusters and bare topologies for tests and benches, always cleaned up.
