@@ -1,0 +1,50 @@
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// What the network needs to know of a Node: where it is and which pods are behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeNet {
+    /// `.metadata.name`
+    pub name: String,
+    /// `.status.addresses` of type `InternalIP`, in their order; at most one of each family is used.
+    #[serde(rename = "internalIPs")]
+    pub internal_ips: Vec<IpAddr>,
+    /// `.spec.podCIDRs`, at most one of each family; empty until a controller has set it.
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Vec<IpNet>,
+}
+
+impl NodeNet {
+    /// The first internal address of the family of `of`.
+    pub fn internal_ip_like(&self, of: IpAddr) -> Option<IpAddr> {
+        self.internal_ips
+            .iter()
+            .copied()
+            .find(|ip| ip.is_ipv4() == of.is_ipv4())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NodeNet;
+
+    #[test]
+    fn picks_an_address_of_the_family_and_is_written_with_the_names_of_the_api() {
+        let node = NodeNet {
+            name: "node-1".into(),
+            internal_ips: vec!["172.29.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
+            pod_cidrs: vec!["10.244.0.0/24".parse().unwrap()],
+        };
+        assert_eq!(
+            node.internal_ip_like("::1".parse().unwrap()),
+            Some("fd00::2".parse().unwrap())
+        );
+        assert_eq!(
+            serde_json::to_string(&node).unwrap(),
+            r#"{"name":"node-1","internalIPs":["172.29.0.2","fd00::2"],"podCIDRs":["10.244.0.0/24"]}"#
+        );
+    }
+}

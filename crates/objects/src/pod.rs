@@ -1,0 +1,59 @@
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ObjectName;
+
+/// What the network needs to know of a Pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodNet {
+    /// `.metadata.namespace` and `.metadata.name`
+    pub name: ObjectName,
+    /// `.metadata.uid`: a pod that is deleted and made again keeps its name and changes this.
+    pub uid: String,
+    /// `.spec.nodeName`, empty while the pod is not scheduled.
+    pub node_name: String,
+    /// `.spec.hostNetwork`: the pod uses its node's namespace and has no address of its own.
+    pub host_network: bool,
+    /// `.status.phase` is `Succeeded` or `Failed`: no container will run again.
+    pub finished: bool,
+    /// `.status.podIPs`, in their order; empty until the pod has a network.
+    #[serde(rename = "podIPs")]
+    pub pod_ips: Vec<IpAddr>,
+}
+
+impl PodNet {
+    /// Whether the pod holds, or may still get, an address of its node's subnet.
+    pub fn needs_address(&self) -> bool {
+        !self.host_network && !self.finished
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_a_finished_pod_nor_one_on_its_nodes_network_needs_an_address() {
+        let running = PodNet {
+            name: ObjectName::new("default", "a"),
+            uid: "u".into(),
+            node_name: "node-1".into(),
+            host_network: false,
+            finished: false,
+            pod_ips: vec![],
+        };
+        let finished = PodNet {
+            finished: true,
+            ..running.clone()
+        };
+        let host = PodNet {
+            host_network: true,
+            ..running.clone()
+        };
+        assert!(running.needs_address());
+        assert!(!finished.needs_address());
+        assert!(!host.needs_address());
+    }
+}
