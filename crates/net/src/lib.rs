@@ -1,1 +1,28 @@
 //! Words of the network: address families, ranges, MTU, and the names of the kernel objects that Sealane owns.
+//!
+//! Everything here is a plain value: no IO, no clock, no async. A value that
+//! exists is valid, so the layers above never check twice: a [`Ranges`] holds
+//! at most one network per family and no host bits, an [`Mtu`] can carry IP.
+//!
+//! Addresses with a prefix length (`10.244.1.5/24`) and networks
+//! (`10.244.1.0/24`) are both [`ipnet::IpNet`]; the documentation of each field
+//! says which one is meant.
+#![warn(missing_docs)]
+
+mod family;
+mod fingerprint;
+mod mac;
+mod mtu;
+pub mod names;
+mod overlap;
+mod ranges;
+mod route;
+
+pub use family::Family;
+pub use fingerprint::fingerprint;
+pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+pub use mac::{Mac, MacError};
+pub use mtu::{Mtu, MtuError};
+pub use overlap::{Overlap, Use, check_overlaps};
+pub use ranges::{RangeError, Ranges, parse_network};
+pub use route::Route;

@@ -1,0 +1,140 @@
+//! Every name and number under which Sealane puts something into a kernel, in one place.
+//!
+//! Whatever we make carries one of these, so that it can be found, shown and
+//! removed, and so that nothing foreign is ever touched. Link names are at
+//! most 15 bytes long (`IFNAMSIZ`).
+
+use crate::fingerprint;
+
+/// The cluster that a command means when no `--name` is given.
+pub const DEFAULT_CLUSTER: &str = "sealane";
+
+/// The `proto` of our routes. Unused by the daemons listed in `/etc/iproute2/rt_protos`.
+pub const ROUTE_PROTOCOL: u8 = 94;
+
+/// The bit of the packet mark that asks for masquerading, the one that kube-proxy uses. All other bits are foreign and kept.
+pub const MASQUERADE_MARK: u32 = 0x4000;
+
+/// The nft table of a node, in the families `ip` and `ip6`. All our tables begin with this word.
+pub const NFT_TABLE: &str = "sealane";
+
+/// The bridge of a node that its pods are attached to; the name that the documents of Kubernetes draw.
+pub const POD_BRIDGE: &str = "cbr0";
+
+/// What the name of a pod's link on its node begins with.
+pub const POD_LINK_PREFIX: &str = "sl";
+
+/// The link to the nodes of the cluster, inside a node, and to the node, inside a pod.
+pub const UPLINK: &str = "eth0";
+
+/// The VXLAN link of a node, where nodes do not share a link.
+pub const VXLAN: &str = "sl.vxlan";
+
+/// The bridge of the node network, inside the namespace [`network_netns`].
+pub const NODE_BRIDGE: &str = "nodes";
+
+/// The port of [`NODE_BRIDGE`] at which this machine is attached.
+pub const MACHINE_PORT: &str = "machine";
+
+const LINK_NAME_MAX: usize = 15;
+
+/// The Kubernetes name and host name of node `number` (1, 2, …): `node-1`.
+pub fn node(number: u32) -> String {
+    format!("node-{number}")
+}
+
+/// The network namespace of a node, below `/run/netns`: `sealane-node-1`.
+pub fn node_netns(cluster: &str, number: u32) -> String {
+    format!("{cluster}-{}", node(number))
+}
+
+/// The network namespace that holds the bridge of the node network: `sealane-net`.
+pub fn network_netns(cluster: &str) -> String {
+    format!("{cluster}-net")
+}
+
+/// The port of [`NODE_BRIDGE`] at which a node is attached: `node-1`.
+pub fn node_port(number: u32) -> String {
+    node(number)
+}
+
+/// This machine's end of its link to the node network: `sealane0`, or a name made from the cluster's.
+///
+/// `sl-NAME` where that fits, else `sl-` and a hash, so that a cluster called
+/// `eth` does not take `eth0`.
+pub fn machine_link(cluster: &str) -> String {
+    if cluster == DEFAULT_CLUSTER {
+        return "sealane0".into();
+    }
+    let readable = format!("{POD_LINK_PREFIX}-{cluster}");
+    if readable.len() <= LINK_NAME_MAX {
+        readable
+    } else {
+        format!(
+            "{POD_LINK_PREFIX}-{:012x}",
+            fingerprint(cluster.as_bytes()) >> 16
+        )
+    }
+}
+
+/// The nft table on this machine through which a single-machine cluster reaches the outside: `sealane-up-NAME`.
+///
+/// Not [`NFT_TABLE`], which belongs to an agent that may run on this machine itself.
+pub fn machine_table(cluster: &str) -> String {
+    format!("{NFT_TABLE}-up-{cluster}")
+}
+
+/// The link on the node of a pod's interface: `sl` and 12 hex digits made from the container's id and the interface's name.
+///
+/// The same input always gives the same name, so a repeated CNI ADD or a DEL
+/// after a restart finds the link without any record.
+pub fn pod_link(container_id: &str, interface: &str) -> String {
+    let key = [container_id.as_bytes(), b"\0", interface.as_bytes()].concat();
+    format!("{POD_LINK_PREFIX}{:012x}", fingerprint(&key) >> 16)
+}
+
+/// Whether a link's name is one that [`pod_link`] makes.
+pub fn is_pod_link(name: &str) -> bool {
+    name.strip_prefix(POD_LINK_PREFIX)
+        .is_some_and(|digits| digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_as_the_documents_draw_them() {
+        assert_eq!(node_netns("sealane", 1), "sealane-node-1");
+        assert_eq!(network_netns("sealane"), "sealane-net");
+        assert_eq!(machine_table("sealane"), "sealane-up-sealane");
+        assert_eq!(node_port(2), "node-2");
+    }
+
+    #[test]
+    fn of_the_machines_link_fit_the_kernel_and_take_no_foreign_name() {
+        for (cluster, link) in [
+            ("sealane", "sealane0"),
+            ("eth", "sl-eth"),
+            ("twelve-bytes", "sl-twelve-bytes"),
+        ] {
+            assert_eq!(machine_link(cluster), link);
+        }
+        let long = machine_link("a-rather-long-name");
+        assert_eq!(long.len(), LINK_NAME_MAX);
+        assert_ne!(long, machine_link("a-rather-long-name-2"));
+    }
+
+    #[test]
+    fn of_pod_links_are_stable_distinct_and_short() {
+        let name = pod_link("3f2a", "eth0");
+        assert_eq!(name, pod_link("3f2a", "eth0"));
+        assert_ne!(name, pod_link("3f2a", "eth1"));
+        assert_ne!(pod_link("ab", "c"), pod_link("a", "bc"));
+        assert!(name.len() <= LINK_NAME_MAX);
+        assert!(is_pod_link(&name));
+        for other in ["sl-test", "sl.vxlan", "sl0", "eth0", "sl0123456789ag"] {
+            assert!(!is_pod_link(other), "{other}");
+        }
+    }
+}
