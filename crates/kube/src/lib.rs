@@ -1,1 +1,39 @@
 //! Edge: a client of any Kubernetes API server.
+//!
+//! Every daemon of ours knows the cluster through this crate only, so it is
+//! the one place that decides how a connection is made and kept, and it works
+//! the same against our embedded API server and against kube-apiserver.
+//!
+//! - [`Access`] says where the server is and who we are (flags, kubeconfig or
+//!   a pod's service account), [`client`] turns that into a connection.
+//! - [`watch`] and [`watch_as`] give a full set, then changes, and hide every
+//!   disconnection; [`Mirror`] keeps what they give.
+//! - [`events::Recorder`] writes the Events that `kubectl describe` shows.
+//! - [`node_net`] and [`pod_net`] cut API objects down to the words that
+//!   decisions are made from.
+//!
+//! The external crate `kube` does the protocol. What it would do differently:
+//! its first retry waits 0.8 s and grows to 30 s, which would make every
+//! restart of an API server an outage; its connections have Nagle's delay on
+//! and no keep-alive, so that a silent peer is noticed after five minutes.
+
+mod access;
+mod backoff;
+mod connect;
+mod convert;
+pub mod events;
+mod explain;
+mod mirror;
+mod watch;
+
+pub use access::{Access, AccessError};
+pub use backoff::Backoff;
+pub use connect::{Unreachable, client};
+pub use convert::{node_net, pod_net};
+pub use explain::{Explained, explain, is_conflict, is_not_found, is_unreachable};
+pub use mirror::Mirror;
+pub use watch::{Change, Filter, watch, watch_as};
+
+/// The external crates whose types appear here, so that callers need not depend on them.
+pub use k8s_openapi;
+pub use kube::{Api, Client};
