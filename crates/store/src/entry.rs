@@ -1,0 +1,156 @@
+//! Objects as the store holds them, and how they change.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::Key;
+
+/// Label and field values that selectors ask for, kept beside the bytes so that no list or watch
+/// has to decode an object. Both are sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    labels: Pairs,
+    fields: Pairs,
+}
+
+type Pairs = Box<[(Box<str>, Box<str>)]>;
+
+impl Attributes {
+    /// Attributes from names and values in any order.
+    pub fn new<'a>(
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        Self { labels: pairs(labels), fields: pairs(fields) }
+    }
+
+    /// The value of a label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        lookup(&self.labels, name)
+    }
+
+    /// The value of a field, by the name that field selectors use (`spec.nodeName`).
+    pub fn field(&self, name: &str) -> Option<&str> {
+        lookup(&self.fields, name)
+    }
+
+    /// Labels in order of their names.
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Fields in order of their names.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+fn pairs<'a>(from: impl IntoIterator<Item = (&'a str, &'a str)>) -> Pairs {
+    let mut pairs: Vec<(Box<str>, Box<str>)> =
+        from.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    pairs.sort();
+    pairs.into()
+}
+
+fn lookup<'a>(pairs: &'a Pairs, name: &str) -> Option<&'a str> {
+    let found = pairs.binary_search_by(|(candidate, _)| (**candidate).cmp(name)).ok()?;
+    Some(&pairs[found].1)
+}
+
+/// One committed object.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it is.
+    pub key: Key,
+    /// The revision of the write that made it so.
+    pub revision: u64,
+    /// What selectors see of it.
+    pub attributes: Attributes,
+    /// The encoded object, its revision within.
+    pub object: Bytes,
+}
+
+/// An encoded object with a gap for the revision, which is known only when it is written.
+#[derive(Clone, Debug, Default)]
+pub struct Template {
+    /// Everything before the revision.
+    pub head: Vec<u8>,
+    /// Everything after it.
+    pub tail: Vec<u8>,
+}
+
+impl Template {
+    /// The object as of `revision`.
+    pub fn fill(&self, revision: u64) -> Bytes {
+        let digits = revision.to_string();
+        let mut object = Vec::with_capacity(self.head.len() + digits.len() + self.tail.len());
+        object.extend_from_slice(&self.head);
+        object.extend_from_slice(digits.as_bytes());
+        object.extend_from_slice(&self.tail);
+        object.into()
+    }
+}
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It was not there before.
+    Created,
+    /// It was there and is different now.
+    Updated,
+    /// It is gone; the entry holds its last state, at the revision of its deletion.
+    Deleted,
+}
+
+/// One event. All watchers share it, and what they encode from it.
+#[derive(Debug)]
+pub struct Change {
+    /// What happened.
+    pub kind: ChangeKind,
+    /// The object afterwards (for a deletion: its last state).
+    pub entry: Arc<Entry>,
+    /// What selectors saw of it before; `None` if it was created.
+    pub previous: Option<Attributes>,
+    encodings: [OnceLock<Bytes>; Self::ENCODINGS],
+}
+
+impl Change {
+    /// How many encodings of a change can be shared.
+    pub const ENCODINGS: usize = 3;
+
+    pub(crate) fn new(
+        kind: ChangeKind,
+        entry: Arc<Entry>,
+        previous: Option<Attributes>,
+    ) -> Arc<Self> {
+        Arc::new(Self { kind, entry, previous, encodings: Default::default() })
+    }
+
+    /// The encoding number `slot` (below [`Self::ENCODINGS`]; what it means is the readers'
+    /// business), made by `encode` for the first reader and shared by the others.
+    pub fn encoding(&self, slot: usize, encode: impl FnOnce(&Entry) -> Bytes) -> Bytes {
+        self.encodings[slot].get_or_init(|| encode(&self.entry)).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_found_by_name_in_any_order() {
+        let attributes = Attributes::new([("b", "2"), ("a", "1")], [("spec.nodeName", "n")]);
+        assert_eq!(attributes.label("a"), Some("1"));
+        assert_eq!(attributes.label("b"), Some("2"));
+        assert_eq!(attributes.label("c"), None);
+        assert_eq!(attributes.field("spec.nodeName"), Some("n"));
+        assert_eq!(attributes.labels().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+    }
+
+    #[test]
+    fn a_template_takes_the_revision() {
+        let template = Template { head: b"{\"v\":\"".to_vec(), tail: b"\"}".to_vec() };
+        assert_eq!(&template.fill(17)[..], b"{\"v\":\"17\"}");
+    }
+}

@@ -1,0 +1,190 @@
+//! The writer: one thread that decides, commits and publishes writes in order.
+//!
+//! It takes whatever waits in the queue, checks each write against the state that those before it
+//! will leave, commits all that pass in one transaction, and only then changes the index, tells
+//! the watchers and answers. While it commits, the next batch gathers.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    Attributes, Change, ChangeKind, Describe, Entry, Expect, Key, Template, WriteError,
+    disk::{Disk, Row},
+    index::Index,
+    log::EventRow,
+};
+
+/// Writes that share one commit at most.
+const BATCH: usize = 512;
+
+/// One write and where its answer goes.
+pub(crate) struct Request {
+    pub key: Key,
+    pub expect: Expect,
+    /// What to write, or for a deletion the last state.
+    pub template: Template,
+    pub attributes: Attributes,
+    pub delete: bool,
+    pub reply: oneshot::Sender<Result<Arc<Entry>, WriteError>>,
+}
+
+pub(crate) struct Writer {
+    pub disk: Arc<Disk>,
+    pub index: Arc<RwLock<Index>>,
+    pub describe: Describe,
+    pub revisions: watch::Sender<u64>,
+    pub queue: mpsc::Receiver<Request>,
+}
+
+/// A write that passed its check.
+struct Accepted {
+    change: Arc<Change>,
+    reply: oneshot::Sender<Result<Arc<Entry>, WriteError>>,
+}
+
+impl Writer {
+    /// Runs until every handle of the store is gone.
+    pub fn run(mut self) {
+        let mut broken = false;
+        let mut batch = Vec::new();
+        while self.queue.blocking_recv_many(&mut batch, BATCH) > 0 {
+            if broken {
+                broken = self.recover().inspect_err(|cause| {
+                    let failure = WriteError::Disk { cause: cause.to_string() };
+                    batch.drain(..).for_each(|request| answer(request.reply, Err(failure.clone())));
+                }).is_err();
+            }
+            let accepted = self.decide(batch.drain(..));
+            if let Err(cause) = self.commit(accepted) {
+                tracing::error!(%cause, "a commit to the store failed");
+                broken = true;
+            }
+        }
+    }
+
+    /// Checks each request against the index and the requests before it.
+    fn decide(&self, requests: impl Iterator<Item = Request>) -> Vec<Accepted> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let mut revision = index.position.revision;
+        let mut pending: HashMap<Key, Option<Arc<Entry>>> = HashMap::new();
+        let mut accepted = Vec::new();
+        for request in requests {
+            let current = match pending.get(&request.key) {
+                Some(entry) => entry.as_ref(),
+                None => index.get(&request.key),
+            };
+            if let Err(refusal) = check(&request, current) {
+                answer(request.reply, Err(refusal));
+                continue;
+            }
+            revision += 1;
+            let kind = match (request.delete, current) {
+                (true, _) => ChangeKind::Deleted,
+                (false, Some(_)) => ChangeKind::Updated,
+                (false, None) => ChangeKind::Created,
+            };
+            let previous = current.map(|entry| entry.attributes.clone());
+            let entry = Arc::new(Entry {
+                object: request.template.fill(revision),
+                key: request.key.clone(),
+                revision,
+                attributes: request.attributes,
+            });
+            pending.insert(request.key, (!request.delete).then(|| entry.clone()));
+            accepted.push(Accepted { change: Change::new(kind, entry, previous), reply: request.reply });
+        }
+        accepted
+    }
+
+    fn commit(&self, accepted: Vec<Accepted>) -> Result<(), redb::Error> {
+        if accepted.is_empty() {
+            return Ok(());
+        }
+        let time_ms = now_ms();
+        let rows: Vec<Row<'_>> = accepted.iter().map(|write| row(&write.change, time_ms)).collect();
+        let position = match self.disk.commit(&rows, time_ms) {
+            Ok(position) => position,
+            Err(cause) => {
+                let failure = WriteError::Disk { cause: cause.to_string() };
+                accepted.into_iter().for_each(|write| answer(write.reply, Err(failure.clone())));
+                return Err(cause);
+            }
+        };
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        accepted.iter().for_each(|write| index.apply(write.change.clone()));
+        index.position = position;
+        drop(index);
+        self.revisions.send_replace(position.revision);
+        for write in accepted {
+            answer(write.reply, Ok(write.change.entry.clone()));
+        }
+        Ok(())
+    }
+
+    /// Opens the file anew after a failed commit, and takes in what that commit did after all: a
+    /// disk may say "failed" of what it has written.
+    fn recover(&self) -> Result<(), redb::Error> {
+        self.disk.reopen()?;
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = Vec::new();
+        let position = self.disk.events(index.position.revision, |revision, event| {
+            changes.push(change(&self.describe, revision, event));
+        })?;
+        changes.into_iter().for_each(|change| index.apply(change));
+        index.position = position;
+        drop(index);
+        self.revisions.send_replace(position.revision);
+        tracing::info!(revision = position.revision, "the store takes writes again");
+        Ok(())
+    }
+}
+
+/// A change as the log tells it.
+pub(crate) fn change(describe: &Describe, revision: u64, event: EventRow<'_>) -> Arc<Change> {
+    let attributes = describe(&event.key, event.object);
+    let object = bytes::Bytes::copy_from_slice(event.object);
+    let entry = Arc::new(Entry { key: event.key, revision, attributes, object });
+    Change::new(event.kind, entry, event.previous)
+}
+
+fn row(change: &Change, time_ms: u64) -> Row<'_> {
+    let event = EventRow {
+        kind: change.kind,
+        time_ms,
+        key: change.entry.key.clone(),
+        previous: change.previous.clone(),
+        object: &change.entry.object,
+    };
+    Row { revision: change.entry.revision, event }
+}
+
+fn check(request: &Request, current: Option<&Arc<Entry>>) -> Result<(), WriteError> {
+    let key = || request.key.clone();
+    match (request.expect, current) {
+        (Expect::Absent, None) => Ok(()),
+        (Expect::Absent, Some(_)) => Err(WriteError::Exists { key: key() }),
+        (Expect::Revision(_), None) => Err(WriteError::Absent { key: key() }),
+        (Expect::Revision(expected), Some(entry)) if entry.revision == expected => Ok(()),
+        (Expect::Revision(expected), Some(entry)) => {
+            Err(WriteError::Conflict { key: key(), expected, found: entry.revision })
+        }
+    }
+}
+
+/// A caller that has gone away does not want to know.
+fn answer(
+    reply: oneshot::Sender<Result<Arc<Entry>, WriteError>>,
+    with: Result<Arc<Entry>, WriteError>,
+) {
+    let _ = reply.send(with);
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
