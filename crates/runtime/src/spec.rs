@@ -1,0 +1,185 @@
+//! What the node process asks of a shim: a pod's sandbox, its containers, and
+//! commands to run inside them.
+//!
+//! These types travel as JSON, over the shim's socket and in `sandbox.json` of
+//! the pod's directory, so that a person can read what was asked.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::Image;
+
+/// The pod's part that outlives its containers: namespaces, `/dev/shm`, cgroup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// UID of the Pod object.
+    pub pod_uid: String,
+    /// Namespace of the Pod object.
+    pub namespace: String,
+    /// Name of the Pod object.
+    pub name: String,
+    /// Host name inside the pod; empty keeps the one of the caller.
+    pub hostname: String,
+    /// Directory of the pod: logs, exit records, and whatever else the caller
+    /// keeps there.
+    pub dir: PathBuf,
+    /// Path of the shim's socket, at most 107 bytes.
+    pub socket: PathBuf,
+    /// Cgroup of the pod, relative to the mount point of each hierarchy.
+    pub cgroup: PathBuf,
+    /// Share the network namespace of the caller instead of having one.
+    #[serde(default)]
+    pub host_network: bool,
+}
+
+impl SandboxSpec {
+    /// The pod as `kubectl` writes it: `namespace/name`.
+    pub fn pod(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One attempt to run one container of a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// Name of the container within its pod, a DNS label.
+    pub name: String,
+    /// 0 for the first start, one more for each restart.
+    pub attempt: u32,
+    /// Root file system and default command.
+    pub image: Image,
+    /// Replaces the image's entry point when not empty.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Arguments after the command or entry point.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Environment; of two equal names the later one counts.
+    #[serde(default)]
+    pub env: Vec<(String, String)>,
+    /// Working directory inside the container; made when absent. Default `/`.
+    #[serde(default)]
+    pub working_dir: Option<PathBuf>,
+    /// Bind mounts into the container.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    /// Cgroup limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// User id; 0 when absent.
+    #[serde(default)]
+    pub user: Option<u32>,
+    /// Group id; 0 when absent.
+    #[serde(default)]
+    pub group: Option<u32>,
+    /// Supplementary group ids.
+    #[serde(default)]
+    pub groups: Vec<u32>,
+    /// Mount the root file system read-only.
+    #[serde(default)]
+    pub read_only_root: bool,
+    /// Changes to the default set of capabilities.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// Leave out `no_new_privs`, so that set-user-ID programs work.
+    #[serde(default)]
+    pub allow_privilege_escalation: bool,
+    /// All capabilities and devices, nothing masked or read-only.
+    #[serde(default)]
+    pub privileged: bool,
+}
+
+impl ContainerSpec {
+    /// A container with the image's own command and no further wishes.
+    pub fn new(name: impl Into<String>, attempt: u32, image: Image) -> Self {
+        Self {
+            name: name.into(),
+            attempt,
+            image,
+            command: Vec::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            working_dir: None,
+            mounts: Vec::new(),
+            limits: Limits::default(),
+            user: None,
+            group: None,
+            groups: Vec::new(),
+            read_only_root: false,
+            capabilities: Capabilities::default(),
+            allow_privilege_escalation: false,
+            privileged: false,
+        }
+    }
+}
+
+/// A directory or file of this machine shown inside a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Path on this machine.
+    pub source: PathBuf,
+    /// Absolute path inside the container; made when absent.
+    pub target: PathBuf,
+    /// Writes are refused.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// What a container may use. Absent means unlimited.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory in bytes; beyond it a process of the container is killed.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// CPU time in thousandths of a CPU, enforced.
+    #[serde(default)]
+    pub cpu_millis: Option<u64>,
+    /// CPU request in thousandths of a CPU: the weight under contention.
+    #[serde(default)]
+    pub cpu_shares_millis: Option<u64>,
+    /// Processes and threads.
+    #[serde(default)]
+    pub pids: Option<u64>,
+}
+
+/// Changes to the default set of capabilities, by name with or without `CAP_`;
+/// `ALL` stands for all. `add` wins over `drop`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Granted beyond the default set.
+    #[serde(default)]
+    pub add: Vec<String>,
+    /// Taken from the default set.
+    #[serde(default)]
+    pub drop: Vec<String>,
+}
+
+/// A further command inside a running container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// Name of the container.
+    pub container: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Added to the container's environment.
+    #[serde(default)]
+    pub env: Vec<(String, String)>,
+    /// Give it a controlling terminal.
+    #[serde(default)]
+    pub tty: bool,
+}
+
+/// Log of one attempt of a container of the pod whose directory is `dir`, in
+/// the format of the container runtime interface.
+pub fn log_path(dir: &Path, container: &str, attempt: u32) -> PathBuf {
+    dir.join("logs")
+        .join(container)
+        .join(format!("{attempt}.log"))
+}
+
+/// Exit record of one attempt of a container of the pod whose directory is `dir`.
+pub fn exit_path(dir: &Path, container: &str, attempt: u32) -> PathBuf {
+    dir.join("exits")
+        .join(format!("{container}.{attempt}.json"))
+}
