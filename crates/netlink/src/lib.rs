@@ -1,1 +1,38 @@
 //! Edge: network namespaces, links, addresses, routes, sysctls and nftables over netlink.
+//!
+//! ```text
+//!   netns::open_named("sealane-node-1") ──► OwnedFd
+//!                                             │
+//!   Netlink::in_netns(&fd) ── short-lived thread: setns, open sockets ──► Netlink
+//!                                                                           │
+//!        links, addresses, routes, neighbours   rtnetlink, async            │
+//!        nftables                               own encoder, one sendmsg    │
+//!        sysctls                                files, on a thread in there ┘
+//! ```
+//!
+//! A netlink socket stays in the namespace in which it was opened, so one
+//! [`Netlink`] per namespace is opened once, cloned and reused; no thread of
+//! the runtime ever changes its namespace. What must run inside one
+//! (opening sockets, starting programs) gets a thread of its own, see
+//! [`netns::run_in`].
+//!
+//! This layer decides nothing. Each call is one change that the kernel accepts
+//! or refuses, its documentation says whether repeating it is harmless, and
+//! deleting what is absent is success everywhere. An [`Error`] names the verb,
+//! the object, the value and the namespace, and ends with the kernel's own
+//! words.
+
+mod address;
+mod error;
+mod link;
+mod neighbour;
+mod netlink;
+pub mod netns;
+mod route;
+pub mod sysctl;
+
+pub use address::Address;
+pub use error::{Error, Result};
+pub use link::{Bridge, Link, LinkChange, LinkRef, Veth, VethPeer};
+pub use neighbour::Neighbour;
+pub use netlink::Netlink;

@@ -1,0 +1,128 @@
+//! Addresses of links.
+
+use std::net::IpAddr;
+
+use rtnetlink::AddressMessageBuilder;
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
+};
+use sealane_net::IpNet;
+
+use crate::error::Result;
+use crate::link::LinkRef;
+use crate::netlink::{Failure, Netlink};
+
+/// An address of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The link's index.
+    pub link: u32,
+    /// The address with the length of its network's prefix: `10.244.1.5/24`.
+    pub address: IpNet,
+    /// Whether it may be used beyond the link; link-local and loopback addresses may not.
+    pub global: bool,
+}
+
+impl Netlink {
+    /// Gives a link an address; one that it has already is success.
+    ///
+    /// IPv6 addresses are usable at once (`nodad`): whoever allocated them has made sure that they are unique.
+    ///
+    /// # Errors
+    /// When the link is absent or the kernel refuses the address.
+    pub async fn add_address(&self, link: impl Into<LinkRef<'_>>, address: IpNet) -> Result<()> {
+        let link = link.into();
+        let mut message = message(self.resolve(link).await?, address);
+        if address.addr().is_ipv6() {
+            message.header.flags |= AddressHeaderFlags::Nodad;
+        }
+        self.change(
+            RouteNetlinkMessage::NewAddress(message),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        )
+        .await
+        .map_err(self.failed(|| format!("add address {address} to {link}")))
+    }
+
+    /// Takes an address from a link. Returns whether it, and the link, were there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn delete_address(
+        &self,
+        link: impl Into<LinkRef<'_>>,
+        address: IpNet,
+    ) -> Result<bool> {
+        let link = link.into();
+        let index = match self.resolve(link).await {
+            Err(error) if error.is_absent() => return Ok(false),
+            other => other?,
+        };
+        self.change(RouteNetlinkMessage::DelAddress(message(index, address)), 0)
+            .await
+            .map_or_else(Failure::unless_absent, |()| Ok(true))
+            .map_err(self.failed(|| format!("delete address {address} from {link}")))
+    }
+
+    /// All addresses of all links.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub async fn addresses(&self) -> Result<Vec<Address>> {
+        let answers = self
+            .dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
+            .await
+            .map_err(self.failed(|| "list addresses"))?;
+        Ok(answers.into_iter().filter_map(read).collect())
+    }
+
+    /// The addresses of one link.
+    ///
+    /// # Errors
+    /// When the link is absent or the kernel does not answer.
+    pub async fn addresses_of(&self, link: impl Into<LinkRef<'_>>) -> Result<Vec<IpNet>> {
+        let index = self.resolve(link.into()).await?;
+        let all = self.addresses().await?;
+        Ok(all
+            .into_iter()
+            .filter(|address| address.link == index)
+            .map(|address| address.address)
+            .collect())
+    }
+}
+
+fn message(index: u32, address: IpNet) -> AddressMessage {
+    let length = address.prefix_len();
+    match address.addr() {
+        IpAddr::V4(ip) => AddressMessageBuilder::<std::net::Ipv4Addr>::new()
+            .index(index)
+            .address(ip, length)
+            .build(),
+        IpAddr::V6(ip) => AddressMessageBuilder::<std::net::Ipv6Addr>::new()
+            .index(index)
+            .address(ip, length)
+            .build(),
+    }
+}
+
+fn read(message: RouteNetlinkMessage) -> Option<Address> {
+    let RouteNetlinkMessage::NewAddress(message) = message else {
+        return None;
+    };
+    // On a point-to-point link IFA_ADDRESS is the other end; IFA_LOCAL, where present, is ours.
+    let local = message.attributes.iter().find_map(|a| match a {
+        AddressAttribute::Local(ip) => Some(*ip),
+        _ => None,
+    });
+    let address = message.attributes.iter().find_map(|a| match a {
+        AddressAttribute::Address(ip) => Some(*ip),
+        _ => None,
+    });
+    Some(Address {
+        link: message.header.index,
+        address: IpNet::new(local.or(address)?, message.header.prefix_len).ok()?,
+        global: message.header.scope == AddressScope::Universe,
+    })
+}
