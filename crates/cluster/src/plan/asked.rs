@@ -1,0 +1,85 @@
+//! What was asked for on the command line, apart from what it resolves to.
+
+use std::fmt;
+
+use sealane_net::Ranges;
+
+use super::flags::{CLUSTER, MASK_FLAG, NODE, SERVICE};
+use super::{ClusterName, Plan};
+
+/// The flags of `sealane up`; `None` where a flag was left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `--name`
+    pub name: ClusterName,
+    /// `--nodes`
+    pub nodes: Option<u32>,
+    /// `--node-cidr`
+    pub node_cidr: Option<Ranges>,
+    /// `--cluster-cidr`
+    pub cluster_cidr: Option<Ranges>,
+    /// `--service-cluster-ip-range`
+    pub service_cidr: Option<Ranges>,
+    /// `--node-cidr-mask-size-ipv4`
+    pub node_mask_v4: Option<u8>,
+    /// `--no-internet`
+    pub no_internet: bool,
+}
+
+/// A flag that asks for something else than the cluster has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The flag.
+    pub flag: &'static str,
+    /// What the cluster has.
+    pub has: String,
+    /// What the flag asks for.
+    pub asked: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: the cluster has {}, asked for {}",
+            self.flag, self.has, self.asked
+        )
+    }
+}
+
+impl Asked {
+    /// Flags that contradict a cluster that exists. A flag that was left out
+    /// contradicts nothing, so that a bare `sealane up` always finds its cluster.
+    pub fn differences(&self, plan: &Plan) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let mut compare = |flag, has: String, asked: Option<String>| {
+            if let Some(asked) = asked.filter(|asked| *asked != has) {
+                found.push(Difference { flag, has, asked });
+            }
+        };
+        compare("--nodes", plan.nodes.to_string(), text(&self.nodes));
+        for (flag, has, asked) in [
+            (NODE.flag, &plan.node_cidr, &self.node_cidr),
+            (CLUSTER.flag, &plan.cluster_cidr, &self.cluster_cidr),
+            (SERVICE.flag, &plan.service_cidr, &self.service_cidr),
+        ] {
+            compare(flag, has.to_string(), text(asked));
+        }
+        compare(
+            MASK_FLAG,
+            plan.node_mask_v4.to_string(),
+            text(&self.node_mask_v4),
+        );
+        let internet = |on: bool| if on { "the internet" } else { "no internet" }.to_owned();
+        compare(
+            "--no-internet",
+            internet(plan.internet),
+            self.no_internet.then(|| internet(false)),
+        );
+        found
+    }
+}
+
+fn text(asked: &Option<impl fmt::Display>) -> Option<String> {
+    asked.as_ref().map(ToString::to_string)
+}
