@@ -1,1 +1,35 @@
 //! Task: health, metrics and debug state of a daemon.
+//!
+//! Every daemon makes one [`Introspect`], gives it what can be seen of it, and
+//! serves it:
+//!
+//! | path | unix socket | TCP | |
+//! |---|---|---|---|
+//! | `/healthz`, `/livez` | yes | yes | 200 as long as the daemon's event loop turns |
+//! | `/readyz` | yes | yes | 200, or 503 with a line for each check that fails |
+//! | `/metrics` | yes | yes | Prometheus text |
+//! | `/debug/config` | yes | no | what the daemon was told |
+//! | `/debug/state`, `/debug/state/NAME` | yes | no | its tables, as JSON |
+//! | `/debug/log` | yes | no | the log level; `PUT /debug/log?level=debug` changes it |
+//!
+//! Debug paths stay on the socket, whose file permissions guard them: state
+//! shows the whole cluster. TCP is where Kubernetes' probes and Prometheus look.
+//!
+//! [`fetch`] is the other end, for `sealane status` and tests. [`init_logging`]
+//! lives here as well, since the level is changed here.
+//!
+//! The Prometheus client library was left out: counters and gauges are fifty
+//! lines, and its registry wants every label set declared as a type.
+
+mod fetch;
+mod log;
+mod metrics;
+mod process;
+mod registry;
+mod serve;
+
+pub use fetch::{FetchError, Fetched, fetch};
+pub use log::{LogError, init_logging, log_level, set_log_level};
+pub use metrics::{Counter, Gauge};
+pub use registry::{Introspect, Readiness};
+pub use serve::{ServeError, Served};
