@@ -1,0 +1,169 @@
+//! The CNI plugin: what a container runtime executes.
+//!
+//! It checks parameters and configuration, opens the network namespace, hands
+//! both to the agent and prints the answer in the version that was asked for.
+//! Everything that needs state or privileges happens in the agent.
+//!
+//! DEL does not open the namespace: the agent removes the host's end of the
+//! pod's link, by a name that follows from container and interface, and the
+//! kernel removes the other end with it. So DEL works when the namespace is
+//! gone, and cannot touch another one that has taken its path.
+
+mod agent;
+mod netns;
+
+use std::{
+    env,
+    io::{self, Read, Write},
+    os::fd::AsFd,
+    path::Path,
+    process::ExitCode,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    protocol::{DEFAULT_SOCKET, Request, Response},
+    types::{AddResult, CniError, Command, Dns, Params, PluginConf, Refused, Version, code},
+};
+
+/// Runs the plugin as the environment and standard input say.
+///
+/// Exits with 0 and a result on standard output, or with 1 and an error
+/// object there, as the specification asks.
+pub fn main() -> ExitCode {
+    let (value, exit) = match run() {
+        Ok(None) => return ExitCode::SUCCESS,
+        Ok(Some(result)) => (result, ExitCode::SUCCESS),
+        Err(failure) => (failure.error.to_value(failure.version), ExitCode::FAILURE),
+    };
+    let mut text = value.to_string();
+    text.push('\n');
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => exit,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run() -> Result<Option<Value>, Refused> {
+    let latest = |error| Refused {
+        version: Version::LATEST,
+        error,
+    };
+    let params = Params::read(|name| env::var_os(name)).map_err(latest)?;
+    let mut stdin = Vec::new();
+    io::stdin().read_to_end(&mut stdin).map_err(|e| {
+        latest(CniError::new(
+            code::IO_FAILURE,
+            format!("read network configuration from standard input: {e}"),
+        ))
+    })?;
+    if params.command == Command::Version {
+        return Ok(Some(versions(&stdin)));
+    }
+    let conf = PluginConf::parse(&stdin)?;
+    let version = conf.cni_version;
+    call(params, conf).map_err(|error| Refused { version, error })
+}
+
+/// VERSION: what is spoken, repeating the version that was asked with.
+fn versions(stdin: &[u8]) -> Value {
+    let asked = serde_json::from_slice::<Value>(stdin)
+        .ok()
+        .and_then(|conf| conf.get("cniVersion")?.as_str().map(str::to_owned))
+        .unwrap_or_else(|| Version::LATEST.to_string());
+    json!({
+        "cniVersion": asked,
+        "supportedVersions": Version::ALL.map(Version::as_str),
+    })
+}
+
+fn call(params: Params, conf: PluginConf) -> Result<Option<Value>, CniError> {
+    let netns = match (params.command, &params.netns) {
+        (Command::Add | Command::Check, Some(path)) => Some(netns::open(path)?),
+        _ => None,
+    };
+    let socket = conf.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET));
+    let request = Request {
+        command: params.command,
+        network: conf.name,
+        container_id: params.container_id,
+        ifname: params.ifname,
+        netns: params
+            .netns
+            .map(|path| path.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        args: params.args,
+        runtime_config: conf.runtime_config,
+        prev_result: conf
+            .prev_result
+            .clone()
+            .filter(|_| params.command == Command::Check),
+        valid_attachments: conf.valid_attachments,
+    };
+    let answer = agent::call(socket, &request, netns.as_ref().map(AsFd::as_fd))
+        .map_err(|error| for_command(request.command, error))?;
+    match answer {
+        Response::Added(result) => Ok(Some(printed(
+            result,
+            conf.prev_result,
+            conf.dns,
+            conf.cni_version,
+        ))),
+        Response::Done => Ok(None),
+        Response::Failed(error) => Err(error),
+    }
+}
+
+/// An agent that is away means "try again" to ADD and "not available" to STATUS.
+fn for_command(command: Command, error: CniError) -> CniError {
+    match (command, error.code) {
+        (Command::Status, code::TRY_AGAIN_LATER) => CniError {
+            code: code::NOT_AVAILABLE,
+            ..error
+        },
+        _ => error,
+    }
+}
+
+/// The agent's result as the runtime wants it: behind that of the chain, with the configured DNS.
+fn printed(made: AddResult, before: Option<AddResult>, dns: Dns, version: Version) -> Value {
+    let ours = AddResult {
+        dns: if made.dns.is_empty() { dns } else { made.dns },
+        ..made
+    };
+    ours.appended_to(before).to_value(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_repeats_what_it_was_asked_with_and_survives_rubbish() {
+        let all = json!(["0.3.1", "0.4.0", "1.0.0", "1.1.0"]);
+        for (stdin, asked) in [
+            (&br#"{"cniVersion":"0.4.0"}"#[..], "0.4.0"),
+            (b"", "1.1.0"),
+            (b"[", "1.1.0"),
+        ] {
+            assert_eq!(
+                versions(stdin),
+                json!({"cniVersion": asked, "supportedVersions": all})
+            );
+        }
+    }
+
+    #[test]
+    fn dns_of_the_configuration_is_passed_on() {
+        let dns = Dns {
+            domain: "cluster.local".into(),
+            ..Dns::default()
+        };
+        let result = printed(AddResult::default(), None, dns, Version::V1_0_0);
+        assert_eq!(
+            result,
+            json!({"cniVersion": "1.0.0", "dns": {"domain": "cluster.local"}})
+        );
+    }
+}

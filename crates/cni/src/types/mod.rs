@@ -1,0 +1,16 @@
+//! The words of the CNI specification: parameters, configuration, results, errors.
+//!
+//! One form of the result serves all versions, since each later version only
+//! adds fields (1.0.0 also takes one away); it is narrowed when it is written.
+
+mod conf;
+mod error;
+mod params;
+mod result;
+mod version;
+
+pub use conf::{PluginConf, Refused, ValidAttachment, is_valid_identifier};
+pub use error::{CniError, code};
+pub use params::{Command, Params};
+pub use result::{AddResult, Dns, Interface, IpConfig, Route};
+pub use version::{UnsupportedVersion, Version};
