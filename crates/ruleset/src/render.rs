@@ -1,0 +1,332 @@
+//! `Display`: the text that `nft -s list table` prints.
+//!
+//! nft prints rules by following the registers backwards: a comparison shows
+//! what was loaded into its register, masked by what was done to it since.
+//! This does the same.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use sealane_net::{Family, IpNet};
+
+use crate::{
+    Base, Chain, ChainType, CmpOp, Expr, Hook, Interval, MetaKey, PayloadField, Policy, Register,
+    Rule, Set, SetRef, Source, Table, Verdict, priority,
+};
+
+impl Display for Table {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "table {} {} {{", word(self.family), self.name)?;
+        writeln!(f, "\tcomment \"{}\"", self.stamp())?;
+        write!(f, "{}}}", body(self))
+    }
+}
+
+/// What stands between the comment of a table and its closing brace.
+pub(crate) fn body(table: &Table) -> String {
+    let mut text = String::new();
+    for set in &table.sets {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{}", set_text(set, table.family));
+    }
+    for chain in &table.chains {
+        let _ = write!(text, "\n{}", chain_text(chain, table.family));
+    }
+    text
+}
+
+/// The family as nft calls it.
+pub(crate) fn word(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    }
+}
+
+fn set_text(set: &Set, family: Family) -> String {
+    let kind = match family {
+        Family::V4 => "ipv4_addr",
+        Family::V6 => "ipv6_addr",
+    };
+    let mut text = format!(
+        "\tset {} {{\n\t\ttype {kind}\n\t\tflags interval\n",
+        set.name
+    );
+    if !set.comment.is_empty() {
+        let _ = writeln!(text, "\t\tcomment \"{}\"", set.comment);
+    }
+    if !set.elements.is_empty() {
+        let _ = writeln!(text, "\t\telements = {{ {} }}", list(&set.elements));
+    }
+    text.push_str("\t}\n");
+    text
+}
+
+fn chain_text(chain: &Chain, family: Family) -> String {
+    let mut text = format!("\tchain {} {{\n", chain.name);
+    if let Some(base) = chain.base {
+        let _ = writeln!(text, "\t\t{}", base_text(base));
+    }
+    for rule in &chain.rules {
+        let _ = writeln!(text, "\t\t{}", rule_text(rule, family));
+    }
+    text.push_str("\t}\n");
+    text
+}
+
+fn base_text(base: Base) -> String {
+    let kind = match base.kind {
+        ChainType::Filter => "filter",
+        ChainType::Nat => "nat",
+    };
+    let hook = match base.hook {
+        Hook::Prerouting => "prerouting",
+        Hook::Input => "input",
+        Hook::Forward => "forward",
+        Hook::Output => "output",
+        Hook::Postrouting => "postrouting",
+    };
+    let policy = match base.policy {
+        Policy::Accept => "accept",
+        Policy::Drop => "drop",
+    };
+    let priority = priority_text(base.hook, base.priority);
+    format!("type {kind} hook {hook} priority {priority}; policy {policy};")
+}
+
+/// nft names a priority that has a name at its hook, and those up to 10 around it.
+fn priority_text(hook: Hook, value: i32) -> String {
+    const NEAR: i32 = 10;
+    let names = [
+        ("raw", priority::RAW, true),
+        ("mangle", priority::MANGLE, true),
+        ("dstnat", priority::DSTNAT, hook == Hook::Prerouting),
+        ("filter", priority::FILTER, true),
+        ("security", priority::SECURITY, true),
+        ("srcnat", priority::SRCNAT, hook == Hook::Postrouting),
+    ];
+    let named = names
+        .into_iter()
+        .filter(|(_, _, valid)| *valid)
+        .map(|(name, at, _)| (name, value - at))
+        .find(|(_, distance)| distance.abs() <= NEAR);
+    match named {
+        Some((name, 0)) => name.into(),
+        Some((name, distance)) if distance > 0 => format!("{name} + {distance}"),
+        Some((name, distance)) => format!("{name} - {}", -distance),
+        None => value.to_string(),
+    }
+}
+
+fn rule_text(rule: &Rule, family: Family) -> String {
+    let mut registers = BTreeMap::new();
+    let mut words: Vec<String> = rule
+        .exprs
+        .iter()
+        .filter_map(|expr| expr_text(expr, family, &mut registers))
+        .collect();
+    words.extend(
+        rule.comment
+            .as_ref()
+            .map(|comment| format!("comment \"{comment}\"")),
+    );
+    words.join(" ")
+}
+
+/// What a register holds: something loaded, and the mask put on it since.
+struct Held<'a> {
+    source: Source,
+    mask: Option<&'a [u8]>,
+}
+
+fn expr_text<'a>(
+    expr: &'a Expr,
+    family: Family,
+    registers: &mut BTreeMap<Register, Held<'a>>,
+) -> Option<String> {
+    match expr {
+        Expr::Load { source, to } => {
+            registers.insert(
+                *to,
+                Held {
+                    source: *source,
+                    mask: None,
+                },
+            );
+            None
+        }
+        Expr::Bitwise { register, mask, .. } => {
+            registers.get_mut(register)?.mask = Some(mask);
+            None
+        }
+        Expr::Cmp {
+            register,
+            op,
+            value,
+        } => Some(cmp_text(registers.get(register)?, *op, value, family)),
+        Expr::Lookup {
+            register,
+            set,
+            invert,
+        } => {
+            let left = source_text(registers.get(register)?.source, family);
+            let not = if *invert { " !=" } else { "" };
+            Some(format!("{left}{not} {}", set_ref_text(set)))
+        }
+        Expr::Counter => Some("counter".into()),
+        Expr::Masquerade(flags) if flags.fully_random => Some("masquerade fully-random".into()),
+        Expr::Masquerade(_) => Some("masquerade".into()),
+        Expr::Verdict(verdict) => Some(verdict_text(verdict)),
+    }
+}
+
+fn cmp_text(held: &Held<'_>, op: CmpOp, value: &[u8], family: Family) -> String {
+    let left = source_text(held.source, family);
+    let not = match op {
+        CmpOp::Eq => "",
+        CmpOp::Ne => " !=",
+    };
+    match (held.source, held.mask) {
+        (Source::Meta(MetaKey::Mark), Some(mask)) => {
+            let op = if op == CmpOp::Eq { "==" } else { "!=" };
+            format!("{left} & {} {op} {}", number(mask), number(value))
+        }
+        (Source::Payload(_), mask) => format!("{left}{not} {}", network_text(value, mask)),
+        (Source::Meta(MetaKey::Mark), None) => format!("{left}{not} {}", number(value)),
+        (Source::Meta(_), _) => {
+            let name = String::from_utf8_lossy(value);
+            format!("{left}{not} \"{}\"", name.trim_end_matches('\0'))
+        }
+    }
+}
+
+fn source_text(source: Source, family: Family) -> String {
+    match source {
+        Source::Payload(PayloadField::SourceAddress) => format!("{} saddr", word(family)),
+        Source::Payload(PayloadField::DestinationAddress) => format!("{} daddr", word(family)),
+        Source::Meta(MetaKey::Mark) => "meta mark".into(),
+        Source::Meta(MetaKey::InputLink) => "iifname".into(),
+        Source::Meta(MetaKey::OutputLink) => "oifname".into(),
+    }
+}
+
+fn set_ref_text(set: &SetRef) -> String {
+    match set {
+        SetRef::Named(name) => format!("@{name}"),
+        SetRef::Anonymous(intervals) => format!("{{ {} }}", list(intervals)),
+    }
+}
+
+fn list(intervals: &[Interval]) -> String {
+    let texts: Vec<String> = intervals.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
+
+fn verdict_text(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Accept => "accept".into(),
+        Verdict::Drop => "drop".into(),
+        Verdict::Return => "return".into(),
+        Verdict::Jump(chain) => format!("jump {chain}"),
+        Verdict::Goto(chain) => format!("goto {chain}"),
+    }
+}
+
+/// A mark, which is in the byte order of this machine.
+fn number(bytes: &[u8]) -> String {
+    let word = bytes.try_into().map_or(0, u32::from_ne_bytes);
+    format!("0x{word:08x}")
+}
+
+fn network_text(value: &[u8], mask: Option<&[u8]>) -> String {
+    let address = if let Ok(v4) = <[u8; 4]>::try_from(value) {
+        IpAddr::V4(Ipv4Addr::from(v4))
+    } else if let Ok(v6) = <[u8; 16]>::try_from(value) {
+        IpAddr::V6(Ipv6Addr::from(v6))
+    } else {
+        return format!("{value:02x?}");
+    };
+    let length = mask.map(|mask| mask.iter().map(|byte| byte.count_ones() as u8).sum());
+    match length.and_then(|length: u8| IpNet::new(address, length).ok()) {
+        Some(network) => network.to_string(),
+        None => address.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v4(rule: Rule) -> String {
+        rule_text(&rule, Family::V4)
+    }
+
+    #[test]
+    fn rules_read_as_nft_prints_them() {
+        use PayloadField::{DestinationAddress, SourceAddress};
+        let network: IpNet = "172.29.0.0/24".parse().unwrap();
+        let host: IpNet = "172.29.0.1/32".parse().unwrap();
+        for (rule, text) in [
+            (Rule::new().counter(), "counter"),
+            (
+                Rule::new()
+                    .address_in(SourceAddress, "pods")
+                    .address_not_in(DestinationAddress, "inside")
+                    .masquerade()
+                    .comment("why"),
+                "ip saddr @pods ip daddr != @inside masquerade fully-random comment \"why\"",
+            ),
+            (
+                Rule::new()
+                    .address(SourceAddress, CmpOp::Eq, network)
+                    .output_link(CmpOp::Ne, "sealane0")
+                    .verdict(Verdict::Accept),
+                "ip saddr 172.29.0.0/24 oifname != \"sealane0\" accept",
+            ),
+            (
+                Rule::new()
+                    .address(DestinationAddress, CmpOp::Ne, host)
+                    .verdict(Verdict::Jump("there".into())),
+                "ip daddr != 172.29.0.1 jump there",
+            ),
+            (
+                Rule::new().mark_has(0x4000).masquerade(),
+                "meta mark & 0x00004000 == 0x00004000 masquerade fully-random",
+            ),
+            (
+                Rule::new()
+                    .address_in_list(
+                        DestinationAddress,
+                        Interval::of_networks(
+                            Family::V4,
+                            [network, "10.0.0.1/32".parse().unwrap()],
+                        ),
+                        true,
+                    )
+                    .verdict(Verdict::Drop),
+                "ip daddr != { 10.0.0.1, 172.29.0.0/24 } drop",
+            ),
+        ] {
+            assert_eq!(v4(rule), text);
+        }
+    }
+
+    #[test]
+    fn priorities_have_the_names_that_nft_gives_them() {
+        for (hook, value, text) in [
+            (Hook::Postrouting, 100, "srcnat"),
+            (Hook::Postrouting, 95, "srcnat - 5"),
+            (Hook::Prerouting, 100, "100"),
+            (Hook::Prerouting, -100, "dstnat"),
+            (Hook::Output, -100, "-100"),
+            (Hook::Forward, 0, "filter"),
+            (Hook::Forward, 10, "filter + 10"),
+            (Hook::Forward, 11, "11"),
+            (Hook::Output, -300, "raw"),
+            (Hook::Input, -110, "-110"),
+        ] {
+            assert_eq!(priority_text(hook, value), text, "{hook:?} {value}");
+        }
+    }
+}
