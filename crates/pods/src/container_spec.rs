@@ -1,0 +1,223 @@
+//! From a container of the API to what the shim is asked to start: pure.
+
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::Container;
+use sealane_runtime::{Capabilities, ContainerSpec, Image, Limits, Mount};
+
+use crate::env::{self, EnvError};
+use crate::folder::Folder;
+use crate::qos;
+use crate::volumes::{self, Volume, VolumeError};
+
+/// Why a container cannot be started as it is described.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// Its environment.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// Its volumes.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// `runAsNonRoot`, as the kubelet words it.
+    #[error("container has runAsNonRoot and image will run as root (container: {0})")]
+    Root(String),
+}
+
+/// What a container is started from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Its description.
+    pub container: &'a Container,
+    /// The pod around it.
+    pub facts: env::Facts<'a>,
+    /// The pod's volumes.
+    pub volumes: &'a [Volume],
+    /// The pod's folder.
+    pub folder: &'a Folder,
+}
+
+/// What the shim is asked to start.
+///
+/// # Errors
+/// When the description cannot be followed; fit for `CreateContainerConfigError`.
+pub fn compile(origin: Origin<'_>, attempt: u32, image: Image) -> Result<ContainerSpec, SpecError> {
+    let container = origin.container;
+    let env = env::variables(container, origin.facts)?;
+    let mut spec = ContainerSpec::new(&container.name, attempt, image);
+    spec.command = env::expand_all(container.command.as_deref(), &env);
+    spec.args = env::expand_all(container.args.as_deref(), &env);
+    spec.env = env;
+    spec.working_dir = container.working_dir.as_ref().map(PathBuf::from);
+    spec.mounts = mounts(origin)?;
+    spec.limits = limits(container);
+    secure(&mut spec, origin)?;
+    Ok(spec)
+}
+
+/// The node's files of /etc first, so that a volume may cover them.
+fn mounts(origin: Origin<'_>) -> Result<Vec<Mount>, VolumeError> {
+    let own = volumes::mounts(origin.container, origin.volumes, &origin.folder.volumes())?;
+    let covered = |target: &Path| own.iter().any(|mount| mount.target == target);
+    let mut mounts: Vec<Mount> = ["hosts", "hostname", "resolv.conf"]
+        .map(|name| Mount {
+            source: origin.folder.etc().join(name),
+            target: Path::new("/etc").join(name),
+            read_only: false,
+        })
+        .into_iter()
+        .filter(|mount| !covered(&mount.target))
+        .collect();
+    mounts.extend(own);
+    Ok(mounts)
+}
+
+fn limits(container: &Container) -> Limits {
+    let allowance = qos::allowance(container);
+    Limits {
+        memory_bytes: allowance.memory_bytes.filter(|bytes| *bytes > 0),
+        cpu_millis: allowance.cpu_millis.filter(|millis| *millis > 0),
+        cpu_shares_millis: allowance.cpu_request_millis,
+        pids: None,
+    }
+}
+
+/// Kubernetes docs, "Configure a Security Context": the container's word goes before the pod's.
+fn secure(spec: &mut ContainerSpec, origin: Origin<'_>) -> Result<(), SpecError> {
+    let own = origin
+        .container
+        .security_context
+        .clone()
+        .unwrap_or_default();
+    let pod = origin
+        .facts
+        .pod
+        .spec()
+        .security_context
+        .clone()
+        .unwrap_or_default();
+    let id = |id: Option<i64>| id.and_then(|id| u32::try_from(id).ok());
+    spec.user = id(own.run_as_user.or(pod.run_as_user));
+    spec.group = id(own.run_as_group.or(pod.run_as_group));
+    let groups = pod
+        .supplemental_groups
+        .into_iter()
+        .flatten()
+        .chain(pod.fs_group);
+    spec.groups = groups
+        .filter_map(|group| u32::try_from(group).ok())
+        .collect();
+    spec.read_only_root = own.read_only_root_filesystem.unwrap_or(false);
+    spec.privileged = own.privileged.unwrap_or(false);
+    spec.allow_privilege_escalation = own.allow_privilege_escalation.unwrap_or(true);
+    let capabilities = own.capabilities.unwrap_or_default();
+    spec.capabilities = Capabilities {
+        add: capabilities.add.unwrap_or_default(),
+        drop: capabilities.drop.unwrap_or_default(),
+    };
+    let non_root = own.run_as_non_root.or(pod.run_as_non_root).unwrap_or(false);
+    if non_root && spec.user.unwrap_or(0) == 0 {
+        return Err(SpecError::Root(origin.container.name.clone()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::desired::Desired;
+
+    fn spec(pod: Value, container: Value) -> Result<ContainerSpec, SpecError> {
+        let mut pod = json!({"metadata": {"name": "p"}, "spec": pod});
+        pod["spec"]["containers"] = json!([container]);
+        let pod = Desired::new(Arc::new(serde_json::from_value(pod).unwrap()));
+        let facts = env::Facts {
+            pod: &pod,
+            ips: &[],
+            host_ips: &[],
+            hostname: "p",
+        };
+        let volumes = volumes::plan(pod.spec());
+        let folder = Folder::new("/pods/u");
+        let origin = Origin {
+            container: &pod.main()[0],
+            facts,
+            volumes: &volumes,
+            folder: &folder,
+        };
+        compile(origin, 2, Image::Echo)
+    }
+
+    #[test]
+    fn commands_are_expanded_with_the_containers_own_variables() {
+        let spec = spec(
+            json!({}),
+            json!({"name": "c", "command": ["$(A)"], "args": ["--x=$(A)", "$(B)"], "env": [{"name": "A", "value": "1"}]}),
+        )
+        .unwrap();
+        assert_eq!((spec.name.as_str(), spec.attempt), ("c", 2));
+        assert_eq!(spec.command, ["1"]);
+        assert_eq!(spec.args, ["--x=1", "$(B)"]);
+        let hostname = ("HOSTNAME".to_owned(), "p".to_owned());
+        assert_eq!(spec.env, [hostname, ("A".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn etc_files_give_way_to_volumes() {
+        let spec = spec(
+            json!({"volumes": [{"name": "h", "hostPath": {"path": "/my/hosts"}}]}),
+            json!({"name": "c", "volumeMounts": [{"name": "h", "mountPath": "/etc/hosts"}]}),
+        )
+        .unwrap();
+        let sources: Vec<_> = spec
+            .mounts
+            .iter()
+            .map(|mount| mount.source.to_str().unwrap())
+            .collect();
+        assert_eq!(
+            sources,
+            [
+                "/pods/u/etc/hostname",
+                "/pods/u/etc/resolv.conf",
+                "/my/hosts"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_containers_security_goes_before_the_pods() {
+        let spec = spec(
+            json!({"securityContext": {"runAsUser": 1000, "runAsGroup": 2000, "fsGroup": 3000, "supplementalGroups": [4000]}}),
+            json!({"name": "c", "securityContext": {
+                "runAsUser": 1, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+                "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
+            }}),
+        )
+        .unwrap();
+        assert_eq!(
+            (spec.user, spec.group, spec.groups),
+            (Some(1), Some(2000), vec![4000, 3000])
+        );
+        assert!(spec.read_only_root && !spec.allow_privilege_escalation && !spec.privileged);
+        assert_eq!(spec.capabilities.add, ["NET_ADMIN"]);
+        assert_eq!(spec.capabilities.drop, ["ALL"]);
+    }
+
+    #[test]
+    fn root_is_refused_where_it_must_not_be() {
+        let pod = json!({"securityContext": {"runAsNonRoot": true}});
+        let error = spec(pod.clone(), json!({"name": "c"}))
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("container has runAsNonRoot"), "{error}");
+        spec(
+            pod,
+            json!({"name": "c", "securityContext": {"runAsUser": 5}}),
+        )
+        .unwrap();
+    }
+}

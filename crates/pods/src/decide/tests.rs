@@ -1,0 +1,355 @@
+//! Cases as lines: a pod, its record, a time; the step that must follow.
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::record::{Exit, Failure, Hold};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn pod(spec: Value) -> Desired {
+    let object =
+        json!({"metadata": {"name": "p", "namespace": "default", "uid": "u"}, "spec": spec});
+    Desired::new(std::sync::Arc::new(
+        serde_json::from_value::<Pod>(object).unwrap(),
+    ))
+}
+
+fn two(policy: &str) -> Desired {
+    pod(json!({"restartPolicy": policy, "containers": [{"name": "a"}, {"name": "b"}]}))
+}
+
+fn leaving(mut desired: Desired, grace: i64) -> Desired {
+    let mut pod = (*desired.pod).clone();
+    pod.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
+    pod.metadata.deletion_grace_period_seconds = Some(grace);
+    desired.pod = std::sync::Arc::new(pod);
+    desired
+}
+
+fn exited(code: i32, finished: i64) -> State {
+    State::Exited(Exit {
+        code,
+        reason: "x".into(),
+        message: None,
+        started_at: None,
+        finished_at: at(finished),
+    })
+}
+
+fn with(sandbox: Sandbox, containers: &[(&str, State)]) -> Record {
+    let mut record = Record::new(at(0));
+    record.sandbox = sandbox;
+    for (name, state) in containers {
+        record.container_mut(name).state = state.clone();
+    }
+    record
+}
+
+const UP: Live = Live {
+    shim: true,
+    network: true,
+};
+const RUNNING: State = State::Running(Timestamp::UNIX_EPOCH);
+
+fn start(name: &str) -> Decision {
+    step(Step::Start(name.into()))
+}
+
+#[test]
+fn a_pod_comes_up_in_order() {
+    let init = pod(json!({
+        "initContainers": [{"name": "i"}, {"name": "j"}], "containers": [{"name": "a"}, {"name": "b"}],
+    }));
+    let ready = |states: &[(&str, State)]| with(Sandbox::Ready, states);
+    let cases = [
+        ("nothing yet", with(Sandbox::Absent, &[]), step(Step::Build)),
+        (
+            "killed while building",
+            with(Sandbox::Partial, &[]),
+            step(Step::TearDown),
+        ),
+        ("first init container", ready(&[]), start("i")),
+        ("it runs", ready(&[("i", RUNNING)]), wait(None)),
+        ("it is done", ready(&[("i", exited(0, 1))]), start("j")),
+        (
+            "second is done",
+            ready(&[("i", exited(0, 1)), ("j", exited(0, 2))]),
+            start("a"),
+        ),
+        (
+            "containers do not wait for each other",
+            ready(&[("i", exited(0, 1)), ("j", exited(0, 2)), ("a", RUNNING)]),
+            start("b"),
+        ),
+        (
+            "all run",
+            ready(&[
+                ("i", exited(0, 1)),
+                ("j", exited(0, 2)),
+                ("a", RUNNING),
+                ("b", RUNNING),
+            ]),
+            wait(None),
+        ),
+    ];
+    for (case, record, expected) in cases {
+        assert_eq!(decide(&init, &record, UP, at(100)), expected, "{case}");
+    }
+}
+
+#[test]
+fn a_sandbox_waits_for_the_network_and_for_its_back_off() {
+    let record = with(Sandbox::Absent, &[]);
+    let down = Live {
+        shim: false,
+        network: false,
+    };
+    assert_eq!(decide(&two("Always"), &record, down, at(0)), wait(None));
+
+    let host = pod(json!({"hostNetwork": true, "containers": [{"name": "a"}]}));
+    assert_eq!(decide(&host, &record, down, at(0)), step(Step::Build));
+
+    let mut failed = record;
+    failed.failure = Some(Failure {
+        message: "no address left".into(),
+        retry_at: at(10),
+        backoff: Default::default(),
+    });
+    assert_eq!(
+        decide(&two("Always"), &failed, UP, at(9)),
+        wait(Some(at(10)))
+    );
+    assert_eq!(
+        decide(&two("Always"), &failed, UP, at(10)),
+        step(Step::Build)
+    );
+}
+
+#[test]
+fn a_dead_shim_is_torn_down_whatever_the_pod_wants() {
+    let dead = Live {
+        shim: false,
+        network: true,
+    };
+    let record = with(Sandbox::Ready, &[("a", RUNNING)]);
+    for desired in [two("Always"), two("Never"), leaving(two("Always"), 30)] {
+        assert_eq!(decide(&desired, &record, dead, at(0)), step(Step::TearDown));
+    }
+}
+
+#[test]
+fn restart_policy_decides_who_runs_again() {
+    let both = |code| with(Sandbox::Ready, &[("a", exited(code, 0)), ("b", RUNNING)]);
+    let cases = [
+        ("Always", 0, start("a")),
+        ("Always", 1, start("a")),
+        ("OnFailure", 0, wait(None)),
+        ("OnFailure", 1, start("a")),
+        ("Never", 0, wait(None)),
+        ("Never", 1, wait(None)),
+    ];
+    for (policy, code, expected) in cases {
+        assert_eq!(
+            decide(&two(policy), &both(code), UP, at(1)),
+            expected,
+            "{policy} {code}"
+        );
+    }
+}
+
+#[test]
+fn crashes_wait_longer_each_time_and_say_so() {
+    let desired = two("Always");
+    let mut record = with(Sandbox::Ready, &[("b", RUNNING)]);
+    let mut now = 0;
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        record.container_mut("a").begin(at(now));
+        record.container_mut("a").state = exited(1, now);
+        let mut next = decide(&desired, &record, UP, at(now));
+        if next == step(Step::AnnounceBackOff("a".into())) {
+            record.container_mut("a").backoff_announced = true;
+            next = decide(&desired, &record, UP, at(now));
+        }
+        let until = next.wake.unwrap_or(at(now));
+        pauses.push(until.duration_since(at(now)).as_secs());
+        now += pauses[pauses.len() - 1];
+        assert_eq!(decide(&desired, &record, UP, at(now)), start("a"));
+    }
+    assert_eq!(pauses, [0, 10, 20, 40]);
+    assert_eq!(record.container("a").attempt, 3);
+}
+
+#[test]
+fn a_waiting_container_does_not_hold_up_the_next_one() {
+    let desired = two("Always");
+    let mut record = with(Sandbox::Ready, &[]);
+    record.container_mut("a").hold = Some(Hold {
+        reason: "CreateContainerConfigError".into(),
+        message: "volume v: type nfs is not supported yet".into(),
+        since: at(0),
+        until: None,
+    });
+    assert_eq!(decide(&desired, &record, UP, at(1)), start("b"));
+    record.container_mut("b").state = RUNNING;
+    assert_eq!(decide(&desired, &record, UP, at(1)), wait(None));
+}
+
+#[test]
+fn an_image_that_cannot_be_had_is_shelved_then_tried_again() {
+    let desired = pod(json!({"containers": [{"name": "a"}]}));
+    let mut record = with(Sandbox::Ready, &[]);
+    let hold = |reason: &str| Hold {
+        reason: reason.into(),
+        message: "no such image".into(),
+        since: at(0),
+        until: Some(at(10)),
+    };
+    record.container_mut("a").hold = Some(hold("ErrImagePull"));
+    assert_eq!(decide(&desired, &record, UP, at(0)), wait(Some(at(1))));
+    assert_eq!(
+        decide(&desired, &record, UP, at(1)),
+        step(Step::ShelveImage("a".into()))
+    );
+    record.container_mut("a").hold = Some(hold("ImagePullBackOff"));
+    assert_eq!(decide(&desired, &record, UP, at(1)), wait(Some(at(10))));
+    assert_eq!(decide(&desired, &record, UP, at(10)), start("a"));
+}
+
+#[test]
+fn an_ended_pod_gives_its_sandbox_back_and_stays() {
+    let codes = |a, b| with(Sandbox::Ready, &[("a", exited(a, 0)), ("b", exited(b, 0))]);
+    let cases = [
+        ("Never", codes(0, 0), Some(Outcome::Succeeded)),
+        ("Never", codes(0, 2), Some(Outcome::Failed)),
+        ("OnFailure", codes(0, 0), Some(Outcome::Succeeded)),
+        ("OnFailure", codes(0, 2), None),
+        ("Always", codes(0, 0), None),
+        ("Never", with(Sandbox::Ready, &[("a", exited(0, 0))]), None),
+    ];
+    for (policy, mut record, expected) in cases {
+        let desired = two(policy);
+        assert_eq!(outcome(&desired, &record), expected, "{policy}");
+        if expected.is_some() {
+            assert_eq!(decide(&desired, &record, UP, at(1)), step(Step::TearDown));
+            record.sandbox = Sandbox::Absent;
+            assert_eq!(decide(&desired, &record, UP, at(1)), wait(None));
+        }
+    }
+}
+
+#[test]
+fn a_failed_init_container_fails_the_pod_or_is_repeated() {
+    let spec = |policy| {
+        pod(
+            json!({"restartPolicy": policy, "initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}),
+        )
+    };
+    let record = with(Sandbox::Ready, &[("i", exited(1, 0))]);
+    assert_eq!(outcome(&spec("Never"), &record), Some(Outcome::Failed));
+    assert_eq!(decide(&spec("Always"), &record, UP, at(1)), start("i"));
+    assert_eq!(decide(&spec("OnFailure"), &record, UP, at(1)), start("i"));
+}
+
+#[test]
+fn a_leaving_pod_is_asked_then_killed_then_removed() {
+    let desired = leaving(two("Always"), 30);
+    let mut record = with(Sandbox::Ready, &[("a", RUNNING), ("b", RUNNING)]);
+    record.kill_at = Some(at(30));
+    let stop = |name: &str, how| step(Step::Stop(name.into(), how));
+
+    assert_eq!(
+        decide(&desired, &record, UP, at(0)),
+        stop("a", Stop::Terminate)
+    );
+    record.container_mut("a").stopping = Some(Stop::Terminate);
+    assert_eq!(
+        decide(&desired, &record, UP, at(0)),
+        stop("b", Stop::Terminate)
+    );
+    record.container_mut("b").stopping = Some(Stop::Terminate);
+    assert_eq!(decide(&desired, &record, UP, at(0)), wait(Some(at(30))));
+    record.container_mut("a").state = exited(0, 1);
+    assert_eq!(decide(&desired, &record, UP, at(30)), stop("b", Stop::Kill));
+    record.container_mut("b").stopping = Some(Stop::Kill);
+    assert_eq!(decide(&desired, &record, UP, at(30)), wait(None));
+    record.container_mut("b").state = exited(137, 30);
+    assert_eq!(decide(&desired, &record, UP, at(30)), step(Step::TearDown));
+    record.sandbox = Sandbox::Absent;
+    assert_eq!(decide(&desired, &record, UP, at(30)), step(Step::Finish));
+}
+
+#[test]
+fn a_pod_leaves_from_every_state() {
+    let mut refused = with(Sandbox::Absent, &[]);
+    refused.refused = Some("volume v: type nfs is not supported yet".into());
+    let mut ended = with(Sandbox::Absent, &[]);
+    ended.ended_before = true;
+    let gone = Desired {
+        gone: true,
+        ..two("Always")
+    };
+    for (case, record, expected) in [
+        ("never started", with(Sandbox::Absent, &[]), Step::Finish),
+        ("refused", refused, Step::Finish),
+        ("ended long ago", ended, Step::Finish),
+        ("half built", with(Sandbox::Partial, &[]), Step::TearDown),
+        (
+            "all crashed",
+            with(Sandbox::Ready, &[("a", exited(1, 0))]),
+            Step::TearDown,
+        ),
+    ] {
+        assert_eq!(
+            decide(&leaving(two("Always"), 5), &record, UP, at(1)),
+            step(expected.clone()),
+            "{case}"
+        );
+        assert_eq!(
+            decide(&gone, &record, UP, at(1)),
+            step(expected),
+            "{case}, and not in the API"
+        );
+    }
+}
+
+#[test]
+fn pods_that_must_not_run_do_not() {
+    let mut refused = with(Sandbox::Absent, &[]);
+    refused.refused = Some("hostPID is not supported yet".into());
+    let mut ended = with(Sandbox::Absent, &[]);
+    ended.ended_before = true;
+    assert_eq!(decide(&two("Always"), &refused, UP, at(1)), wait(None));
+    assert_eq!(decide(&two("Always"), &ended, UP, at(1)), wait(None));
+}
+
+#[test]
+fn a_grace_period_has_a_floor_and_a_default() {
+    let cases = [
+        (leaving(two("Always"), 0), Some(2)),
+        (leaving(two("Always"), 7), Some(7)),
+        (
+            Desired {
+                gone: true,
+                ..two("Always")
+            },
+            Some(30),
+        ),
+        (
+            Desired {
+                gone: true,
+                ..pod(json!({"terminationGracePeriodSeconds": 5, "containers": []}))
+            },
+            Some(5),
+        ),
+        (two("Always"), None),
+    ];
+    for (desired, seconds) in cases {
+        assert_eq!(desired.grace().map(|grace| grace.as_secs()), seconds);
+    }
+}

@@ -1,0 +1,308 @@
+//! The files of /etc that a pod gets from its node: hosts, hostname, resolv.conf.
+//!
+//! Texts only; the sandbox's executor writes them. Sources: the kubelet's
+//! `kubelet_pods.go` (hosts file) and `network/dns` (resolv.conf), Kubernetes docs
+//! "DNS for Services and Pods".
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{HostAlias, PodDNSConfig};
+
+use crate::desired::Desired;
+
+/// Limits of the resolver library, as Kubernetes validates them.
+const NAMESERVERS: usize = 3;
+const SEARCHES: usize = 32;
+/// Longest hostname that the kernel takes.
+const HOSTNAME: usize = 63;
+
+/// How this node's pods resolve names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// The resolvers that the node itself uses.
+    pub upstream: Resolver,
+    /// The cluster's own, if it has one.
+    pub cluster: Vec<IpAddr>,
+    /// The cluster's domain.
+    pub domain: String,
+}
+
+/// The contents of a resolv.conf.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolver {
+    /// Addresses of name servers.
+    pub nameservers: Vec<String>,
+    /// Domains that are tried in turn.
+    pub searches: Vec<String>,
+    /// Options such as `ndots:5`.
+    pub options: Vec<String>,
+}
+
+/// A pod's hostname: `spec.hostname` or its name, cut to what the kernel takes.
+pub fn hostname(pod: &Desired) -> String {
+    let spec = pod.spec();
+    let chosen = spec
+        .hostname_override
+        .as_deref()
+        .or(spec.hostname.as_deref());
+    let chosen = chosen.unwrap_or(pod.name());
+    let cut = &chosen[..chosen.len().min(HOSTNAME)];
+    cut.trim_end_matches(['-', '.']).to_owned()
+}
+
+/// A pod's /etc/hosts.
+pub fn hosts(pod: &Desired, ips: &[IpAddr], domain: &str) -> String {
+    let mut text = String::from(
+        "# Kubernetes-managed hosts file.\n\
+         127.0.0.1\tlocalhost\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::0\tip6-localnet\n\
+         fe00::0\tip6-mcastprefix\n\
+         fe00::1\tip6-allnodes\n\
+         fe00::2\tip6-allrouters\n",
+    );
+    let hostname = hostname(pod);
+    let names = match pod
+        .spec()
+        .subdomain
+        .as_deref()
+        .filter(|subdomain| !subdomain.is_empty())
+    {
+        Some(subdomain) => {
+            let namespace = pod.namespace();
+            format!("{hostname}.{subdomain}.{namespace}.svc.{domain}\t{hostname}")
+        }
+        None => hostname,
+    };
+    for ip in ips {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{ip}\t{names}");
+    }
+    text + &aliases(pod)
+}
+
+/// The /etc/hosts of a pod on the node's own network: the node's file, and the pod's aliases.
+pub fn hosts_of_node(pod: &Desired, node: &str) -> String {
+    format!(
+        "# Kubernetes-managed hosts file (host network).\n{node}{}",
+        aliases(pod)
+    )
+}
+
+fn aliases(pod: &Desired) -> String {
+    let aliases = pod.spec().host_aliases.as_deref().unwrap_or_default();
+    if aliases.is_empty() {
+        return String::new();
+    }
+    let line = |alias: &HostAlias| {
+        let names = alias.hostnames.as_deref().unwrap_or_default().join("\t");
+        format!("{}\t{names}\n", alias.ip)
+    };
+    let lines: String = aliases.iter().map(line).collect();
+    format!("\n# Entries added by HostAliases.\n{lines}")
+}
+
+/// A pod's resolv.conf, by its dnsPolicy and dnsConfig.
+pub fn resolver(pod: &Desired, dns: &Dns) -> Resolver {
+    let spec = pod.spec();
+    let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
+    let by_cluster = match policy {
+        "ClusterFirst" => !pod.host_network(),
+        "ClusterFirstWithHostNet" => true,
+        _ => false,
+    };
+    let mut resolver = match policy {
+        "None" => Resolver::default(),
+        _ if by_cluster && !dns.cluster.is_empty() => cluster_resolver(pod.namespace(), dns),
+        _ if pod.host_network() => dns.upstream.clone(),
+        _ => dns.upstream.reachable(),
+    };
+    if let Some(config) = &spec.dns_config {
+        resolver.extend(config);
+    }
+    resolver.nameservers.truncate(NAMESERVERS);
+    resolver.searches.truncate(SEARCHES);
+    resolver
+}
+
+fn cluster_resolver(namespace: &str, dns: &Dns) -> Resolver {
+    let domain = &dns.domain;
+    let mut searches = vec![
+        format!("{namespace}.svc.{domain}"),
+        format!("svc.{domain}"),
+        domain.clone(),
+    ];
+    searches.extend(dns.upstream.searches.iter().cloned());
+    Resolver {
+        nameservers: dns.cluster.iter().map(IpAddr::to_string).collect(),
+        searches,
+        options: vec!["ndots:5".to_owned()],
+    }
+}
+
+impl Resolver {
+    /// Reads a resolv.conf (man page resolv.conf(5)); what is not understood is left out.
+    pub fn parse(text: &str) -> Self {
+        let mut resolver = Self::default();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") => resolver.nameservers.extend(words.next().map(str::to_owned)),
+                Some("search" | "domain") => {
+                    resolver.searches = words.map(str::to_owned).collect();
+                }
+                Some("options") => resolver.options.extend(words.map(str::to_owned)),
+                _ => {}
+            }
+        }
+        resolver
+    }
+
+    /// Without the name servers on loopback, which are not there in a pod.
+    fn reachable(&self) -> Self {
+        let loopback = |server: &String| {
+            let address = server.split('%').next().unwrap_or_default();
+            address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        };
+        let mut reachable = self.clone();
+        reachable.nameservers.retain(|server| !loopback(server));
+        reachable
+    }
+
+    /// Adds a pod's own settings; an option of the same name replaces the earlier one.
+    fn extend(&mut self, config: &PodDNSConfig) {
+        add_new(&mut self.nameservers, config.nameservers.as_deref());
+        add_new(&mut self.searches, config.searches.as_deref());
+        for option in config.options.iter().flatten() {
+            let Some(name) = &option.name else { continue };
+            let named = |other: &str| other.split(':').next() == Some(name);
+            self.options.retain(|other| !named(other));
+            self.options.push(match &option.value {
+                Some(value) => format!("{name}:{value}"),
+                None => name.clone(),
+            });
+        }
+    }
+
+    /// The file's text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        for server in &self.nameservers {
+            text.extend(["nameserver ", server, "\n"]);
+        }
+        if !self.searches.is_empty() {
+            text.extend(["search ", &self.searches.join(" "), "\n"]);
+        }
+        if !self.options.is_empty() {
+            text.extend(["options ", &self.options.join(" "), "\n"]);
+        }
+        text
+    }
+}
+
+fn add_new(list: &mut Vec<String>, more: Option<&[String]>) {
+    for entry in more.unwrap_or_default() {
+        if !list.contains(entry) {
+            list.push(entry.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(name: &str, mut spec: Value) -> Desired {
+        spec["containers"] = json!([]);
+        let object = json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec});
+        Desired::new(Arc::new(serde_json::from_value(object).unwrap()))
+    }
+
+    #[test]
+    fn hostnames_fit_the_kernel() {
+        let long = "a".repeat(62) + "-b";
+        let cases = [
+            ("web", json!({}), "web".to_owned()),
+            ("web", json!({"hostname": "other"}), "other".to_owned()),
+            (long.as_str(), json!({}), "a".repeat(62)),
+        ];
+        for (name, spec, expected) in cases {
+            assert_eq!(hostname(&pod(name, spec)), expected);
+        }
+    }
+
+    #[test]
+    fn hosts_name_the_pod_and_its_aliases() {
+        let ips = ["10.244.1.5".parse().unwrap(), "fd00::5".parse().unwrap()];
+        let spec = json!({
+            "subdomain": "db", "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["one", "two"]}],
+        });
+        let text = hosts(&pod("web", spec), &ips, "cluster.local");
+        let ours: Vec<_> = text.lines().skip(7).collect();
+        assert_eq!(
+            ours,
+            [
+                "10.244.1.5\tweb.db.shop.svc.cluster.local\tweb",
+                "fd00::5\tweb.db.shop.svc.cluster.local\tweb",
+                "",
+                "# Entries added by HostAliases.",
+                "192.0.2.1\tone\ttwo",
+            ]
+        );
+        assert!(hosts(&pod("web", json!({})), &ips[..1], "x").ends_with("10.244.1.5\tweb\n"));
+    }
+
+    #[test]
+    fn resolvers_follow_the_policy() {
+        let mut dns = Dns {
+            upstream: Resolver::parse(
+                "# made by hand\nnameserver 127.0.0.53\nnameserver 192.0.2.53\nsearch corp.example\noptions edns0\n",
+            ),
+            cluster: Vec::new(),
+            domain: "cluster.local".into(),
+        };
+        let upstream = "nameserver 192.0.2.53\nsearch corp.example\noptions edns0\n";
+        let text = |spec, dns: &Dns| resolver(&pod("web", spec), dns).render();
+        assert_eq!(
+            text(json!({}), &dns),
+            upstream,
+            "a cluster without DNS uses the node's"
+        );
+
+        dns.cluster = vec!["10.96.0.10".parse().unwrap()];
+        let cluster = "nameserver 10.96.0.10\n\
+             search shop.svc.cluster.local svc.cluster.local cluster.local corp.example\n\
+             options ndots:5\n";
+        let config = json!({
+            "nameservers": ["192.0.2.9"], "searches": ["a.example"],
+            "options": [{"name": "ndots", "value": "2"}, {"name": "rotate"}],
+        });
+        let mixed = "nameserver 10.96.0.10\nnameserver 192.0.2.9\n\
+             search shop.svc.cluster.local svc.cluster.local cluster.local corp.example a.example\n\
+             options ndots:2 rotate\n";
+        let node =
+            "nameserver 127.0.0.53\nnameserver 192.0.2.53\nsearch corp.example\noptions edns0\n";
+        let cases = [
+            (json!({}), cluster),
+            (json!({"dnsPolicy": "Default"}), upstream),
+            (json!({"hostNetwork": true}), node),
+            (
+                json!({"hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}),
+                cluster,
+            ),
+            (json!({"dnsConfig": config}), mixed),
+            (
+                json!({"dnsPolicy": "None", "dnsConfig": config}),
+                "nameserver 192.0.2.9\nsearch a.example\noptions ndots:2 rotate\n",
+            ),
+        ];
+        for (spec, expected) in cases {
+            assert_eq!(text(spec.clone(), &dns), expected, "{spec}");
+        }
+    }
+}

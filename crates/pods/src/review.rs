@@ -1,0 +1,247 @@
+//! What of a pod this node cannot do, said before anything is made.
+//!
+//! A field that is not honoured is never dropped in silence. Where the pod would
+//! not be what its author means (a volume that stays empty, a namespace that is
+//! not shared), it is refused; where it merely loses something (a probe), it
+//! runs and an Event says what was lost.
+
+use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
+use serde_json::Value;
+
+/// What cannot be done, each in a phrase.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Review {
+    /// Reasons for which the pod must not run here.
+    pub refused: Vec<String>,
+    /// What it runs without.
+    pub ignored: Vec<String>,
+}
+
+/// Looks for fields that are not honoured.
+pub fn review(spec: &PodSpec) -> Review {
+    let mut review = Review::default();
+    review.pod(spec);
+    for volume in spec.volumes.iter().flatten() {
+        review.volume(volume);
+    }
+    for container in spec.init_containers.iter().flatten() {
+        let sidecar = container.restart_policy.as_deref() == Some("Always");
+        review.refuse(sidecar, || {
+            format!("init container {}: restartPolicy Always", container.name)
+        });
+        review.container(container);
+    }
+    for container in &spec.containers {
+        let own = container.restart_policy.is_some();
+        review.refuse(own, || {
+            format!("container {}: a restartPolicy of its own", container.name)
+        });
+        review.container(container);
+    }
+    review
+}
+
+impl Review {
+    fn refuse(&mut self, unsupported: bool, what: impl FnOnce() -> String) {
+        if unsupported {
+            self.refused
+                .push(format!("{} is not supported yet", what()));
+        }
+    }
+
+    fn ignore(&mut self, unsupported: bool, what: impl FnOnce() -> String) {
+        if unsupported {
+            self.ignored
+                .push(format!("{} is not supported yet and is ignored", what()));
+        }
+    }
+
+    fn pod(&mut self, spec: &PodSpec) {
+        let set = |flag: Option<bool>| flag == Some(true);
+        for (unsupported, field) in [
+            (set(spec.host_pid), "hostPID"),
+            (set(spec.host_ipc), "hostIPC"),
+            (set(spec.share_process_namespace), "shareProcessNamespace"),
+            (spec.host_users == Some(false), "hostUsers: false"),
+            (spec.runtime_class_name.is_some(), "runtimeClassName"),
+            (some(&spec.resource_claims), "resourceClaims"),
+            (
+                spec.os.as_ref().is_some_and(|os| os.name != "linux"),
+                "an os other than linux",
+            ),
+        ] {
+            self.refuse(unsupported, || field.to_owned());
+        }
+        self.ignore(spec.active_deadline_seconds.is_some(), || {
+            "activeDeadlineSeconds".to_owned()
+        });
+        let Some(context) = &spec.security_context else {
+            return;
+        };
+        self.refuse(some(&context.sysctls), || {
+            "securityContext.sysctls".to_owned()
+        });
+        for (unsupported, field) in [
+            (context.se_linux_options.is_some(), "seLinuxOptions"),
+            (context.seccomp_profile.is_some(), "seccompProfile"),
+            (context.app_armor_profile.is_some(), "appArmorProfile"),
+        ] {
+            self.ignore(unsupported, || format!("securityContext.{field}"));
+        }
+    }
+
+    fn volume(&mut self, volume: &Volume) {
+        if volume.empty_dir.is_none() && volume.host_path.is_none() {
+            let (name, kind) = (&volume.name, kind(volume));
+            self.refuse(true, || format!("volume {name}: type {kind}"));
+        }
+    }
+
+    fn container(&mut self, container: &Container) {
+        let name = &container.name;
+        let mounts = || container.volume_mounts.iter().flatten();
+        let sub_path =
+            mounts().any(|mount| mount.sub_path.is_some() || mount.sub_path_expr.is_some());
+        let propagation = mounts()
+            .filter_map(|mount| mount.mount_propagation.as_deref())
+            .any(|propagation| propagation != "None");
+        for (unsupported, field) in [
+            (some(&container.volume_devices), "volumeDevices"),
+            (some(&container.restart_policy_rules), "restartPolicyRules"),
+            (sub_path, "volumeMounts.subPath"),
+            (propagation, "volumeMounts.mountPropagation"),
+        ] {
+            self.refuse(unsupported, || format!("container {name}: {field}"));
+        }
+        let host_port = container
+            .ports
+            .iter()
+            .flatten()
+            .any(|port| port.host_port.is_some());
+        let message_path = container.termination_message_path.as_deref();
+        let context = container.security_context.as_ref();
+        for (unsupported, field) in [
+            (container.readiness_probe.is_some(), "readinessProbe"),
+            (container.liveness_probe.is_some(), "livenessProbe"),
+            (container.startup_probe.is_some(), "startupProbe"),
+            (container.lifecycle.is_some(), "lifecycle"),
+            (host_port, "ports.hostPort"),
+            (container.stdin == Some(true), "stdin"),
+            (container.tty == Some(true), "tty"),
+            (
+                message_path.is_some_and(|path| path != "/dev/termination-log"),
+                "terminationMessagePath",
+            ),
+            (
+                context.is_some_and(|context| context.se_linux_options.is_some()),
+                "seLinuxOptions",
+            ),
+            (
+                context.is_some_and(|context| context.seccomp_profile.is_some()),
+                "seccompProfile",
+            ),
+            (
+                context.is_some_and(|context| context.app_armor_profile.is_some()),
+                "appArmorProfile",
+            ),
+        ] {
+            self.ignore(unsupported, || format!("container {name}: {field}"));
+        }
+    }
+}
+
+fn some<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|list| !list.is_empty())
+}
+
+/// The name of a volume's type as its manifest spells it.
+fn kind(volume: &Volume) -> String {
+    let Ok(Value::Object(fields)) = serde_json::to_value(volume) else {
+        return "unknown".to_owned();
+    };
+    let kind = fields.keys().find(|field| *field != "name");
+    kind.cloned().unwrap_or_else(|| "unknown".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(spec: Value) -> Review {
+        review(&serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn an_ordinary_pod_has_nothing_to_complain_about() {
+        let spec = json!({
+            "volumes": [{"name": "a", "emptyDir": {"medium": "Memory"}}, {"name": "b", "hostPath": {"path": "/x"}}],
+            "initContainers": [{"name": "i", "image": "x"}],
+            "containers": [{
+                "name": "c", "image": "x", "terminationMessagePath": "/dev/termination-log",
+                "volumeMounts": [{"name": "a", "mountPath": "/a"}],
+                "ports": [{"containerPort": 80}],
+            }],
+        });
+        assert_eq!(of(spec), Review::default());
+    }
+
+    #[test]
+    fn what_would_change_the_meaning_is_refused() {
+        let cases = [
+            (
+                json!({"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}]}),
+                "volume v: type nfs",
+            ),
+            (
+                json!({"volumes": [{"name": "v", "configMap": {"name": "s"}}]}),
+                "volume v: type configMap",
+            ),
+            (json!({"hostPID": true}), "hostPID"),
+            (
+                json!({"shareProcessNamespace": true}),
+                "shareProcessNamespace",
+            ),
+            (
+                json!({"securityContext": {"sysctls": [{"name": "a", "value": "1"}]}}),
+                "securityContext.sysctls",
+            ),
+            (
+                json!({"initContainers": [{"name": "s", "restartPolicy": "Always"}]}),
+                "init container s: restartPolicy Always",
+            ),
+            (
+                json!({"containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/", "subPath": "x"}]}]}),
+                "container c: volumeMounts.subPath",
+            ),
+        ];
+        for (mut spec, expected) in cases {
+            if spec.get("containers").is_none() {
+                spec["containers"] = json!([]);
+            }
+            assert_eq!(
+                of(spec).refused,
+                [format!("{expected} is not supported yet")]
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_merely_lost_is_said() {
+        let spec = json!({
+            "activeDeadlineSeconds": 5,
+            "containers": [{"name": "c", "readinessProbe": {"httpGet": {"port": 80}}, "ports": [{"containerPort": 1, "hostPort": 2}]}],
+        });
+        let found = of(spec);
+        assert_eq!(found.refused, [String::new(); 0]);
+        assert_eq!(
+            found.ignored,
+            [
+                "activeDeadlineSeconds is not supported yet and is ignored",
+                "container c: readinessProbe is not supported yet and is ignored",
+                "container c: ports.hostPort is not supported yet and is ignored",
+            ]
+        );
+    }
+}
