@@ -62,6 +62,13 @@ impl Process {
         Self::look(self.pid).is_some_and(|now| now.start_time == self.start_time)
     }
 
+    /// The process that it was started by, or that has adopted it.
+    pub fn parent(&self) -> Option<i32> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        line.trim().parse().ok()
+    }
+
     /// What it holds in memory, or None when it is gone.
     pub fn memory(&self) -> Option<Memory> {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;

@@ -1,0 +1,348 @@
+//! `sealane agent` started by hand: the contract for real clusters.
+//!
+//! The test joins a namespace of its own to the network of a cluster and is there what a kubelet and a container
+//! runtime are on a real node: it creates the Node object, starts the agent with nothing but a
+//! kubeconfig and a node name, waits for the conflist, and calls the plugin as the CNI
+//! specification says. Pods wired that way reach the cluster's, and are reached.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use serde_json::{Value, json};
+
+use sealane_testkit::topology::unique;
+use sealane_testkit::{
+    Capture, Cluster, LATER, Namespace, Pod, SOON, Topology, UpOptions, binary, eventually,
+};
+
+const NODE: &str = "by-hand";
+
+/// A folder that is removed on drop.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(unique());
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn join(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// The agent, killed on drop, its log printed when the test fails.
+struct Agent {
+    process: Child,
+    log: String,
+}
+
+impl Agent {
+    fn start(node: &Namespace, cluster: &Cluster, folder: &Folder) -> Self {
+        let log = folder.join("agent.log");
+        let process = node
+            .command(binary::path().to_str().unwrap())
+            .args([
+                "agent",
+                "--kubeconfig",
+                cluster.kubeconfig().to_str().unwrap(),
+                "--node-name",
+                NODE,
+            ])
+            .args([
+                "--cni-bin-dir",
+                &folder.join("bin"),
+                "--cni-conf-dir",
+                &folder.join("net.d"),
+            ])
+            .args([
+                "--state-dir",
+                &folder.join("state"),
+                "--run-dir",
+                &folder.join("run"),
+            ])
+            .stdin(Stdio::null())
+            .stderr(
+                std::fs::File::options()
+                    .create(true)
+                    .append(true)
+                    .open(&log)
+                    .unwrap(),
+            )
+            .spawn()
+            .unwrap();
+        Self { process, log }
+    }
+
+    fn kill9(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+        if std::thread::panicking() {
+            eprintln!(
+                "--- the agent's log\n{}",
+                std::fs::read_to_string(&self.log).unwrap_or_default()
+            );
+        }
+    }
+}
+
+/// The plugin of a conflist, called as a container runtime does: CNI spec 1.1 §2 and §3.
+struct Plugin<'a> {
+    folder: &'a Folder,
+    netns: PathBuf,
+    container: String,
+}
+
+impl Plugin<'_> {
+    fn call(&self, command: &str, previous: Option<&Value>) -> sealane_testkit::Finished {
+        let conflist = eventually(LATER, "the agent installs its conflist", || {
+            let path = self.folder.0.join("net.d/10-sealane.conflist");
+            std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+        });
+        let list: Value = serde_json::from_str(&conflist).unwrap();
+        let mut network = list["plugins"][0].clone();
+        network["name"] = list["name"].clone();
+        network["cniVersion"] = list["cniVersion"].clone();
+        if let Some(previous) = previous {
+            network["prevResult"] = previous.clone();
+        }
+        let mut plugin = std::process::Command::new(
+            self.folder
+                .0
+                .join("bin")
+                .join(network["type"].as_str().unwrap()),
+        );
+        plugin
+            .env("CNI_COMMAND", command)
+            .env("CNI_CONTAINERID", &self.container)
+            .env("CNI_NETNS", &self.netns)
+            .env("CNI_IFNAME", "eth0")
+            .env("CNI_PATH", self.folder.join("bin"))
+            .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={0};K8S_POD_INFRA_CONTAINER_ID={0}", self.container));
+        sealane_testkit::command::finish_with_input(plugin, &network.to_string())
+    }
+
+    #[track_caller]
+    fn add(&self) -> (Value, IpAddr) {
+        let result = self.call("ADD", None).json();
+        let address = result["ips"][0]["address"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{result:#}"))
+            .to_owned();
+        (result, address.split('/').next().unwrap().parse().unwrap())
+    }
+}
+
+/// An address of the cluster's node network that no node has, with its prefix length.
+fn free_node_address(cluster: &Cluster) -> String {
+    let links = cluster
+        .node(1)
+        .run("ip", ["-json", "-4", "address", "show", "dev", "eth0"])
+        .json();
+    let own: std::net::Ipv4Addr = links[0]["addr_info"][0]["local"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let [a, b, c, _] = own.octets();
+    format!("{a}.{b}.{c}.99/{}", links[0]["addr_info"][0]["prefixlen"])
+}
+
+/// Joins a namespace to the bridge that all nodes are on.
+fn join_node_network(topology: &Topology, cluster: &Cluster, node: &Namespace, address: &str) {
+    let network = Namespace::named(&format!("{}-net", cluster.name()));
+    let bridges = network
+        .run("ip", ["-json", "link", "show", "type", "bridge"])
+        .json();
+    let bridge = bridges[0]["ifname"].as_str().unwrap().to_owned();
+    topology.join((node, "eth0", address), (&network, "by-hand", "0.0.0.0/32"));
+    network
+        .run("ip", ["link", "set", "by-hand", "master", &bridge])
+        .ok();
+    let way_out = cluster
+        .node(1)
+        .run("ip", ["-json", "route", "show", "default"])
+        .json();
+    node.run(
+        "ip",
+        [
+            "route",
+            "add",
+            "default",
+            "via",
+            way_out[0]["gateway"].as_str().unwrap(),
+        ],
+    )
+    .ok();
+}
+
+fn node_object(ip: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}},
+        "status": {"addresses": [{"type": "InternalIP", "address": ip}]},
+    })
+}
+
+#[test]
+fn an_agent_started_by_hand_makes_a_namespace_a_node_of_the_cluster() {
+    let cluster = Cluster::up(UpOptions {
+        nodes: 1,
+        ..UpOptions::default()
+    });
+    cluster.start(&[Pod::echo("resident").on_node(1)]);
+    let (topology, [node, pod, other]) = Topology::new(["node", "pod", "other"]);
+    let address = free_node_address(&cluster);
+    join_node_network(&topology, &cluster, &node, &address);
+    let node_ip = address.split('/').next().unwrap();
+    cluster
+        .api()
+        .create("/api/v1/nodes", &node_object(node_ip))
+        .unwrap();
+    let folder = Folder::new();
+    let mut agent = Agent::start(&node, &cluster, &folder);
+    let plugin = |namespace: &Namespace, container: &str| Plugin {
+        folder: &folder,
+        netns: Path::new("/run/netns").join(namespace.title()),
+        container: container.to_owned(),
+    };
+
+    // The runtime asks for a network, and gets one in the node's subnet.
+    let wired = plugin(&pod, "container-1");
+    let (result, ip) = wired.add();
+    let subnet = cluster.api().get(&format!("/api/v1/nodes/{NODE}")).unwrap()["spec"]["podCIDR"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let gateway = result["ips"][0]["gateway"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{result:#}"))
+        .to_owned();
+    assert!(
+        subnet.starts_with(gateway.trim_end_matches('1')),
+        "{gateway} is the first address of {subnet}"
+    );
+    let addresses = pod
+        .run("ip", ["-4", "-oneline", "address", "show", "dev", "eth0"])
+        .ok();
+    assert!(addresses.contains(&ip.to_string()), "{addresses}");
+    wired.call("CHECK", Some(&result)).ok();
+
+    // Both ways with a pod of the cluster, without NAT.
+    let resident = cluster.pod_netns("resident");
+    let resident_ip = cluster.pod_ip("resident");
+    let seen = Capture::on(&resident, "eth0");
+    let out = eventually(SOON, "the new pod reaches a resident", || {
+        connect(&pod, resident_ip, 8080)
+    });
+    let from = out.local_addr().unwrap();
+    assert_eq!(from.ip(), ip);
+    seen.expect(SOON, "the new pod's own address", |packet| {
+        packet.from() == from
+    });
+    let listener = pod.enter(|| TcpListener::bind((ip, 9000))).unwrap();
+    eventually(SOON, "a resident reaches the new pod", || {
+        connect(&resident, ip, 9000)
+    });
+    assert_eq!(listener.accept().unwrap().1.ip(), resident_ip);
+
+    // A restart forgets nothing: the same pod keeps its address, another gets another one.
+    agent.kill9();
+    let mut agent = Agent::start(&node, &cluster, &folder);
+    let second = plugin(&other, "container-2");
+    let (_, other_ip) = eventually(SOON, "the restarted agent serves the plugin", || {
+        let done = second.call("ADD", None);
+        if !done.status.success() {
+            return Err(done.stdout);
+        }
+        let result: Value =
+            serde_json::from_str(&done.stdout).map_err(|error| error.to_string())?;
+        let address = result["ips"][0]["address"]
+            .as_str()
+            .ok_or("no address")?
+            .to_owned();
+        let ip: IpAddr = address
+            .split('/')
+            .next()
+            .unwrap()
+            .parse()
+            .map_err(|_| address.clone())?;
+        Ok((result, ip))
+    });
+    assert_ne!(other_ip, ip);
+    eventually(SOON, "two pods of the node reach each other", || {
+        connect(&other, ip, 9000)
+    });
+
+    // DEL gives everything back, and twice is as good as once.
+    for _ in 0..2 {
+        wired.call("DEL", Some(&result)).ok();
+    }
+    assert!(
+        !pod.run("ip", ["link", "show", "dev", "eth0"])
+            .status
+            .success(),
+        "eth0 is gone"
+    );
+    second.call("DEL", None).ok();
+    let ports = node
+        .run("ip", ["-oneline", "link", "show", "master", "cbr0"])
+        .ok();
+    assert_eq!(ports, "", "no port is left on the bridge");
+    agent.kill9();
+    drop(topology);
+    cluster.down();
+}
+
+fn connect(from: &Namespace, ip: IpAddr, port: u16) -> std::io::Result<TcpStream> {
+    from.enter(|| TcpStream::connect_timeout(&SocketAddr::new(ip, port), SOON))
+}
+
+#[test]
+fn an_agent_that_cannot_start_says_why() {
+    let folder = Folder::new();
+    let fixed = |kubeconfig: &str| {
+        let run = [
+            "--run-dir",
+            &folder.join("run"),
+            "--state-dir",
+            &folder.join("state"),
+        ]
+        .map(str::to_owned);
+        let conf = [
+            "--cni-bin-dir",
+            &folder.join("bin"),
+            "--cni-conf-dir",
+            &folder.join("net.d"),
+        ]
+        .map(str::to_owned);
+        let start = ["agent", "--node-name", NODE, "--kubeconfig", kubeconfig].map(str::to_owned);
+        start.into_iter().chain(run).chain(conf)
+    };
+    let text = binary::sealane(fixed("/nowhere/kubeconfig")).fails();
+    assert!(text.contains("/nowhere/kubeconfig"), "{text}");
+    std::fs::write(folder.join("broken"), "clusters: 7").unwrap();
+    let text = binary::sealane(fixed(&folder.join("broken"))).fails();
+    assert!(text.contains("broken"), "{text}");
+}

@@ -1,0 +1,200 @@
+//! The commands of the single-machine cluster: up, status, kubeconfig, down.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use serde_json::Value;
+
+use sealane_testkit::binary::sealane;
+use sealane_testkit::cluster::Role;
+use sealane_testkit::topology::unique;
+use sealane_testkit::{Cluster, Leftovers, Pod, Shared, UpOptions};
+
+const ROLES: [Role; 7] = [
+    Role::Supervisor,
+    Role::ApiServer,
+    Role::Controllers,
+    Role::Node(1),
+    Role::Node(2),
+    Role::Agent(1),
+    Role::Agent(2),
+];
+
+#[test]
+fn up_again_changes_nothing() {
+    let cluster = Cluster::up(UpOptions::default());
+    cluster.start(&[Pod::echo("stays")]);
+    let shim = cluster.shim("stays");
+    let before = ROLES.map(|role| cluster.process(role).unwrap());
+    let objects = Leftovers::snapshot().naming(cluster.name());
+
+    sealane(cluster.options().arguments()).ok();
+    sealane(["up", "--name", cluster.name()]).ok();
+    assert_eq!(ROLES.map(|role| cluster.process(role).unwrap()), before);
+    assert!(shim.runs());
+    assert_eq!(Leftovers::snapshot().naming(cluster.name()), objects);
+
+    let other = sealane(["up", "--name", cluster.name(), "--nodes", "3"]).fails();
+    assert!(
+        other.contains("--nodes"),
+        "a flag that contradicts the cluster is named: {other}"
+    );
+    cluster.down();
+}
+
+#[test]
+fn up_returns_when_every_node_is_ready_and_pods_start_at_once() {
+    let cluster = Cluster::up(UpOptions {
+        nodes: 3,
+        ..UpOptions::default()
+    });
+    let nodes = cluster.kubectl(["get", "nodes", "--output=json"]).json();
+    let nodes = nodes["items"].as_array().unwrap();
+    assert_eq!(nodes.len(), 3);
+    for node in nodes {
+        let conditions = node["status"]["conditions"].as_array().unwrap();
+        let ready = conditions
+            .iter()
+            .find(|condition| condition["type"] == "Ready")
+            .unwrap();
+        assert_eq!(ready["status"], "True", "{node:#}");
+        assert_eq!(
+            node["spec"]["podCIDRs"][0], node["spec"]["podCIDR"],
+            "{:#}",
+            node["spec"]
+        );
+        assert!(node["spec"]["podCIDR"].is_string(), "{:#}", node["spec"]);
+    }
+    let table = cluster.kubectl(["get", "nodes,pods", "--output=wide"]).ok();
+    assert_eq!(table.matches(" Ready ").count(), 3, "{table}");
+    let pods = ["p-1", "p-2", "p-3"].map(Pod::echo);
+    cluster.start(&pods);
+    let mut used: Vec<String> = pods
+        .iter()
+        .map(|pod| cluster.pod(pod.name()).unwrap()["spec"]["nodeName"].to_string())
+        .collect();
+    used.sort();
+    assert_eq!(
+        used,
+        [r#""node-1""#, r#""node-2""#, r#""node-3""#],
+        "the scheduler spreads pods"
+    );
+    cluster.down();
+}
+
+#[test]
+fn status_tells_nodes_addresses_subnets_pods_and_health() {
+    let cluster = Shared::cluster();
+    cluster.start(&[Pod::echo("seen-in-status").on_node(1)]);
+    let text = sealane(["status", "--name", cluster.name()]).ok();
+    let subnet = cluster.api().get("/api/v1/nodes/node-1").unwrap()["spec"]["podCIDR"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for part in [
+        "node-1",
+        "node-2",
+        &subnet,
+        &cluster.node_ip(1).to_string(),
+        "Ready",
+    ] {
+        assert!(text.contains(part), "{part} is shown:\n{text}");
+    }
+    let json = sealane(["status", "--name", cluster.name(), "-o", "json"]).json();
+    let nodes = find_array(&json, "nodes").unwrap_or_else(|| panic!("{json:#}"));
+    assert_eq!(nodes.len(), 2, "{json:#}");
+    assert!(json.to_string().contains(&subnet), "{json:#}");
+
+    let absent = sealane(["status", "--name", &unique()]).fails();
+    assert!(absent.contains("sealane up"), "says what to do: {absent}");
+}
+
+#[test]
+fn kubeconfig_prints_a_path_that_kubectl_can_use() {
+    let cluster = Shared::cluster();
+    let path = sealane(["kubeconfig", "--name", cluster.name()]).ok();
+    assert_eq!(path.trim(), cluster.kubeconfig().to_str().unwrap());
+    let mut command = cluster.kubectl_command();
+    command
+        .env("KUBECONFIG", path.trim())
+        .args(["get", "--raw", "/readyz"]);
+    assert_eq!(sealane_testkit::command::finish(command).ok(), "ok");
+
+    let absent = sealane(["kubeconfig", "--name", &unique()]).fails();
+    assert!(absent.contains("sealane up"), "says what to do: {absent}");
+}
+
+#[test]
+fn two_clusters_live_side_by_side_and_one_goes_alone() {
+    let [left, right] = [(); 2].map(|()| {
+        Cluster::up(UpOptions {
+            nodes: 1,
+            ..UpOptions::default()
+        })
+    });
+    for cluster in [&left, &right] {
+        cluster.start(&[Pod::echo("same-name")]);
+    }
+    assert_ne!(left.node_ip(1), right.node_ip(1));
+    assert_ne!(
+        left.pod_ip("same-name"),
+        right.pod_ip("same-name"),
+        "this machine has routes to both"
+    );
+    left.down();
+    let answer = right
+        .exec(
+            "same-name",
+            ["curl", "-s", "http://127.0.0.1:8080/hostname"],
+        )
+        .ok();
+    assert_eq!(answer.trim(), "same-name");
+    right.down();
+}
+
+#[test]
+fn down_of_what_is_not_there_is_done_already() {
+    let name = unique();
+    sealane(["down", "--name", &name]).ok();
+    assert_eq!(Leftovers::snapshot().naming(&name), Vec::<String>::new());
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let help = sealane(["--help"]).ok();
+    for command in ["up", "down", "status", "kubeconfig", "agent", "completions"] {
+        assert!(
+            help.lines()
+                .any(|line| line.trim_start().starts_with(command)),
+            "{command} is listed:\n{help}"
+        );
+        assert!(
+            sealane([command, "--help"]).ok().len() > 100,
+            "{command} --help teaches"
+        );
+    }
+    for hidden in ["shim", "supervise"] {
+        assert!(
+            !help
+                .lines()
+                .any(|line| line.trim_start().starts_with(hidden)),
+            "{hidden} is not for users:\n{help}"
+        );
+    }
+    assert!(sealane(["completions", "bash"]).ok().contains("sealane"));
+    assert!(sealane(["--version"]).ok().starts_with("sealane "));
+}
+
+/// The first array of that name, at any depth.
+fn find_array<'a>(value: &'a Value, name: &str) -> Option<&'a Vec<Value>> {
+    match value {
+        Value::Object(fields) => fields
+            .get(name)
+            .and_then(Value::as_array)
+            .or_else(|| fields.values().find_map(|field| find_array(field, name))),
+        Value::Array(items) => items.iter().find_map(|item| find_array(item, name)),
+        _ => None,
+    }
+}
