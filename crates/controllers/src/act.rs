@@ -1,0 +1,249 @@
+//! Actions carried out at the API server. No decision is taken here.
+//!
+//! Every request carries the object's uid or version as a precondition, so
+//! that repeating one whose answer was lost does no harm. A server that does
+//! not answer is asked again until it does, or until leadership ends.
+
+use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, Error};
+use sealane_kube::events::Recorder;
+use sealane_kube::{Backoff, explain, is_conflict, is_not_found, is_unreachable};
+use sealane_objects::ObjectName;
+use serde_json::{Value, json};
+
+use crate::action::{About, Action, Outcome};
+
+/// The hand that carries out what controllers decide.
+#[derive(Clone)]
+pub struct Actor {
+    client: Client,
+    events: Recorder,
+}
+
+impl Actor {
+    pub fn new(client: Client, events: Recorder) -> Self {
+        Self { client, events }
+    }
+
+    /// Carries one action out, for as long as it takes.
+    pub async fn perform(&self, action: &Action) -> Outcome {
+        let mut backoff = Backoff::reconnect();
+        loop {
+            match self.try_once(action).await {
+                Err(error) if is_unreachable(&error) => {
+                    tracing::debug!("{action}: {}; trying again", explain(&error));
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+                result => return outcome(action, result),
+            }
+        }
+    }
+
+    async fn try_once(&self, action: &Action) -> Result<(), Error> {
+        match action {
+            Action::SetSubnets { node, uid, subnets } => {
+                let spec = json!({"podCIDR": subnets.first(), "podCIDRs": subnets});
+                let patch = json!({"metadata": {"uid": uid}, "spec": spec});
+                let nodes = Api::<Node>::all(self.client.clone());
+                nodes
+                    .patch(node, &PatchParams::default(), &Patch::Merge(patch))
+                    .await
+                    .map(drop)
+            }
+            Action::Bind { pod, uid, node } => self.bind(pod, uid, node).await,
+            Action::Refuse {
+                pod,
+                uid,
+                version,
+                message,
+                turns,
+            } => {
+                let patch = refusal(uid, version, message, *turns);
+                let pods = self.pods(pod);
+                pods.patch_status(&pod.name, &PatchParams::default(), &Patch::Strategic(patch))
+                    .await
+                    .map(drop)
+            }
+            Action::MarkUnknown {
+                node,
+                uid,
+                version,
+                conditions,
+                reason,
+                message,
+            } => {
+                let patch = unknown(uid, version, conditions, reason, message);
+                let nodes = Api::<Node>::all(self.client.clone());
+                nodes
+                    .patch_status(node, &PatchParams::default(), &Patch::Strategic(patch))
+                    .await
+                    .map(drop)
+            }
+            Action::RemoveOrphan { pod, uid, node } => self.remove_orphan(pod, uid, node).await,
+            Action::Tell {
+                about,
+                severity,
+                reason,
+                message,
+            } => {
+                self.events
+                    .record(&reference(about), *severity, reason, message.clone());
+                Ok(())
+            }
+        }
+    }
+
+    async fn bind(&self, pod: &ObjectName, uid: &str, node: &str) -> Result<(), Error> {
+        let binding = Binding {
+            metadata: ObjectMeta {
+                name: Some(pod.name.clone()),
+                namespace: Some(pod.namespace.clone()),
+                uid: Some(uid.to_owned()),
+                ..ObjectMeta::default()
+            },
+            target: ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Node".to_owned()),
+                name: Some(node.to_owned()),
+                ..ObjectReference::default()
+            },
+        };
+        let created: Result<Value, _> = self
+            .pods(pod)
+            .create_subresource("binding", &pod.name, &PostParams::default(), &binding)
+            .await;
+        created.map(drop)
+    }
+
+    async fn remove_orphan(&self, pod: &ObjectName, uid: &str, node: &str) -> Result<(), Error> {
+        let nodes = Api::<Node>::all(self.client.clone());
+        if nodes.get_opt(node).await?.is_some() {
+            return Err(conflict(format!("node {node} exists")));
+        }
+        let at_once = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        self.pods(pod).delete(&pod.name, &at_once).await.map(drop)
+    }
+
+    fn pods(&self, pod: &ObjectName) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &pod.namespace)
+    }
+}
+
+fn outcome(action: &Action, result: Result<(), Error>) -> Outcome {
+    match result {
+        Ok(()) => {
+            tracing::debug!("{action}: done");
+            Outcome::Done
+        }
+        Err(error) if is_not_found(&error) => Outcome::Gone,
+        Err(error) if is_conflict(&error) => {
+            tracing::debug!("{action}: {}", explain(&error));
+            Outcome::Outdated
+        }
+        Err(error) => {
+            tracing::error!("{action}: {}", explain(&error));
+            Outcome::Refused(explain(&error).to_string())
+        }
+    }
+}
+
+fn refusal(uid: &str, version: &str, message: &str, turns: bool) -> Value {
+    let mut condition = json!({
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": message,
+    });
+    if turns {
+        condition["lastTransitionTime"] = json!(Time(Timestamp::now()));
+    }
+    json!({
+        "metadata": {"uid": uid, "resourceVersion": version},
+        "status": {"conditions": [condition]},
+    })
+}
+
+fn unknown(uid: &str, version: &str, conditions: &[String], reason: &str, message: &str) -> Value {
+    let now = json!(Time(Timestamp::now()));
+    let mark = |kind: &String| {
+        json!({
+            "type": kind,
+            "status": "Unknown",
+            "reason": reason,
+            "message": message,
+            "lastTransitionTime": now,
+        })
+    };
+    json!({
+        "metadata": {"uid": uid, "resourceVersion": version},
+        "status": {"conditions": conditions.iter().map(mark).collect::<Vec<_>>()},
+    })
+}
+
+fn reference(about: &About) -> ObjectReference {
+    let (kind, namespace, name, uid) = match about {
+        About::Node { name, uid } => ("Node", None, name, uid),
+        About::Pod { name, uid } => ("Pod", Some(name.namespace.clone()), &name.name, uid),
+    };
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some(kind.to_owned()),
+        namespace,
+        name: Some(name.clone()),
+        uid: Some(uid.clone()),
+        ..ObjectReference::default()
+    }
+}
+
+fn conflict(message: String) -> Error {
+    Error::Api(Box::new(kube::core::Status {
+        code: 409,
+        reason: "Conflict".to_owned(),
+        message,
+        ..kube::core::Status::default()
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_turns_the_condition_once_and_then_only_changes_its_message() {
+        let first = refusal("u", "7", "no nodes", true);
+        assert!(first["status"]["conditions"][0]["lastTransitionTime"].is_string());
+        let second = refusal("u", "8", "0/1 nodes", false);
+        assert_eq!(
+            second,
+            json!({
+                "metadata": {"uid": "u", "resourceVersion": "8"},
+                "status": {"conditions": [{
+                    "type": "PodScheduled", "status": "False",
+                    "reason": "Unschedulable", "message": "0/1 nodes",
+                }]},
+            })
+        );
+    }
+
+    #[test]
+    fn every_condition_of_a_silent_node_becomes_unknown() {
+        let patch = unknown("u", "7", &["Ready".into(), "DiskPressure".into()], "R", "m");
+        let conditions = patch["status"]["conditions"].as_array().unwrap();
+        let seen: Vec<_> = conditions
+            .iter()
+            .map(|c| (c["type"].as_str().unwrap(), c["status"].as_str().unwrap()))
+            .collect();
+        assert_eq!(seen, [("Ready", "Unknown"), ("DiskPressure", "Unknown")]);
+        assert_eq!(patch["metadata"]["resourceVersion"], "7");
+    }
+}

@@ -1,0 +1,55 @@
+//! All controllers, side by side: each sees every input, none sees another.
+
+use std::time::{Duration, Instant};
+
+use sealane_ipam::SubnetError;
+use serde_json::{Map, Value};
+
+use crate::action::{Action, Controller, Input};
+use crate::health::Health;
+use crate::orphans::Orphans;
+use crate::scheduler::Scheduler;
+use crate::subnets::{Cut, Subnets};
+
+pub struct Controllers {
+    all: Vec<(&'static str, Box<dyn Controller + Send>)>,
+}
+
+impl Controllers {
+    /// # Errors
+    /// When a range cannot be cut as asked.
+    pub fn new(cuts: Vec<Cut>, grace: Duration) -> Result<Self, SubnetError> {
+        Ok(Self {
+            all: vec![
+                ("subnets", Box::new(Subnets::new(cuts)?)),
+                ("scheduler", Box::new(Scheduler::default())),
+                ("health", Box::new(Health::new(grace))),
+                ("orphans", Box::new(Orphans::default())),
+            ],
+        })
+    }
+
+    /// Shows all of them what happened and gathers what they want.
+    pub fn handle(&mut self, input: &Input, now: Instant, actions: &mut Vec<Action>) {
+        for (_, controller) in &mut self.all {
+            controller.handle(input, now, actions);
+        }
+    }
+
+    /// When the first of them wants a tick.
+    pub fn wake_at(&self) -> Option<Instant> {
+        self.all
+            .iter()
+            .filter_map(|(_, controller)| controller.wake_at())
+            .min()
+    }
+
+    /// What each of them knows.
+    pub fn state(&self, now: Instant) -> Value {
+        let states = self
+            .all
+            .iter()
+            .map(|(name, c)| ((*name).to_owned(), c.state(now)));
+        Value::Object(states.collect::<Map<_, _>>())
+    }
+}

@@ -1,0 +1,206 @@
+use super::*;
+use crate::testing::{name, node};
+
+const V4: &str = "10.244.0.0/16";
+
+fn subnets(cuts: &[(&str, u8)]) -> Subnets {
+    let cut = |&(range, mask): &(&str, u8)| Cut {
+        range: range.parse().unwrap(),
+        mask,
+    };
+    Subnets::new(cuts.iter().map(cut).collect()).unwrap()
+}
+
+fn with_cidrs(uid: &str, cidrs: &[&str]) -> NodeView {
+    NodeView {
+        pod_cidrs: cidrs.iter().map(|c| c.parse().unwrap()).collect(),
+        ..node(uid)
+    }
+}
+
+fn run(controller: &mut Subnets, input: Input) -> Vec<Action> {
+    let mut actions = Vec::new();
+    controller.handle(&input, Instant::now(), &mut actions);
+    actions
+}
+
+fn reset(controller: &mut Subnets, nodes: Vec<(&str, NodeView)>) -> Vec<Action> {
+    let all = nodes
+        .into_iter()
+        .map(|(n, view)| (name("", n), view))
+        .collect();
+    run(controller, Input::Nodes(Change::Reset(all)))
+}
+
+fn apply(controller: &mut Subnets, node: &str, view: NodeView) -> Vec<Action> {
+    run(
+        controller,
+        Input::Nodes(Change::Applied(name("", node), view)),
+    )
+}
+
+fn delete(controller: &mut Subnets, node: &str) -> Vec<Action> {
+    let last = with_cidrs("gone", &[]);
+    run(
+        controller,
+        Input::Nodes(Change::Deleted(name("", node), last)),
+    )
+}
+
+fn texts(actions: &[Action]) -> Vec<String> {
+    actions.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_new_node_gets_one_of_each_family_and_only_once() {
+    let mut controller = subnets(&[(V4, 24), ("fd00:10:244::/56", 64)]);
+    assert!(reset(&mut controller, vec![]).is_empty());
+    let actions = apply(&mut controller, "node-1", node("u1"));
+    assert_eq!(
+        texts(&actions),
+        ["give node node-1 pod subnets 10.244.0.0/24,fd00:10:244::/64"]
+    );
+    assert!(
+        apply(&mut controller, "node-1", node("u1")).is_empty(),
+        "still on its way"
+    );
+    let echo = with_cidrs("u1", &["10.244.0.0/24", "fd00:10:244::/64"]);
+    assert!(apply(&mut controller, "node-1", echo).is_empty());
+    assert_eq!(
+        texts(&apply(&mut controller, "node-2", node("u2"))),
+        ["give node node-2 pod subnets 10.244.1.0/24,fd00:10:244:1::/64"]
+    );
+}
+
+#[test]
+fn after_a_restart_what_nodes_have_is_taken() {
+    let mut controller = subnets(&[(V4, 24)]);
+    let actions = reset(
+        &mut controller,
+        vec![
+            ("node-1", with_cidrs("u1", &["10.244.0.0/24"])),
+            ("node-2", node("u2")),
+            // Not of our making: a larger one, and one from elsewhere.
+            ("node-3", with_cidrs("u3", &["10.244.2.0/23"])),
+            ("node-4", with_cidrs("u4", &["192.168.7.0/24"])),
+            ("node-5", node("u5")),
+        ],
+    );
+    assert_eq!(
+        texts(&actions),
+        [
+            "give node node-2 pod subnets 10.244.1.0/24",
+            "give node node-5 pod subnets 10.244.4.0/24",
+        ]
+    );
+}
+
+#[test]
+fn a_node_without_a_subnet_is_told_and_served_when_one_is_free() {
+    let mut controller = subnets(&[("10.244.0.0/23", 24)]);
+    reset(&mut controller, vec![]);
+    apply(&mut controller, "node-1", node("u1"));
+    apply(&mut controller, "node-2", node("u2"));
+    let actions = apply(&mut controller, "node-3", node("u3"));
+    let [
+        Action::Tell {
+            about,
+            reason,
+            message,
+            ..
+        },
+    ] = actions.as_slice()
+    else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(
+        *about,
+        About::Node {
+            name: "node-3".into(),
+            uid: "u3".into()
+        }
+    );
+    assert_eq!(*reason, "CIDRNotAvailable");
+    assert!(
+        message
+            .starts_with("node node-3 gets no pod subnet: cluster range 10.244.0.0/23 is used up"),
+        "{message}"
+    );
+    assert!(
+        apply(&mut controller, "node-3", node("u3")).is_empty(),
+        "told once"
+    );
+    assert_eq!(
+        texts(&delete(&mut controller, "node-1")),
+        ["give node node-3 pod subnets 10.244.0.0/24"]
+    );
+}
+
+#[test]
+fn when_one_family_is_used_up_the_other_loses_nothing() {
+    let mut controller = subnets(&[(V4, 24), ("fd00::/64", 64)]);
+    reset(&mut controller, vec![]);
+    apply(&mut controller, "node-1", node("u1"));
+    assert!(matches!(
+        apply(&mut controller, "node-2", node("u2")).as_slice(),
+        [Action::Tell { .. }]
+    ));
+    assert_eq!(controller.allocators[0].taken(), 1);
+}
+
+#[test]
+fn a_node_made_again_under_its_name_is_another_node() {
+    let mut controller = subnets(&[(V4, 24)]);
+    reset(
+        &mut controller,
+        vec![("node-1", with_cidrs("u1", &["10.244.0.0/24"]))],
+    );
+    let actions = apply(&mut controller, "node-1", node("u2"));
+    assert_eq!(
+        texts(&actions),
+        ["give node node-1 pod subnets 10.244.0.0/24"]
+    );
+}
+
+#[test]
+fn a_gap_in_the_watch_does_not_assign_twice() {
+    let mut controller = subnets(&[(V4, 24)]);
+    assert_eq!(
+        reset(&mut controller, vec![("node-1", node("u1"))]).len(),
+        1
+    );
+    assert!(reset(&mut controller, vec![("node-1", node("u1"))]).is_empty());
+    assert_eq!(
+        reset(&mut controller, vec![("node-1", node("another"))]).len(),
+        1
+    );
+}
+
+#[test]
+fn an_assignment_that_fails_gives_its_subnets_back() {
+    let cases = [
+        (Outcome::Done, 1, 0),
+        (Outcome::Gone, 0, 0),
+        (Outcome::Outdated, 0, 1),
+        (Outcome::Refused("no".into()), 0, 1),
+    ];
+    for (outcome, taken, retried) in cases {
+        let mut controller = subnets(&[(V4, 24)]);
+        let assigned = reset(&mut controller, vec![("node-1", node("u1"))]);
+        let now = Instant::now();
+        let ended = Input::Ended(assigned[0].clone(), outcome.clone());
+        controller.handle(&ended, now, &mut Vec::new());
+        assert_eq!(controller.allocators[0].taken(), taken, "{outcome:?}");
+        let mut again = Vec::new();
+        controller.handle(&Input::Tick, now, &mut again);
+        assert!(again.is_empty(), "not before the pause is over");
+        controller.handle(&Input::Tick, now + REFUSED_PAUSE, &mut again);
+        assert_eq!(again.len(), retried, "{outcome:?}");
+    }
+}
+
+#[test]
+fn without_ranges_nothing_is_assigned() {
+    let mut controller = subnets(&[]);
+    assert!(reset(&mut controller, vec![("node-1", node("u1"))]).is_empty());
+}

@@ -1,0 +1,40 @@
+//! Objects for the tables of this crate's tests.
+
+use std::collections::BTreeMap;
+
+use sealane_objects::ObjectName;
+
+use crate::view::{NodeView, PodView, Truth};
+
+pub fn name(namespace: &str, name: &str) -> ObjectName {
+    ObjectName::new(namespace, name)
+}
+
+/// A ready node without a subnet.
+pub fn node(uid: &str) -> NodeView {
+    NodeView {
+        uid: uid.into(),
+        version: "1".into(),
+        labels: BTreeMap::new(),
+        pod_cidrs: Vec::new(),
+        unschedulable: false,
+        ready: Some(Truth::True),
+        heartbeat: None,
+        conditions: vec!["Ready".into()],
+        max_pods: None,
+    }
+}
+
+/// A pod without a node.
+pub fn pod(uid: &str) -> PodView {
+    PodView {
+        uid: uid.into(),
+        version: "1".into(),
+        node: None,
+        scheduler: "default-scheduler".into(),
+        node_selector: BTreeMap::new(),
+        deleting: false,
+        finished: false,
+        refused: None,
+    }
+}
