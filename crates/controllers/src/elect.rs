@@ -46,8 +46,14 @@ pub enum Step {
 /// What a candidate remembers between two looks.
 pub struct Candidate {
     identity: String,
-    /// The holder's latest renewal, and when we first saw it.
-    seen: Option<((Option<String>, Option<MicroTime>), Instant)>,
+    seen: Option<Seen>,
+}
+
+/// The holder's latest renewal, and when we first saw it.
+struct Seen {
+    holder: Option<String>,
+    renewed: Option<MicroTime>,
+    since: Instant,
 }
 
 impl Candidate {
@@ -77,14 +83,16 @@ impl Candidate {
 
     /// How long the holder may yet be silent; none when it has been for too long.
     fn left(&mut self, spec: &LeaseSpec, now: Instant) -> Option<Duration> {
-        let renewal = (spec.holder_identity.clone(), spec.renew_time.clone());
-        let since = match &self.seen {
-            Some((seen, since)) if *seen == renewal => *since,
-            _ => {
-                self.seen = Some((renewal, now));
-                now
-            }
-        };
+        let known = self
+            .seen
+            .as_ref()
+            .filter(|seen| seen.holder == spec.holder_identity && seen.renewed == spec.renew_time);
+        let since = known.map_or(now, |seen| seen.since);
+        self.seen = Some(Seen {
+            holder: spec.holder_identity.clone(),
+            renewed: spec.renew_time.clone(),
+            since,
+        });
         let seconds = spec
             .lease_duration_seconds
             .and_then(|s| u64::try_from(s).ok());
