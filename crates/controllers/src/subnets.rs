@@ -1,5 +1,9 @@
 //! Which pod subnets a node gets: `.spec.podCIDRs`, one of each family of the cluster's ranges.
 //!
+//! `node-2` gets the subnet of number 2, 10.244.2.0/24, where that is free, so
+//! that a cluster looks as people draw it whichever node registers first; all
+//! others get the next one.
+//!
 //! A subnet is set once and never changed; it is free again when its Node is
 //! deleted. A node that finds no subnet is told so by an Event and gets one as
 //! soon as there is one, first come first served.
@@ -22,6 +26,9 @@ use crate::view::NodeView;
 
 /// Until an assignment that the API server refused is tried again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+
+/// Names such as `node-20261121` are not numbers of nodes.
+const HIGHEST_BY_NAME: usize = 4096;
 
 /// A range of the cluster and the prefix length of the subnets cut from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +130,7 @@ impl Subnets {
         let Some(held) = self.nodes.get_mut(name) else {
             return;
         };
-        match allocate_each(&mut self.allocators) {
+        match allocate_each(&self.cuts, &mut self.allocators, name) {
             Ok(subnets) if subnets.is_empty() => {}
             Ok(subnets) => {
                 held.subnets.clone_from(&subnets);
@@ -146,7 +153,7 @@ impl Subnets {
             let Some(held) = self.nodes.get_mut(&name) else {
                 continue;
             };
-            let Ok(subnets) = allocate_each(&mut self.allocators) else {
+            let Ok(subnets) = allocate_each(&self.cuts, &mut self.allocators, &name) else {
                 self.waiting.push_front(name);
                 return;
             };
@@ -238,10 +245,14 @@ fn allocators(cuts: &[Cut], taken: &[IpNet]) -> Result<Vec<SubnetAllocator>, Sub
 }
 
 /// One subnet of each range, or none of any.
-fn allocate_each(allocators: &mut [SubnetAllocator]) -> Result<Vec<IpNet>, SubnetError> {
+fn allocate_each(
+    cuts: &[Cut],
+    allocators: &mut [SubnetAllocator],
+    node: &str,
+) -> Result<Vec<IpNet>, SubnetError> {
     let mut subnets = Vec::with_capacity(allocators.len());
-    for index in 0..allocators.len() {
-        match allocators[index].allocate() {
+    for (index, cut) in cuts.iter().enumerate() {
+        match allocate(cut, &mut allocators[index], node) {
             Ok(subnet) => subnets.push(subnet),
             Err(error) => {
                 give_back(allocators, &subnets);
@@ -250,6 +261,21 @@ fn allocate_each(allocators: &mut [SubnetAllocator]) -> Result<Vec<IpNet>, Subne
         }
     }
     Ok(subnets)
+}
+
+fn allocate(cut: &Cut, allocator: &mut SubnetAllocator, node: &str) -> Result<IpNet, SubnetError> {
+    let by_name = subnet_by_name(cut, node).filter(|subnet| allocator.claim(*subnet).is_ok());
+    by_name.map_or_else(|| allocator.allocate(), Ok)
+}
+
+/// The subnet whose number is the one at the end of the node's name.
+fn subnet_by_name(cut: &Cut, node: &str) -> Option<IpNet> {
+    let (_, number) = node.rsplit_once('-')?;
+    let number: usize = number
+        .parse()
+        .ok()
+        .filter(|number| *number <= HIGHEST_BY_NAME)?;
+    cut.range.subnets(cut.mask).ok()?.nth(number)
 }
 
 fn give_back(allocators: &mut [SubnetAllocator], subnets: &[IpNet]) {
