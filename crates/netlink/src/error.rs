@@ -19,7 +19,7 @@ pub enum Error {
         refusal: Refusal,
     },
     /// A system call or a file failed.
-    #[error("{action}: {source}")]
+    #[error("{action}: {}", words(source))]
     System {
         /// Verb, object, value and namespace.
         action: String,
@@ -94,12 +94,24 @@ pub(crate) fn is_absent(errno: Errno) -> bool {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.errno.desc().to_lowercase();
+        let number = words(&io::Error::from(self.errno));
         match &self.message {
             Some(message) => write!(f, "{number} ({})", message.trim_end_matches('.')),
             None => f.write_str(&number),
         }
     }
+}
+
+/// The error as a part of a sentence: `no such device`, not `No such device (os error 19)`.
+fn words(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(number) = text.find(" (os error ") {
+        text.truncate(number);
+        if let Some(first) = text.get_mut(..1) {
+            first.make_ascii_lowercase();
+        }
+    }
+    text
 }
 
 impl Refusal {

@@ -28,6 +28,7 @@ mod link;
 mod neighbour;
 mod netlink;
 pub mod netns;
+mod nft;
 mod route;
 pub mod sysctl;
 

@@ -118,16 +118,29 @@ impl Netlink {
             ])),
         );
         set_name(&mut message, bridge.name);
-        set_shape(&mut message, bridge.mtu, bridge.mac);
+        set_shape(&mut message, bridge.mtu.map(other_than), bridge.mac);
         if bridge.up {
             set_up(&mut message, true);
         }
         let action = || format!("add bridge {}", bridge.name);
         match self.create(message).await {
-            Ok(()) => self.index_of(bridge.name).await,
+            Ok(()) => self.fix_mtu(bridge).await,
             Err(failure) if failure.is(Errno::EEXIST) => self.fit_bridge(bridge).await,
             Err(failure) => Err(self.failed(action)(failure)),
         }
+    }
+
+    /// A bridge takes the smallest MTU of its ports until its own is changed.
+    async fn fix_mtu(&self, bridge: &Bridge<'_>) -> Result<u32> {
+        let index = self.index_of(bridge.name).await?;
+        if bridge.mtu.is_some() {
+            let change = LinkChange {
+                mtu: bridge.mtu,
+                ..LinkChange::default()
+            };
+            self.set_link(index, change).await?;
+        }
+        Ok(index)
     }
 
     async fn fit_bridge(&self, bridge: &Bridge<'_>) -> Result<u32> {
@@ -176,20 +189,6 @@ impl Netlink {
             .await
             .map_err(self.failed(|| format!("add {veth}")))?;
         self.index_of(veth.name).await
-    }
-
-    /// Makes a dummy link, set up, and returns its index. What is sent into it disappears.
-    ///
-    /// # Errors
-    /// [`Error::is_present`] when the name is taken.
-    pub async fn add_dummy(&self, name: &str) -> Result<u32> {
-        let mut message = new_link(InfoKind::Dummy, None);
-        set_name(&mut message, name);
-        set_up(&mut message, true);
-        self.create(message)
-            .await
-            .map_err(self.failed(|| format!("add dummy {name}")))?;
-        self.index_of(name).await
     }
 
     /// Deletes a link, with a veth its other end too. Returns whether it was there.
@@ -330,6 +329,11 @@ impl Netlink {
         )
         .await
     }
+}
+
+/// Setting the value that a link has already is no change, so it is made with another one first.
+fn other_than(mtu: Mtu) -> Mtu {
+    if mtu == Mtu::MIN { Mtu::MAX } else { Mtu::MIN }
 }
 
 fn new_link(kind: InfoKind, data: Option<InfoData>) -> LinkMessage {

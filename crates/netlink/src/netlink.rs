@@ -1,6 +1,6 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
 use nix::errno::Errno;
@@ -12,12 +12,14 @@ use rtnetlink::sys::AsyncSocket;
 
 use crate::error::{Error, Refusal, Result};
 use crate::netns;
+use crate::nft;
 
 /// The netlink sockets of one network namespace. Clones share them; the last one closes them.
 #[derive(Clone)]
 pub struct Netlink {
     pub(crate) place: Arc<Place>,
     handle: rtnetlink::Handle,
+    nft: Arc<Mutex<nft::Socket>>,
 }
 
 /// Which namespace, and how messages call it.
@@ -74,14 +76,15 @@ impl Netlink {
             let socket = connection.socket_mut().socket_mut();
             socket.set_ext_ack(true)?;
             socket.set_cap_ack(true)?;
-            Ok((connection, handle))
+            Ok((connection, handle, nft::Socket::open()?))
         })?;
-        let (connection, handle) =
+        let (connection, handle, nft) =
             opened.map_err(|error| Error::system(format!("open netlink{place}"), error))?;
         tokio::spawn(connection);
         Ok(Self {
             place: Arc::new(place),
             handle,
+            nft: Arc::new(Mutex::new(nft)),
         })
     }
 
@@ -96,6 +99,12 @@ impl Netlink {
     /// When the namespace cannot be entered.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         self.place.run(work)
+    }
+
+    /// The socket of nftables, for one question or transaction at a time.
+    pub(crate) fn nft(&self) -> MutexGuard<'_, nft::Socket> {
+        // The socket holds no state that a panic could leave half changed.
+        self.nft.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One change, answered by an acknowledgement.

@@ -128,7 +128,6 @@ mod tests {
         let expected = format!(
             "table ip sealane {{
 	comment \"{}\"
-
 	set local-pods {{
 		type ipv4_addr
 		flags interval

@@ -17,23 +17,32 @@ use crate::{
 
 impl Display for Table {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "table {} {} {{", word(self.family), self.name)?;
+        writeln!(f, "{} {{", self.title())?;
         writeln!(f, "\tcomment \"{}\"", self.stamp())?;
         write!(f, "{}}}", body(self))
     }
 }
 
+impl Table {
+    /// How messages call it: `table ip sealane`.
+    pub fn title(&self) -> String {
+        format!("table {} {}", word(self.family), self.name)
+    }
+}
+
+impl Rule {
+    /// The rule as nft prints it in a table of `family`.
+    pub fn text(&self, family: Family) -> String {
+        rule_text(self, family)
+    }
+}
+
 /// What stands between the comment of a table and its closing brace.
 pub(crate) fn body(table: &Table) -> String {
-    let mut text = String::new();
-    for set in &table.sets {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "\n{}", set_text(set, table.family));
-    }
-    for chain in &table.chains {
-        let _ = write!(text, "\n{}", chain_text(chain, table.family));
-    }
-    text
+    let sets = table.sets.iter().map(|set| set_text(set, table.family));
+    let chains = (table.chains.iter()).map(|chain| chain_text(chain, table.family));
+    let parts: Vec<String> = sets.chain(chains).collect();
+    parts.join("\n")
 }
 
 /// The family as nft calls it.

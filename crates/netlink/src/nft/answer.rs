@@ -1,0 +1,209 @@
+//! Reading what the kernel answers. Nothing that it sends may make this panic.
+
+use nix::errno::Errno;
+use sealane_net::Family;
+use sealane_ruleset::Loaded;
+
+use super::batch::{SUBSYSTEM, address_family};
+use super::encode::{NFTA_TABLE_NAME, NFTA_TABLE_USERDATA};
+use crate::error::{Refusal, extended_message};
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const NLM_F_ACK_TLVS: u16 = 0x200;
+const NFT_MSG_NEWTABLE: u16 = 0;
+const MESSAGE_HEADER: usize = 16;
+const FAMILY_HEADER: usize = 4;
+
+/// One message, as far as we care.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The request with this number is done.
+    Acknowledged(u32),
+    /// The request with this number was refused.
+    Refused(u32, Refusal),
+    /// A list ended; whether it changed while it was read.
+    Done { interrupted: bool },
+    /// An entry of a list of tables.
+    Table(Loaded),
+    /// Something else, which may be skipped.
+    Other,
+}
+
+/// The messages of a datagram; bytes that do not make a message end it.
+pub(super) fn answers(mut datagram: &[u8]) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    while let Some((message, rest)) = split(datagram) {
+        answers.push(read(message));
+        datagram = rest;
+    }
+    answers
+}
+
+fn split(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = u32_at(datagram, 0)? as usize;
+    if length < MESSAGE_HEADER {
+        return None;
+    }
+    let message = datagram.get(..length)?;
+    let rest = datagram
+        .get(length.next_multiple_of(4)..)
+        .unwrap_or_default();
+    Some((message, rest))
+}
+
+fn read(message: &[u8]) -> Answer {
+    let kind = u16_at(message, 4).unwrap_or_default();
+    let flags = u16_at(message, 6).unwrap_or_default();
+    let body = &message[MESSAGE_HEADER..];
+    let answer = match kind {
+        NLMSG_ERROR => error(body, flags),
+        NLMSG_DONE => Some(Answer::Done {
+            interrupted: flags & NLM_F_DUMP_INTR != 0,
+        }),
+        kind if kind == SUBSYSTEM << 8 | NFT_MSG_NEWTABLE => table(body).map(Answer::Table),
+        _ => None,
+    };
+    answer.unwrap_or(Answer::Other)
+}
+
+/// `struct nlmsgerr`: the number, the header of the request, and attributes, since our socket asks for short answers.
+fn error(body: &[u8], flags: u16) -> Option<Answer> {
+    const SEQUENCE: usize = 4 + 8;
+    const ATTRIBUTES: usize = 4 + MESSAGE_HEADER;
+    let code = u32_at(body, 0)? as i32;
+    let sequence = u32_at(body, SEQUENCE)?;
+    if code == 0 {
+        return Some(Answer::Acknowledged(sequence));
+    }
+    let attributes = body
+        .get(ATTRIBUTES..)
+        .filter(|_| flags & NLM_F_ACK_TLVS != 0);
+    let refusal = Refusal {
+        errno: Errno::from_raw(code.wrapping_neg()),
+        message: attributes.and_then(extended_message),
+    };
+    Some(Answer::Refused(sequence, refusal))
+}
+
+fn table(body: &[u8]) -> Option<Loaded> {
+    let family = *body.first()?;
+    let family = Family::ALL
+        .into_iter()
+        .find(|known| address_family(*known) == family)?;
+    let mut loaded = Loaded {
+        family,
+        name: String::new(),
+        comment: None,
+    };
+    for (kind, value) in attributes(body.get(FAMILY_HEADER..)?) {
+        match kind {
+            NFTA_TABLE_NAME => loaded.name = text(value),
+            NFTA_TABLE_USERDATA => loaded.comment = comment(value),
+            _ => {}
+        }
+    }
+    Some(loaded)
+}
+
+fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    const KIND: u16 = 0x3fff;
+    std::iter::from_fn(move || {
+        let length = usize::from(u16_at(bytes, 0)?);
+        let kind = u16_at(bytes, 2)? & KIND;
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+/// The comment among a table's user data: entries of type, length and value.
+fn comment(mut userdata: &[u8]) -> Option<String> {
+    const TABLE_COMMENT: u8 = 0;
+    while let [kind, length, rest @ ..] = userdata {
+        let value = rest.get(..usize::from(*length))?;
+        if *kind == TABLE_COMMENT {
+            return Some(text(value));
+        }
+        userdata = &rest[value.len()..];
+    }
+    None
+}
+
+fn text(value: &[u8]) -> String {
+    let value = value.strip_suffix(&[0]).unwrap_or(value);
+    String::from_utf8_lossy(value).into_owned()
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..at + 2)?;
+    Some(u16::from_ne_bytes([bytes[0], bytes[1]]))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at + 4)?;
+    Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::{Header, Messages};
+    use super::*;
+
+    fn message(kind: u16, flags: u16, family: u8, fill: impl FnOnce(&mut Messages)) -> Vec<u8> {
+        let mut messages = Messages::default();
+        let header = Header {
+            kind,
+            flags,
+            sequence: 7,
+            family,
+            resource: 0,
+        };
+        messages.message(header, fill);
+        messages.as_bytes().to_vec()
+    }
+
+    fn table_message() -> Vec<u8> {
+        message(SUBSYSTEM << 8, 2, 10, |m| {
+            m.put_str(NFTA_TABLE_NAME, "sealane");
+            m.put(NFTA_TABLE_USERDATA, b"\x05\x01x\x00\x03hi\0");
+        })
+    }
+
+    #[test]
+    fn reads_tables_with_their_comment_and_the_end_of_the_list() {
+        let datagram = [table_message(), message(NLMSG_DONE, 2, 0, |_| {})].concat();
+        assert_eq!(
+            answers(&datagram),
+            [
+                Answer::Table(Loaded {
+                    family: Family::V6,
+                    name: "sealane".into(),
+                    comment: Some("hi".into()),
+                }),
+                Answer::Done { interrupted: false },
+            ]
+        );
+    }
+
+    #[test]
+    fn never_panics_on_truncated_or_changed_bytes() {
+        let whole = table_message();
+        for length in 0..whole.len() {
+            answers(&whole[..length]);
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 3, 127, 255] {
+                let mut changed = whole.clone();
+                changed[at] = value;
+                answers(&changed);
+            }
+        }
+        for length in 0..40 {
+            let mut error = vec![0xff; length];
+            error.splice(..0, [(length as u8) + 8, 0, 0, 0, 2, 0, 0, 2]);
+            answers(&error);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! A transaction in the making: messages, and what each of them is about.
+
+use std::fmt;
+
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST};
+use sealane_net::Family;
+use sealane_ruleset::{Chain, Set, Table};
+
+use super::message::{Header, Messages};
+
+/// `NFNL_SUBSYS_NFTABLES`
+pub(super) const SUBSYSTEM: u16 = 10;
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+
+/// Messages between a begin and an end. The sequence number of each is its index in `objects`.
+pub(super) struct Batch<'a> {
+    messages: Messages,
+    objects: Vec<Object<'a>>,
+    last: usize,
+    set_ids: u32,
+}
+
+/// What a message is about, so that a refusal can name it.
+#[derive(Clone, Copy)]
+pub(super) enum Object<'a> {
+    Transaction,
+    DeleteTable(Family, &'a str),
+    Table(&'a Table),
+    Set(&'a Table, &'a Set),
+    Chain(&'a Table, &'a Chain),
+    Rule(&'a Table, &'a Chain, usize),
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new() -> Self {
+        let mut batch = Self {
+            messages: Messages::default(),
+            objects: vec![],
+            last: 0,
+            set_ids: 0,
+        };
+        batch.bracket(BATCH_BEGIN);
+        batch
+    }
+
+    /// Appends a message of nf_tables.
+    pub(super) fn push(
+        &mut self,
+        object: Object<'a>,
+        kind: u16,
+        flags: u16,
+        family: Family,
+        attributes: impl FnOnce(&mut Messages),
+    ) {
+        self.append(
+            object,
+            Header {
+                kind: SUBSYSTEM << 8 | kind,
+                flags: NLM_F_REQUEST | flags,
+                sequence: 0,
+                family: address_family(family),
+                resource: 0,
+            },
+            attributes,
+        );
+    }
+
+    /// A number for a set that rules of the same transaction refer to.
+    pub(super) fn next_set_id(&mut self) -> u32 {
+        self.set_ids += 1;
+        self.set_ids
+    }
+
+    /// Closes the transaction. The last message before the end asks for an
+    /// acknowledgement, which the kernel sends only if it has committed all.
+    pub(super) fn close(mut self) -> Closed<'a> {
+        self.messages.add_flags(self.last, NLM_F_ACK);
+        self.bracket(BATCH_END);
+        Closed {
+            messages: self.messages,
+            objects: self.objects,
+        }
+    }
+
+    fn bracket(&mut self, kind: u16) {
+        self.append(
+            Object::Transaction,
+            Header {
+                kind,
+                flags: NLM_F_REQUEST,
+                sequence: 0,
+                family: 0,
+                resource: SUBSYSTEM,
+            },
+            |_| {},
+        );
+    }
+
+    fn append(
+        &mut self,
+        object: Object<'a>,
+        header: Header,
+        attributes: impl FnOnce(&mut Messages),
+    ) {
+        if header.kind != BATCH_END {
+            self.last = self.messages.as_bytes().len();
+        }
+        let sequence = self.objects.len() as u32;
+        self.objects.push(object);
+        self.messages
+            .message(Header { sequence, ..header }, attributes);
+    }
+}
+
+/// A transaction that can be sent.
+pub(super) struct Closed<'a> {
+    messages: Messages,
+    objects: Vec<Object<'a>>,
+}
+
+impl Closed<'_> {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.messages.as_bytes()
+    }
+
+    /// The sequence number of the acknowledgement.
+    pub(super) fn last_sequence(&self) -> u32 {
+        self.objects.len() as u32 - 2
+    }
+
+    /// What the message with this number is about.
+    pub(super) fn describe(&self, sequence: u32) -> String {
+        let object = self.objects.get(sequence as usize);
+        object.unwrap_or(&Object::Transaction).to_string()
+    }
+}
+
+pub(super) fn address_family(family: Family) -> u8 {
+    match family {
+        Family::V4 => nix::libc::AF_INET as u8,
+        Family::V6 => nix::libc::AF_INET6 as u8,
+    }
+}
+
+impl fmt::Display for Object<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Object::Transaction => write!(f, "commit nft transaction"),
+            Object::DeleteTable(family, name) => {
+                let word = match family {
+                    Family::V4 => "ip",
+                    Family::V6 => "ip6",
+                };
+                write!(f, "delete table {word} {name}")
+            }
+            Object::Table(table) => write!(f, "load {}", table.title()),
+            Object::Set(table, set) => write!(f, "add set {} to {}", set.name, table.title()),
+            Object::Chain(table, chain) => {
+                write!(f, "add chain {} to {}", chain.name, table.title())
+            }
+            Object::Rule(table, chain, index) => write!(
+                f,
+                "add rule {:?} to chain {} of {}",
+                chain.rules[*index].text(table.family),
+                chain.name,
+                table.title()
+            ),
+        }
+    }
+}

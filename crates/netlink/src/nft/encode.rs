@@ -1,0 +1,527 @@
+//! Tables as messages. Numbers and names are those of `linux/netfilter/nf_tables.h`.
+
+use std::net::IpAddr;
+
+use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE};
+use sealane_net::Family;
+use sealane_ruleset::{
+    Base, Chain, ChainType, CmpOp, Expr, Hook, Interval, MetaKey, NatFlags, PayloadField, Policy,
+    Register, Rule, Set, SetRef, Source, Table, Verdict,
+};
+
+use super::batch::{Batch, Object};
+use super::message::Messages;
+
+const NFT_MSG_NEWTABLE: u16 = 0;
+pub(super) const NFT_MSG_GETTABLE: u16 = 1;
+const NFT_MSG_DELTABLE: u16 = 2;
+const NFT_MSG_NEWCHAIN: u16 = 3;
+const NFT_MSG_NEWRULE: u16 = 6;
+const NFT_MSG_NEWSET: u16 = 9;
+const NFT_MSG_NEWSETELEM: u16 = 12;
+
+pub(super) const NFTA_TABLE_NAME: u16 = 1;
+pub(super) const NFTA_TABLE_USERDATA: u16 = 6;
+
+/// Intervals in one message: an attribute, and so the list, must stay below 64 KiB.
+const ELEMENTS_PER_MESSAGE: usize = 500;
+
+/// How a rule refers to a set that is made for it in the same transaction; the kernel fills the number in.
+const ANONYMOUS_SET: &str = "__set%d";
+
+/// Replaces a table. Adding it first makes the deletion valid whether it was there or not.
+pub(super) fn replace_table<'a>(batch: &mut Batch<'a>, table: &'a Table) {
+    let object = Object::Table(table);
+    batch.push(object, NFT_MSG_NEWTABLE, NLM_F_CREATE, table.family, |m| {
+        m.put_str(NFTA_TABLE_NAME, &table.name);
+    });
+    batch.push(object, NFT_MSG_DELTABLE, 0, table.family, |m| {
+        m.put_str(NFTA_TABLE_NAME, &table.name);
+    });
+    add_table(batch, table);
+}
+
+/// Deletes a table; the kernel refuses if it is absent.
+pub(super) fn delete_table<'a>(batch: &mut Batch<'a>, family: Family, name: &'a str) {
+    let object = Object::DeleteTable(family, name);
+    batch.push(object, NFT_MSG_DELTABLE, 0, family, |m| {
+        m.put_str(NFTA_TABLE_NAME, name);
+    });
+}
+
+fn add_table<'a>(batch: &mut Batch<'a>, table: &'a Table) {
+    let object = Object::Table(table);
+    batch.push(object, NFT_MSG_NEWTABLE, NLM_F_CREATE, table.family, |m| {
+        m.put_str(NFTA_TABLE_NAME, &table.name);
+        m.put(NFTA_TABLE_USERDATA, &comment(TABLE_COMMENT, &table.stamp()));
+    });
+    for set in &table.sets {
+        add_named_set(batch, table, set);
+    }
+    // All chains before all rules: a rule may jump to a chain that stands below it.
+    for chain in &table.chains {
+        add_chain(batch, table, chain);
+    }
+    for chain in &table.chains {
+        for (index, rule) in chain.rules.iter().enumerate() {
+            add_rule(batch, Object::Rule(table, chain, index), table, chain, rule);
+        }
+    }
+}
+
+// Comments: type, length, text with a zero at its end.
+
+const TABLE_COMMENT: u8 = 0;
+const RULE_COMMENT: u8 = 0;
+const SET_COMMENT: u8 = 7;
+
+fn comment(kind: u8, text: &str) -> Vec<u8> {
+    /// What nft itself accepts, without the zero.
+    const MAX: usize = 127;
+    let mut end = text.len().min(MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = &text.as_bytes()[..end];
+    let mut bytes = vec![kind, text.len() as u8 + 1];
+    bytes.extend(text);
+    bytes.push(0);
+    bytes
+}
+
+// Sets
+
+const NFTA_SET_TABLE: u16 = 1;
+const NFTA_SET_NAME: u16 = 2;
+const NFTA_SET_FLAGS: u16 = 3;
+const NFTA_SET_KEY_TYPE: u16 = 4;
+const NFTA_SET_KEY_LEN: u16 = 5;
+const NFTA_SET_ID: u16 = 10;
+const NFTA_SET_USERDATA: u16 = 13;
+
+const NFT_SET_ANONYMOUS: u32 = 1;
+const NFT_SET_CONSTANT: u32 = 2;
+const NFT_SET_INTERVAL: u32 = 4;
+
+fn add_named_set<'a>(batch: &mut Batch<'a>, table: &'a Table, set: &'a Set) {
+    let object = Object::Set(table, set);
+    let id = batch.next_set_id();
+    let mut userdata = KEY_IN_NETWORK_ORDER.to_vec();
+    if !set.comment.is_empty() {
+        userdata.extend(comment(SET_COMMENT, &set.comment));
+    }
+    let name = &set.name;
+    add_set(batch, object, table, name, NFT_SET_INTERVAL, id, &userdata);
+    add_elements(batch, object, table, name, id, &set.elements);
+}
+
+/// What nft writes to remember how to print keys.
+const KEY_IN_NETWORK_ORDER: [u8; 6] = [0, 4, 2, 0, 0, 0];
+
+fn add_set<'a>(
+    batch: &mut Batch<'a>,
+    object: Object<'a>,
+    table: &Table,
+    name: &str,
+    flags: u32,
+    id: u32,
+    userdata: &[u8],
+) {
+    // nft's numbers for `ipv4_addr` and `ipv6_addr`; the kernel only keeps them.
+    let (key_type, key_length) = match table.family {
+        Family::V4 => (7, 4),
+        Family::V6 => (8, 16),
+    };
+    batch.push(object, NFT_MSG_NEWSET, NLM_F_CREATE, table.family, |m| {
+        m.put_str(NFTA_SET_TABLE, &table.name);
+        m.put_str(NFTA_SET_NAME, name);
+        m.put_u32(NFTA_SET_FLAGS, flags);
+        m.put_u32(NFTA_SET_KEY_TYPE, key_type);
+        m.put_u32(NFTA_SET_KEY_LEN, key_length);
+        m.put_u32(NFTA_SET_ID, id);
+        m.put(NFTA_SET_USERDATA, userdata);
+    });
+}
+
+const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
+const NFTA_SET_ELEM_LIST_SET: u16 = 2;
+const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+const NFTA_SET_ELEM_LIST_SET_ID: u16 = 4;
+const NFTA_SET_ELEM_KEY: u16 = 1;
+const NFTA_SET_ELEM_FLAGS: u16 = 3;
+const NFTA_SET_ELEM_USERDATA: u16 = 6;
+const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
+const NFTA_LIST_ELEM: u16 = 1;
+
+/// An element with which nft marks an interval that has no end.
+const INTERVAL_IS_OPEN: [u8; 6] = [1, 4, 1, 0, 0, 0];
+
+fn add_elements<'a>(
+    batch: &mut Batch<'a>,
+    object: Object<'a>,
+    table: &Table,
+    set: &str,
+    id: u32,
+    intervals: &[Interval],
+) {
+    for (n, chunk) in intervals.chunks(ELEMENTS_PER_MESSAGE).enumerate() {
+        batch.push(
+            object,
+            NFT_MSG_NEWSETELEM,
+            NLM_F_CREATE,
+            table.family,
+            |m| {
+                m.put_str(NFTA_SET_ELEM_LIST_TABLE, &table.name);
+                m.put_str(NFTA_SET_ELEM_LIST_SET, set);
+                m.put_u32(NFTA_SET_ELEM_LIST_SET_ID, id);
+                m.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |m| {
+                    let starts_at_zero = chunk.first().is_some_and(|i| is_zero(i.first()));
+                    if n == 0 && !starts_at_zero {
+                        // As nft does: what lies before the first interval is outside.
+                        put_end(m, zero(table.family));
+                    }
+                    chunk.iter().for_each(|interval| put_interval(m, interval));
+                });
+            },
+        );
+    }
+}
+
+/// An interval is its first address, and the address after its last one, marked as an end.
+fn put_interval(m: &mut Messages, interval: &Interval) {
+    let end = interval.end();
+    m.nest(NFTA_LIST_ELEM, |m| {
+        m.nest(NFTA_SET_ELEM_KEY, |m| put_address(m, interval.first()));
+        if end.is_none() {
+            m.put(NFTA_SET_ELEM_USERDATA, &INTERVAL_IS_OPEN);
+        }
+    });
+    if let Some(end) = end {
+        put_end(m, end);
+    }
+}
+
+fn put_end(m: &mut Messages, address: IpAddr) {
+    m.nest(NFTA_LIST_ELEM, |m| {
+        m.put_u32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+        m.nest(NFTA_SET_ELEM_KEY, |m| put_address(m, address));
+    });
+}
+
+fn zero(family: Family) -> IpAddr {
+    family.everything().network()
+}
+
+fn is_zero(address: IpAddr) -> bool {
+    address == zero(Family::from(address))
+}
+
+const NFTA_DATA_VALUE: u16 = 1;
+const NFTA_DATA_VERDICT: u16 = 2;
+
+fn put_address(m: &mut Messages, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => m.put(NFTA_DATA_VALUE, &v4.octets()),
+        IpAddr::V6(v6) => m.put(NFTA_DATA_VALUE, &v6.octets()),
+    }
+}
+
+// Chains
+
+const NFTA_CHAIN_TABLE: u16 = 1;
+const NFTA_CHAIN_NAME: u16 = 3;
+const NFTA_CHAIN_HOOK: u16 = 4;
+const NFTA_CHAIN_POLICY: u16 = 5;
+const NFTA_CHAIN_TYPE: u16 = 7;
+const NFTA_HOOK_HOOKNUM: u16 = 1;
+const NFTA_HOOK_PRIORITY: u16 = 2;
+
+const NF_DROP: u32 = 0;
+const NF_ACCEPT: u32 = 1;
+
+fn add_chain<'a>(batch: &mut Batch<'a>, table: &'a Table, chain: &'a Chain) {
+    let object = Object::Chain(table, chain);
+    batch.push(object, NFT_MSG_NEWCHAIN, NLM_F_CREATE, table.family, |m| {
+        m.put_str(NFTA_CHAIN_TABLE, &table.name);
+        m.put_str(NFTA_CHAIN_NAME, &chain.name);
+        if let Some(base) = &chain.base {
+            put_base(m, base);
+        }
+    });
+}
+
+fn put_base(m: &mut Messages, base: &Base) {
+    m.put_str(
+        NFTA_CHAIN_TYPE,
+        match base.kind {
+            ChainType::Filter => "filter",
+            ChainType::Nat => "nat",
+        },
+    );
+    m.put_u32(
+        NFTA_CHAIN_POLICY,
+        match base.policy {
+            Policy::Accept => NF_ACCEPT,
+            Policy::Drop => NF_DROP,
+        },
+    );
+    m.nest(NFTA_CHAIN_HOOK, |m| {
+        let hook = match base.hook {
+            Hook::Prerouting => 0,
+            Hook::Input => 1,
+            Hook::Forward => 2,
+            Hook::Output => 3,
+            Hook::Postrouting => 4,
+        };
+        m.put_u32(NFTA_HOOK_HOOKNUM, hook);
+        m.put_u32(NFTA_HOOK_PRIORITY, base.priority as u32);
+    });
+}
+
+// Rules
+
+const NFTA_RULE_TABLE: u16 = 1;
+const NFTA_RULE_CHAIN: u16 = 2;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_USERDATA: u16 = 7;
+
+fn add_rule<'a>(
+    batch: &mut Batch<'a>,
+    object: Object<'a>,
+    table: &'a Table,
+    chain: &'a Chain,
+    rule: &'a Rule,
+) {
+    let set_ids = add_anonymous_sets(batch, object, table, rule);
+    let flags = NLM_F_CREATE | NLM_F_APPEND;
+    batch.push(object, NFT_MSG_NEWRULE, flags, table.family, |m| {
+        m.put_str(NFTA_RULE_TABLE, &table.name);
+        m.put_str(NFTA_RULE_CHAIN, &chain.name);
+        m.nest(NFTA_RULE_EXPRESSIONS, |m| {
+            let mut set_ids = set_ids.into_iter();
+            for expr in &rule.exprs {
+                put_expr(m, table.family, expr, &mut set_ids);
+            }
+        });
+        if let Some(text) = &rule.comment {
+            m.put(NFTA_RULE_USERDATA, &comment(RULE_COMMENT, text));
+        }
+    });
+}
+
+/// Makes the sets that the rule has to itself; their numbers in the order of its lookups.
+fn add_anonymous_sets<'a>(
+    batch: &mut Batch<'a>,
+    object: Object<'a>,
+    table: &Table,
+    rule: &Rule,
+) -> Vec<u32> {
+    let mut ids = Vec::new();
+    for expr in &rule.exprs {
+        let Expr::Lookup {
+            set: SetRef::Anonymous(intervals),
+            ..
+        } = expr
+        else {
+            continue;
+        };
+        let id = batch.next_set_id();
+        let flags = NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | NFT_SET_INTERVAL;
+        let userdata = &KEY_IN_NETWORK_ORDER;
+        add_set(batch, object, table, ANONYMOUS_SET, flags, id, userdata);
+        add_elements(batch, object, table, ANONYMOUS_SET, id, intervals);
+        ids.push(id);
+    }
+    ids
+}
+
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
+
+fn put_expr(
+    m: &mut Messages,
+    family: Family,
+    expr: &Expr,
+    set_ids: &mut impl Iterator<Item = u32>,
+) {
+    m.nest(NFTA_LIST_ELEM, |m| {
+        m.put_str(NFTA_EXPR_NAME, kernel_name(expr));
+        m.nest(NFTA_EXPR_DATA, |m| match expr {
+            Expr::Load { source, to } => put_load(m, family, *source, *to),
+            Expr::Bitwise {
+                register,
+                mask,
+                xor,
+            } => put_bitwise(m, *register, mask, xor),
+            Expr::Cmp {
+                register,
+                op,
+                value,
+            } => put_cmp(m, *register, *op, value),
+            Expr::Lookup {
+                register,
+                set,
+                invert,
+            } => put_lookup(m, *register, set, *invert, set_ids),
+            Expr::Counter => {}
+            Expr::Masquerade(flags) => put_masquerade(m, *flags),
+            Expr::Verdict(verdict) => put_verdict(m, verdict),
+        });
+    });
+}
+
+fn kernel_name(expr: &Expr) -> &'static str {
+    match expr {
+        Expr::Load {
+            source: Source::Payload(_),
+            ..
+        } => "payload",
+        Expr::Load {
+            source: Source::Meta(_),
+            ..
+        } => "meta",
+        Expr::Bitwise { .. } => "bitwise",
+        Expr::Cmp { .. } => "cmp",
+        Expr::Lookup { .. } => "lookup",
+        Expr::Counter => "counter",
+        Expr::Masquerade(_) => "masq",
+        Expr::Verdict(_) => "immediate",
+    }
+}
+
+fn number(register: Register) -> u32 {
+    /// `NFT_REG32_00`
+    const FIRST: u32 = 8;
+    FIRST + u32::from(register.0)
+}
+
+const NFTA_PAYLOAD_DREG: u16 = 1;
+const NFTA_PAYLOAD_BASE: u16 = 2;
+const NFTA_PAYLOAD_OFFSET: u16 = 3;
+const NFTA_PAYLOAD_LEN: u16 = 4;
+const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
+const NFTA_META_DREG: u16 = 1;
+const NFTA_META_KEY: u16 = 2;
+
+fn put_load(m: &mut Messages, family: Family, source: Source, to: Register) {
+    match source {
+        Source::Payload(field) => {
+            let (offset, length) = location(family, field);
+            m.put_u32(NFTA_PAYLOAD_DREG, number(to));
+            m.put_u32(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
+            m.put_u32(NFTA_PAYLOAD_OFFSET, offset);
+            m.put_u32(NFTA_PAYLOAD_LEN, length);
+        }
+        Source::Meta(key) => {
+            let key = match key {
+                MetaKey::Mark => 3,
+                MetaKey::InputLink => 6,
+                MetaKey::OutputLink => 7,
+            };
+            m.put_u32(NFTA_META_DREG, number(to));
+            m.put_u32(NFTA_META_KEY, key);
+        }
+    }
+}
+
+/// Offset and length in the network header: RFC 791 §3.1, RFC 8200 §3.
+fn location(family: Family, field: PayloadField) -> (u32, u32) {
+    match (family, field) {
+        (Family::V4, PayloadField::SourceAddress) => (12, 4),
+        (Family::V4, PayloadField::DestinationAddress) => (16, 4),
+        (Family::V6, PayloadField::SourceAddress) => (8, 16),
+        (Family::V6, PayloadField::DestinationAddress) => (24, 16),
+    }
+}
+
+const NFTA_BITWISE_SREG: u16 = 1;
+const NFTA_BITWISE_DREG: u16 = 2;
+const NFTA_BITWISE_LEN: u16 = 3;
+const NFTA_BITWISE_MASK: u16 = 4;
+const NFTA_BITWISE_XOR: u16 = 5;
+
+fn put_bitwise(m: &mut Messages, register: Register, mask: &[u8], xor: &[u8]) {
+    m.put_u32(NFTA_BITWISE_SREG, number(register));
+    m.put_u32(NFTA_BITWISE_DREG, number(register));
+    m.put_u32(NFTA_BITWISE_LEN, mask.len() as u32);
+    m.nest(NFTA_BITWISE_MASK, |m| m.put(NFTA_DATA_VALUE, mask));
+    m.nest(NFTA_BITWISE_XOR, |m| m.put(NFTA_DATA_VALUE, xor));
+}
+
+const NFTA_CMP_SREG: u16 = 1;
+const NFTA_CMP_OP: u16 = 2;
+const NFTA_CMP_DATA: u16 = 3;
+
+fn put_cmp(m: &mut Messages, register: Register, op: CmpOp, value: &[u8]) {
+    let op = match op {
+        CmpOp::Eq => 0,
+        CmpOp::Ne => 1,
+    };
+    m.put_u32(NFTA_CMP_SREG, number(register));
+    m.put_u32(NFTA_CMP_OP, op);
+    m.nest(NFTA_CMP_DATA, |m| m.put(NFTA_DATA_VALUE, value));
+}
+
+const NFTA_LOOKUP_SET: u16 = 1;
+const NFTA_LOOKUP_SREG: u16 = 2;
+const NFTA_LOOKUP_SET_ID: u16 = 4;
+const NFTA_LOOKUP_FLAGS: u16 = 5;
+const NFT_LOOKUP_F_INV: u32 = 1;
+
+fn put_lookup(
+    m: &mut Messages,
+    register: Register,
+    set: &SetRef,
+    invert: bool,
+    set_ids: &mut impl Iterator<Item = u32>,
+) {
+    match set {
+        SetRef::Named(name) => m.put_str(NFTA_LOOKUP_SET, name),
+        SetRef::Anonymous(_) => {
+            m.put_str(NFTA_LOOKUP_SET, ANONYMOUS_SET);
+            // One number was made for each lookup of this kind, in this order.
+            m.put_u32(NFTA_LOOKUP_SET_ID, set_ids.next().unwrap_or_default());
+        }
+    }
+    m.put_u32(NFTA_LOOKUP_SREG, number(register));
+    if invert {
+        m.put_u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+    }
+}
+
+const NFTA_MASQ_FLAGS: u16 = 1;
+const NF_NAT_RANGE_PROTO_RANDOM_FULLY: u32 = 0x10;
+
+fn put_masquerade(m: &mut Messages, flags: NatFlags) {
+    if flags.fully_random {
+        m.put_u32(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
+    }
+}
+
+const NFTA_IMMEDIATE_DREG: u16 = 1;
+const NFTA_IMMEDIATE_DATA: u16 = 2;
+const NFTA_VERDICT_CODE: u16 = 1;
+const NFTA_VERDICT_CHAIN: u16 = 2;
+const NFT_REG_VERDICT: u32 = 0;
+const NFT_JUMP: i32 = -3;
+const NFT_GOTO: i32 = -4;
+const NFT_RETURN: i32 = -5;
+
+fn put_verdict(m: &mut Messages, verdict: &Verdict) {
+    let (code, chain) = match verdict {
+        Verdict::Accept => (NF_ACCEPT, None),
+        Verdict::Drop => (NF_DROP, None),
+        Verdict::Return => (NFT_RETURN as u32, None),
+        Verdict::Jump(chain) => (NFT_JUMP as u32, Some(chain)),
+        Verdict::Goto(chain) => (NFT_GOTO as u32, Some(chain)),
+    };
+    m.put_u32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+    m.nest(NFTA_IMMEDIATE_DATA, |m| {
+        m.nest(NFTA_DATA_VERDICT, |m| {
+            m.put_u32(NFTA_VERDICT_CODE, code);
+            if let Some(chain) = chain {
+                m.put_str(NFTA_VERDICT_CHAIN, chain);
+            }
+        });
+    });
+}

@@ -1,0 +1,108 @@
+//! Tables of nftables: loaded as one transaction, by an encoder of our own.
+//!
+//! ```text
+//! ruleset::Table ── encode ──► batch of messages ── one sendmsg ──► kernel commits all or nothing
+//!                                                 ◄── errors by message number, or one acknowledgement
+//! ```
+//!
+//! The kernel works on the batch inside `sendmsg`, so its answers are there
+//! when that returns and nothing has to be waited for; our tables take well
+//! below a millisecond. A program with tens of thousands of elements belongs
+//! on a thread that may block.
+
+mod answer;
+mod batch;
+mod encode;
+mod message;
+mod socket;
+
+use sealane_net::Family;
+use sealane_ruleset::{Change, Loaded, Table};
+
+use crate::error::Result;
+use crate::netlink::{Failure, Netlink};
+use batch::Batch;
+
+pub(crate) use socket::Socket;
+
+impl Netlink {
+    /// Puts tables in the place of those with their names, all in one transaction: no packet meets half of it.
+    ///
+    /// # Errors
+    /// Names the object that the kernel refused; nothing has changed then.
+    pub async fn load_tables(&self, tables: &[Table]) -> Result<()> {
+        let changes: Vec<Change<'_>> = tables.iter().map(Change::Load).collect();
+        self.change_tables(&changes).await
+    }
+
+    /// As [`Netlink::load_tables`] for one table.
+    ///
+    /// # Errors
+    /// As [`Netlink::load_tables`].
+    pub async fn load_table(&self, table: &Table) -> Result<()> {
+        self.change_tables(&[Change::Load(table)]).await
+    }
+
+    /// Makes the tables called `name` those desired, see [`sealane_ruleset::diff`]. Returns whether anything had to change.
+    ///
+    /// # Errors
+    /// As [`Netlink::load_tables`].
+    pub async fn sync_tables(&self, name: &str, desired: &[Table]) -> Result<bool> {
+        let observed = self.tables().await?;
+        let changes = sealane_ruleset::diff(&observed, name, desired);
+        for change in &changes {
+            tracing::debug!("{change}{}", self.place);
+        }
+        if !changes.is_empty() {
+            self.change_tables(&changes).await?;
+        }
+        Ok(!changes.is_empty())
+    }
+
+    /// Applies changes in one transaction.
+    ///
+    /// # Errors
+    /// As [`Netlink::load_tables`]; unlike [`Netlink::delete_table`], a table that is to be deleted must be there.
+    pub async fn change_tables(&self, changes: &[Change<'_>]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        for change in changes {
+            match change {
+                Change::Load(table) => encode::replace_table(&mut batch, table),
+                Change::Delete(table) => {
+                    encode::delete_table(&mut batch, table.family, &table.name)
+                }
+            }
+        }
+        self.commit(batch)
+            .map_err(|(object, failure)| failure.during(format!("{object}{}", self.place)))
+    }
+
+    /// Deletes a table with all that is in it. Returns whether it was there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn delete_table(&self, family: Family, name: &str) -> Result<bool> {
+        let mut batch = Batch::new();
+        encode::delete_table(&mut batch, family, name);
+        match self.commit(batch) {
+            Ok(()) => Ok(true),
+            Err((object, failure)) => failure.unless_absent().map_err(self.failed(|| object)),
+        }
+    }
+
+    /// The tables of the families `ip` and `ip6`, ours and others', without what is in them.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub async fn tables(&self) -> Result<Vec<Loaded>> {
+        let answer = self.nft().tables();
+        answer.map_err(self.failed(|| "list nft tables"))
+    }
+
+    fn commit(&self, batch: Batch<'_>) -> Result<(), (String, Failure)> {
+        self.nft().commit(batch)
+    }
+}

@@ -1,0 +1,134 @@
+//! The socket: sends batches and questions, and reads the answers.
+
+use std::io;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
+use rtnetlink::sys::{SocketAddr, protocols::NETLINK_NETFILTER};
+use sealane_ruleset::Loaded;
+
+use super::answer::{Answer, answers};
+use super::batch::{Batch, SUBSYSTEM};
+use super::encode::NFT_MSG_GETTABLE;
+use super::message::{Header, Messages};
+use crate::error::Refusal;
+use crate::netlink::Failure;
+
+/// A netlink socket of nfnetlink, in the namespace of the thread that opened it. Never blocks.
+pub(crate) struct Socket {
+    socket: rtnetlink::sys::Socket,
+}
+
+impl Socket {
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = rtnetlink::sys::Socket::new(NETLINK_NETFILTER)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.set_non_blocking(true)?;
+        socket.set_ext_ack(true)?;
+        socket.set_cap_ack(true)?;
+        Ok(Self { socket })
+    }
+
+    /// Sends a transaction, which the kernel takes as a whole or not at all.
+    ///
+    /// A failure comes with what it is about.
+    pub(super) fn commit(&self, batch: Batch<'_>) -> Result<(), (String, Failure)> {
+        let batch = batch.close();
+        let whole = |failure| (batch.describe(0), failure);
+        self.drain();
+        self.send(batch.as_bytes())
+            .map_err(|error| whole(Failure::of_io(&error)))?;
+        let mut committed = false;
+        for answer in self.receive_all().map_err(whole)? {
+            match answer {
+                Answer::Refused(sequence, refusal) => {
+                    return Err((batch.describe(sequence), Failure::Refused(refusal)));
+                }
+                Answer::Acknowledged(sequence) => committed |= sequence == batch.last_sequence(),
+                _ => {}
+            }
+        }
+        if committed {
+            Ok(())
+        } else {
+            Err(whole(Failure::Unexpected("no acknowledgement".into())))
+        }
+    }
+
+    /// Lists the tables; a list that changed while it was read is read again.
+    pub(super) fn tables(&self) -> Result<Vec<Loaded>, Failure> {
+        const ATTEMPTS: usize = 8;
+        let mut tables = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let interrupted;
+            (tables, interrupted) = self.list_tables()?;
+            if !interrupted {
+                break;
+            }
+        }
+        Ok(tables)
+    }
+
+    fn list_tables(&self) -> Result<(Vec<Loaded>, bool), Failure> {
+        let mut request = Messages::default();
+        let header = Header {
+            kind: SUBSYSTEM << 8 | NFT_MSG_GETTABLE,
+            flags: NLM_F_REQUEST | NLM_F_DUMP,
+            sequence: 0,
+            family: 0,
+            resource: 0,
+        };
+        request.message(header, |_| {});
+        self.drain();
+        self.send(request.as_bytes())
+            .map_err(|error| Failure::of_io(&error))?;
+        let mut tables = Vec::new();
+        for answer in self.receive_all()? {
+            match answer {
+                Answer::Table(table) => tables.push(table),
+                Answer::Refused(_, refusal) => return Err(Failure::Refused(refusal)),
+                Answer::Done { interrupted } => return Ok((tables, interrupted)),
+                Answer::Acknowledged(_) | Answer::Other => {}
+            }
+        }
+        Err(Failure::Unexpected("a list without an end".into()))
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        /// Below this the default of every kernel is enough.
+        const LARGE: usize = 64 * 1024;
+        if bytes.len() > LARGE {
+            // A refusal shows itself when the message is sent.
+            let _ = setsockopt(&self.socket, sockopt::SndBufForce, &(bytes.len() * 2));
+        }
+        self.socket.send(bytes, 0).map(drop)
+    }
+
+    /// All answers to what was just sent: the kernel has written them already.
+    fn receive_all(&self) -> Result<Vec<Answer>, Failure> {
+        let mut all = Vec::new();
+        loop {
+            match self.socket.recv_from_full() {
+                Ok((datagram, _)) => all.extend(answers(&datagram)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(all),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Failure::of_io(&error)),
+            }
+        }
+    }
+
+    /// Throws away what an earlier call may have left unread when it failed.
+    fn drain(&self) {
+        while self.socket.recv_from_full().is_ok() {}
+    }
+}
+
+impl Failure {
+    fn of_io(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => Failure::Refused(Refusal::of(nix::errno::Errno::from_raw(number))),
+            None => Failure::Unexpected(error.to_string()),
+        }
+    }
+}
