@@ -1,0 +1,242 @@
+//! One attempt of a container, from its start to its exit.
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::OwnedFd;
+use std::time::SystemTime;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+use super::log::Output;
+use super::process::{Birth, spawn};
+use super::records;
+use super::report::{self, Report};
+use super::sandbox::Sandbox;
+use crate::failure::{Context, Failure};
+use crate::init::{self, Settings};
+use crate::spec::{ContainerSpec, log_path};
+use crate::state::{ContainerState, Exit, Started};
+
+/// Where an attempt is in its life.
+///
+/// ```text
+/// Starting ──executed──> Running ──reaped──> Exited
+///     └──────failed────> Failed  ──reaped──> (forgotten)
+/// ```
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The child makes its world; `asked_by` waits for the outcome.
+    Starting { report: Report, asked_by: u64 },
+    /// The command was not executed; the child is about to end.
+    Failed { failure: Failure, asked_by: u64 },
+    /// The command runs.
+    Running {
+        host_pid: u32,
+        started_at: SystemTime,
+    },
+    /// The command has ended.
+    Exited(ContainerState),
+}
+
+/// An attempt of a container.
+#[derive(Debug)]
+pub(super) struct Container {
+    pub(super) name: String,
+    attempt: u32,
+    /// Of its first process, in the pod's PID namespace.
+    pub(super) pid: Pid,
+    pub(super) phase: Phase,
+    /// While it has processes.
+    pub(super) settings: Option<Settings>,
+    pub(super) output: Option<Output>,
+}
+
+impl Container {
+    /// Starts the child; whether its command gets executed shows later.
+    pub(super) fn launch(
+        sandbox: &Sandbox,
+        spec: &ContainerSpec,
+        asked_by: u64,
+    ) -> Result<Self, Failure> {
+        check_name(&spec.name)?;
+        let settings = Settings::of(spec, &sandbox.spec.hostname)?;
+        records::forget_old(&sandbox.spec.dir, &spec.name, spec.attempt);
+        let cgroup = sandbox.container_cgroup(&spec.name);
+        cgroup.create().context(|| "make".into())?;
+        cgroup.limit(&spec.limits).context(|| "set limits".into())?;
+        let (pipes, ends) = pipes().context(|| "make pipes".into())?;
+        let log = log_path(&sandbox.spec.dir, &spec.name, spec.attempt);
+        let output = Output::open(&log, pipes).context(|| format!("open {}", log.display()))?;
+        let (report, reporter) = report::line()?;
+        let pid = spawn(&Birth::New, || {
+            let ends = ends.map(OwnedFd::from);
+            init::container(sandbox, spec, &settings, ends, &reporter);
+        })?;
+        Ok(Self {
+            name: spec.name.clone(),
+            attempt: spec.attempt,
+            pid,
+            phase: Phase::Starting { report, asked_by },
+            settings: Some(settings),
+            output: Some(output),
+        })
+    }
+
+    /// The child's line has ended: the command has been executed, or not.
+    /// Returns whom to tell of a success.
+    pub(super) fn settle(&mut self) -> Option<(u64, Started)> {
+        let unknown = Phase::Failed {
+            failure: Failure::new("start was interrupted"),
+            asked_by: 0,
+        };
+        let phase = std::mem::replace(&mut self.phase, unknown);
+        let Phase::Starting { report, asked_by } = phase else {
+            self.phase = phase;
+            return None;
+        };
+        match report.outcome() {
+            Ok(executed) => {
+                let started_at = SystemTime::now();
+                self.phase = Phase::Running {
+                    host_pid: executed.pid,
+                    started_at,
+                };
+                let pid = executed.pid;
+                Some((asked_by, Started { pid, started_at }))
+            }
+            Err(failure) => {
+                self.phase = Phase::Failed { failure, asked_by };
+                None
+            }
+        }
+    }
+
+    /// The first process has ended, so all of them have. Completes the log,
+    /// removes the cgroup, and returns the state to be recorded.
+    pub(super) fn ended(
+        &mut self,
+        sandbox: &Sandbox,
+        status: WaitStatus,
+    ) -> Option<ContainerState> {
+        if let Some(output) = &mut self.output {
+            output.drain();
+        }
+        self.output = None;
+        self.settings = None;
+        let cgroup = sandbox.container_cgroup(&self.name);
+        let oom = cgroup.oom_kills() > 0;
+        if let Err(error) = cgroup.remove() {
+            eprintln!("remove {error}");
+        }
+        let Phase::Running {
+            host_pid,
+            started_at,
+        } = self.phase
+        else {
+            return None;
+        };
+        let (code, signal) = exit_code(status);
+        let state = ContainerState {
+            name: self.name.clone(),
+            attempt: self.attempt,
+            pid: host_pid,
+            started_at,
+            exit: Some(Exit {
+                code,
+                signal,
+                oom: oom && code != 0,
+                finished_at: SystemTime::now(),
+            }),
+        };
+        self.phase = Phase::Exited(state.clone());
+        Some(state)
+    }
+
+    /// For the node process; a start that is under way is not yet there.
+    pub(super) fn state(&self) -> Option<ContainerState> {
+        match &self.phase {
+            Phase::Starting { .. } | Phase::Failed { .. } => None,
+            Phase::Running {
+                host_pid,
+                started_at,
+            } => Some(ContainerState {
+                name: self.name.clone(),
+                attempt: self.attempt,
+                pid: *host_pid,
+                started_at: *started_at,
+                exit: None,
+            }),
+            Phase::Exited(state) => Some(state.clone()),
+        }
+    }
+
+    /// There are processes, or at least one that has not been reaped.
+    pub(super) fn is_alive(&self) -> bool {
+        !matches!(self.phase, Phase::Exited(_))
+    }
+
+    /// The first process, as this machine sees it, while the command runs.
+    pub(super) fn host_pid(&self) -> Option<u32> {
+        match self.phase {
+            Phase::Running { host_pid, .. } => Some(host_pid),
+            _ => None,
+        }
+    }
+
+    /// Sends a signal to the first process.
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        kill(self.pid, signal).context(|| format!("send {signal} to container {}", self.name))
+    }
+}
+
+/// Names become directories: of logs, of cgroups.
+fn check_name(name: &str) -> Result<(), Failure> {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(good) {
+        return Err(Failure::new(format!(
+            "container name {name:?} is not a DNS label"
+        )));
+    }
+    Ok(())
+}
+
+fn pipes() -> io::Result<([PipeReader; 2], [PipeWriter; 2])> {
+    let (stdout, stdout_end) = io::pipe()?;
+    let (stderr, stderr_end) = io::pipe()?;
+    Ok(([stdout, stderr], [stdout_end, stderr_end]))
+}
+
+/// Exit code as shells and container runtimes count, and the signal.
+pub(super) fn exit_code(status: WaitStatus) -> (i32, Option<i32>) {
+    match status {
+        WaitStatus::Exited(_, code) => (code, None),
+        WaitStatus::Signaled(_, signal, _) => (128 + signal as i32, Some(signal as i32)),
+        _ => (255, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dns_labels() {
+        for name in ["a", "web-1"] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for name in ["", "..", "a/b", "_shim", "A", &"x".repeat(64)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn signals_count_from_128() {
+        let pid = Pid::from_raw(1);
+        assert_eq!(exit_code(WaitStatus::Exited(pid, 3)), (3, None));
+        assert_eq!(
+            exit_code(WaitStatus::Signaled(pid, Signal::SIGKILL, false)),
+            (137, Some(9))
+        );
+    }
+}

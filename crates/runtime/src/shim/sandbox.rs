@@ -1,0 +1,210 @@
+//! The pod's namespaces, and what lives in them from its first moment.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{chdir, sethostname};
+
+use crate::cgroup::{self, Cgroup, Hierarchy};
+use crate::failure::{Context, Failure};
+use crate::spec::SandboxSpec;
+
+/// As container runtimes size it.
+const SHM_OPTIONS: &str = "mode=1777,size=65536k";
+
+/// Cgroup of the shim below that of the pod. No container can have this name,
+/// and on v2 a group with groups below it cannot hold processes itself.
+const SHIM_CGROUP: &str = "_shim";
+
+/// Mount points in the pod's directory, used in the pod's mount namespace only.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// The pod's `/dev/shm`.
+    pub(crate) shm: PathBuf,
+    /// The programs of `sealane.io/echo`.
+    pub(crate) applets: PathBuf,
+    /// Where a container makes its root file system.
+    pub(crate) root: PathBuf,
+}
+
+impl Places {
+    /// The mount points of the pod whose directory this is.
+    pub(crate) fn of(dir: &Path) -> Self {
+        Self {
+            shm: dir.join("shm"),
+            applets: dir.join("applets"),
+            root: dir.join("root"),
+        }
+    }
+
+    /// All of them, for removal.
+    pub(crate) fn all(&self) -> [&Path; 3] {
+        [&self.shm, &self.applets, &self.root]
+    }
+}
+
+/// The pod as its shim holds it.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    pub(crate) spec: SandboxSpec,
+    pub(crate) places: Places,
+    pub(crate) hierarchies: Vec<Hierarchy>,
+    /// The shim's process id, as this machine sees it.
+    pub(crate) pid: u32,
+}
+
+impl Sandbox {
+    /// Makes the namespaces of the calling process those of the pod.
+    pub(super) fn enter(spec: SandboxSpec, pid: u32) -> Result<Self, Failure> {
+        let places = Places::of(&spec.dir);
+        let mut flags =
+            CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+        if !spec.host_network {
+            flags |= CloneFlags::CLONE_NEWNET;
+        }
+        unshare(flags).context(|| "make the pod's namespaces".into())?;
+        chdir("/").context(|| "change to /".into())?;
+        if !spec.hostname.is_empty() {
+            sethostname(&spec.hostname).context(|| format!("set hostname {}", spec.hostname))?;
+        }
+        if !spec.host_network {
+            prepare_network()?;
+        }
+        make_private()?;
+        mount_shm(&places.shm)?;
+        mount_applets(&places.applets)?;
+        make_dir(&places.root)?;
+        let hierarchies = cgroup::mounted().context(|| "find cgroup hierarchies".into())?;
+        Ok(Self {
+            spec,
+            places,
+            hierarchies,
+            pid,
+        })
+    }
+
+    /// The cgroup of a container.
+    pub(crate) fn container_cgroup(&self, container: &str) -> Cgroup<'_> {
+        Cgroup::new(&self.hierarchies, self.spec.cgroup.join(container))
+    }
+
+    /// Moves the shim into its own cgroup. The kernel may take several
+    /// milliseconds for that (a grace period of RCU), so it is done after the
+    /// node process has been told to go on; until then, and when it fails, the
+    /// shim is in the node process's group.
+    pub(super) fn join_cgroup(&self) {
+        let cgroup = self.container_cgroup(SHIM_CGROUP);
+        if let Err(error) = cgroup.create().and_then(|()| cgroup.join()) {
+            eprintln!("join {error}");
+        }
+    }
+}
+
+/// This machine's unmounts still reach the pod, so that a shim keeps no disk
+/// busy; the pod's mounts reach nobody.
+fn make_private() -> Result<(), Failure> {
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_SLAVE | MsFlags::MS_REC,
+        None::<&str>,
+    )
+    .context(|| "separate the pod's mounts".into())
+}
+
+fn make_dir(dir: &Path) -> Result<(), Failure> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(error).context(|| format!("make {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn mount_tmpfs(dir: &Path, flags: MsFlags, options: &str) -> Result<(), Failure> {
+    make_dir(dir)?;
+    mount(Some("tmpfs"), dir, Some("tmpfs"), flags, Some(options))
+        .context(|| format!("mount tmpfs on {}", dir.display()))
+}
+
+fn mount_shm(dir: &Path) -> Result<(), Failure> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount_tmpfs(dir, flags, SHM_OPTIONS)
+}
+
+/// `/bin` of `sealane.io/echo`: our own program, and names for its programs.
+/// Made at once and not for the first container, because an upgrade may remove
+/// the file of a running program, and what has no name cannot be mounted.
+fn mount_applets(dir: &Path) -> Result<(), Failure> {
+    mount_tmpfs(
+        dir,
+        MsFlags::MS_NODEV | MsFlags::MS_NOSUID,
+        "mode=755,size=64k",
+    )?;
+    let program = dir.join("sealane");
+    File::create(&program).context(|| format!("make {}", program.display()))?;
+    mount(
+        Some(&own_program()?),
+        &program,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .context(|| format!("bind {}", program.display()))?;
+    for name in sealane_echo::APPLETS {
+        symlink("sealane", dir.join(name)).context(|| format!("make applet {name}"))?;
+    }
+    Ok(())
+}
+
+/// Path of the running program, or of the one that has replaced it.
+fn own_program() -> Result<PathBuf, Failure> {
+    let path = fs::read_link("/proc/self/exe").context(|| "read /proc/self/exe".into())?;
+    if fs::metadata(&path).is_ok_and(|file| file.mode() & 0o111 != 0) {
+        return Ok(path);
+    }
+    let text = path.to_string_lossy();
+    let replaced = text.strip_suffix(" (deleted)").map(PathBuf::from);
+    replaced.filter(|path| path.exists()).ok_or_else(|| {
+        Failure::new(format!(
+            "own program {text} has been removed: restart the node process"
+        ))
+    })
+}
+
+/// Brings up `lo`, and lets every user ping and bind any port, as container
+/// runtimes do: the namespace is the pod's own.
+fn prepare_network() -> Result<(), Failure> {
+    bring_up_lo().context(|| "bring up lo".into())?;
+    for (name, value) in [
+        ("ping_group_range", "0 2147483647"),
+        ("ip_unprivileged_port_start", "0"),
+    ] {
+        let _ = fs::write(Path::new("/proc/sys/net/ipv4").join(name), value);
+    }
+    Ok(())
+}
+
+fn bring_up_lo() -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let socket = nix::sys::socket::socket(
+        nix::sys::socket::AddressFamily::Unix,
+        nix::sys::socket::SockType::Datagram,
+        nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    // SAFETY: an all-zero ifreq is a valid value of this plain C struct.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_LOOPBACK | libc::IFF_RUNNING) as i16;
+    // SAFETY: SIOCSIFFLAGS reads the ifreq, which lives through the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    nix::errno::Errno::result(result)?;
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! System calls that neither `std` nor `nix` offers.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// A path as the kernel takes it.
+pub(crate) fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "path contains a zero byte"))
+}
+
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+/// A detached copy of the mount at `path`, with the mounts below it if
+/// `recursive`. It vanishes with the descriptor unless [`attach`] places it.
+pub(crate) fn clone_mount(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= libc::AT_RECURSIVE as libc::c_uint;
+    }
+    // SAFETY: the path is a valid C string for the length of the call.
+    let fd =
+        check(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })?;
+    // SAFETY: the kernel has just given us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Places a detached mount on `target`.
+pub(crate) fn attach(mount: &OwnedFd, target: &Path) -> io::Result<()> {
+    let target = c_path(target)?;
+    // SAFETY: both paths are valid C strings for the length of the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            libc::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    })?;
+    Ok(())
+}
+
+/// Adds attributes (`MOUNT_ATTR_*`) to a mount, leaving the others as they are.
+pub(crate) fn restrict_mount(
+    mount: BorrowedFd<'_>,
+    attributes: u64,
+    recursive: bool,
+) -> io::Result<()> {
+    let mut flags = libc::AT_EMPTY_PATH;
+    if recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    mount_setattr(mount.as_raw_fd(), c"", flags, attributes)
+}
+
+/// As [`restrict_mount`], for the one mount at `path`.
+pub(crate) fn restrict_mount_at(path: &Path, attributes: u64) -> io::Result<()> {
+    mount_setattr(libc::AT_FDCWD, &c_path(path)?, 0, attributes)
+}
+
+fn mount_setattr(dir: RawFd, path: &CStr, flags: i32, attributes: u64) -> io::Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: attributes,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: `path` and `attr` live through the call, and the size is that of `attr`.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            dir,
+            path.as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<libc::mount_attr>(),
+        )
+    })?;
+    Ok(())
+}
+
+/// Closes every descriptor from `first` on.
+pub(crate) fn close_from(first: u32) -> io::Result<()> {
+    close_range(first, 0)
+}
+
+/// Marks every descriptor from `first` on to be closed by the next exec.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+fn close_range(first: u32, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: no memory is involved; the callers own no descriptor from `first` on.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) })?;
+    Ok(())
+}
+
+/// A descriptor of a process, which becomes readable when it ends.
+pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is involved.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the kernel has just given us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// `prctl` with up to one argument.
+pub(crate) fn prctl(option: libc::c_int, argument: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: used only with options whose argument is a number.
+    check(libc::c_long::from(unsafe {
+        libc::prctl(option, argument, 0, 0, 0)
+    }))?;
+    Ok(())
+}
+
+/// Names this process, as `ps` and `/proc/PID/comm` show it.
+pub(crate) fn set_name(name: &CStr) -> io::Result<()> {
+    // SAFETY: the kernel reads at most 16 bytes of a valid C string.
+    check(libc::c_long::from(unsafe {
+        libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0)
+    }))?;
+    Ok(())
+}
+
+/// Sets permitted and effective capabilities to `mask`, inheritable to none.
+pub(crate) fn capset(mask: u64) -> io::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    #[repr(C)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let half = |bits: u32| Data {
+        effective: bits,
+        permitted: bits,
+        inheritable: 0,
+    };
+    let data = [half(mask as u32), half((mask >> 32) as u32)];
+    // SAFETY: header and data have the layout of capget(2), version 3, which
+    // takes two elements, and live through the call.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) })?;
+    Ok(())
+}
