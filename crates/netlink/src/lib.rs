@@ -10,6 +10,11 @@
 //!        sysctls                                files, on a thread in there ┘
 //! ```
 //!
+//! The kernel does its work inside the call that sends a request, so a request
+//! costs the runtime's thread what it costs the kernel: 20 to 200 µs for most,
+//! 1 ms for a veth pair. Only the removal of links, which waits for readers of
+//! the old state, runs on threads of its own.
+//!
 //! A netlink socket stays in the namespace in which it was opened, so one
 //! [`Netlink`] per namespace is opened once, cloned and reused; no thread of
 //! the runtime ever changes its namespace. What must run inside one
@@ -23,6 +28,7 @@
 //! words.
 
 mod address;
+mod blocking;
 mod error;
 mod link;
 mod neighbour;

@@ -193,12 +193,14 @@ impl Netlink {
 
     /// Deletes a link, with a veth its other end too. Returns whether it was there.
     ///
+    /// The kernel takes tens of milliseconds for it; several at once take not much longer than one.
+    ///
     /// # Errors
     /// When the kernel refuses, as for `lo`.
     pub async fn delete_link(&self, link: impl Into<LinkRef<'_>>) -> Result<bool> {
         let link = link.into();
         let deleted = self
-            .change(RouteNetlinkMessage::DelLink(named(link)), 0)
+            .slow_change(RouteNetlinkMessage::DelLink(named(link)))
             .await;
         deleted
             .map_or_else(Failure::unless_absent, |()| Ok(true))
@@ -278,7 +280,7 @@ impl Netlink {
         let mut message = named(link);
         skip_statistics(&mut message);
         match self.get(RouteNetlinkMessage::GetLink(message)).await {
-            Ok(answer) => Ok(answer.and_then(read_link)),
+            Ok(answer) => Ok(read_link(answer)),
             Err(failure) => failure
                 .unless_absent()
                 .map(|_| None)

@@ -10,6 +10,7 @@ use rtnetlink::packet_core::{
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::AsyncSocket;
 
+use crate::blocking;
 use crate::error::{Error, Refusal, Result};
 use crate::netns;
 use crate::nft;
@@ -116,12 +117,40 @@ impl Netlink {
         self.request(message, NLM_F_ACK | flags).await.map(drop)
     }
 
-    /// One question with one answer.
+    /// One change that keeps the kernel busy for long, as the removal of a link
+    /// does (tens of milliseconds, waiting for readers of the old state).
+    ///
+    /// The kernel works inside `sendmsg`, so the runtime's thread would stand
+    /// still for as long. On a thread and a socket of its own, the others go on
+    /// and several such changes wait together.
+    pub(crate) async fn slow_change(&self, message: RouteNetlinkMessage) -> Result<(), Failure> {
+        let (done, answer) = tokio::sync::oneshot::channel();
+        let place = Arc::clone(&self.place);
+        let work = move || {
+            let changed = place
+                .run(|| blocking::change(message))
+                .unwrap_or_else(|error| Err(Failure::Unexpected(error.to_string())));
+            // Nobody may be waiting any more.
+            let _ = done.send(changed);
+        };
+        std::thread::Builder::new()
+            .name("netlink".into())
+            .spawn(work)
+            .map_err(|error| Failure::of_io(&error))?;
+        answer.await.unwrap_or(Err(Failure::Closed))
+    }
+
+    /// One question with one answer. The acknowledgement asked for ends the wait
+    /// even if the answer cannot be read.
     pub(crate) async fn get(
         &self,
         message: RouteNetlinkMessage,
-    ) -> Result<Option<RouteNetlinkMessage>, Failure> {
-        Ok(self.request(message, 0).await?.messages.pop())
+    ) -> Result<RouteNetlinkMessage, Failure> {
+        let answer = self.request(message, NLM_F_ACK).await?;
+        let mut messages = answer.messages.into_iter();
+        messages
+            .next()
+            .ok_or_else(|| Failure::Unexpected("none that could be read".into()))
     }
 
     /// Everything of a kind. A table that changed meanwhile is read again.
@@ -162,8 +191,7 @@ impl Netlink {
         }
         // A stream that ends early means that the connection's task is gone,
         // with its runtime for instance: never mistake that for success.
-        let single = flags & (NLM_F_ACK | NLM_F_DUMP) == 0 && !answer.messages.is_empty();
-        if answer.complete || single {
+        if answer.complete {
             Ok(answer)
         } else {
             Err(Failure::Closed)
@@ -212,6 +240,13 @@ impl fmt::Debug for Netlink {
 }
 
 impl Failure {
+    pub(crate) fn of_io(error: &std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => Failure::Refused(Refusal::of(Errno::from_raw(number))),
+            None => Failure::Unexpected(error.to_string()),
+        }
+    }
+
     /// Absence is success when something is deleted: whether it was there.
     pub(crate) fn unless_absent(self) -> Result<bool, Failure> {
         match self {

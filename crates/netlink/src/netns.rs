@@ -48,7 +48,7 @@ pub fn create_named(name: &str) -> Result<OwnedFd> {
         .mode(0o444)
         .open(&path)
         .map_err(|error| Error::system(action(), error))?;
-    let made = on_thread(|| -> io::Result<OwnedFd> {
+    let made = on_thread(|| -> io::Result<()> {
         unshare(CloneFlags::CLONE_NEWNET)?;
         mount(
             Some(THREAD_NETNS),
@@ -57,14 +57,15 @@ pub fn create_named(name: &str) -> Result<OwnedFd> {
             MsFlags::MS_BIND,
             None::<&str>,
         )?;
-        Ok(File::open(THREAD_NETNS)?.into())
+        Ok(())
     });
-    made.map_err(|error| {
-        let _ = fs::remove_file(&path);
-        Error::system(action(), error)
-    })?;
     // Opened through the name, so that errors can tell it.
-    open_named(name)
+    made.map_err(|error| Error::system(action(), error))
+        .and_then(|()| open_named(name))
+        .inspect_err(|_| {
+            // The first error is the one to report.
+            let _ = delete_named(name);
+        })
 }
 
 /// Opens a named namespace.

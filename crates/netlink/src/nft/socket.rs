@@ -11,7 +11,6 @@ use super::answer::{Answer, answers};
 use super::batch::{Batch, SUBSYSTEM};
 use super::encode::NFT_MSG_GETTABLE;
 use super::message::{Header, Messages};
-use crate::error::Refusal;
 use crate::netlink::Failure;
 
 /// A netlink socket of nfnetlink, in the namespace of the thread that opened it. Never blocks.
@@ -121,14 +120,5 @@ impl Socket {
     /// Throws away what an earlier call may have left unread when it failed.
     fn drain(&self) {
         while self.socket.recv_from_full().is_ok() {}
-    }
-}
-
-impl Failure {
-    fn of_io(error: &io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(number) => Failure::Refused(Refusal::of(nix::errno::Errno::from_raw(number))),
-            None => Failure::Unexpected(error.to_string()),
-        }
     }
 }

@@ -143,6 +143,42 @@ async fn links_are_changed_renamed_and_moved() {
     assert!(there.netlink.link("two").await.unwrap().is_some());
 }
 
+/// On one thread, as our daemons run: the removal of a link must not hold up the rest.
+#[tokio::test(flavor = "current_thread")]
+async fn many_are_removed_at_once_while_other_requests_are_served() {
+    let place = Place::new().await;
+    let netlink = &place.netlink;
+    let names: Vec<String> = (0..20).map(|n| format!("sl{n}")).collect();
+    for name in &names {
+        let peer = format!("p{name}");
+        let veth = Veth {
+            name,
+            up: true,
+            peer: VethPeer {
+                name: &peer,
+                ..VethPeer::default()
+            },
+            ..Veth::default()
+        };
+        netlink.add_veth(&veth).await.unwrap();
+    }
+    let removals = futures::future::join_all(names.iter().map(|name| netlink.delete_link(name)));
+    let mut removals = std::pin::pin!(removals);
+    let mut served = 0;
+    let removed = loop {
+        tokio::select! {
+            removed = &mut removals => break removed,
+            lo = netlink.link("lo") => {
+                assert!(lo.unwrap().is_some());
+                served += 1;
+            }
+        }
+    };
+    assert!(removed.into_iter().all(|existed| existed.unwrap()));
+    assert_eq!(netlink.links().await.unwrap().len(), 1);
+    assert!(served > 1, "requests were held up by the removals");
+}
+
 #[tokio::test]
 async fn errors_name_verb_object_value_and_namespace_and_end_with_the_kernels_words() {
     let place = Place::new().await;
