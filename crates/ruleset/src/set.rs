@@ -117,6 +117,8 @@ impl fmt::Display for Interval {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn texts(family: Family, networks: &[&str]) -> Vec<String> {
@@ -178,6 +180,40 @@ mod tests {
         ] {
             let interval = Interval::from(network.parse::<IpNet>().unwrap());
             assert_eq!(interval.end(), end.map(|end| end.parse().unwrap()));
+        }
+    }
+
+    prop_compose! {
+        /// Networks that often touch, contain or equal each other, also at the family's ends.
+        fn any_network()(high in prop::bool::ANY, low in 0_u8..16, length in 27_u8..=32) -> IpNet {
+            let top = if high { 255 } else { 0 };
+            IpNet::new([top, top, top, low | (top & 0xf0)].into(), length)
+                .expect("a length of at most 32")
+                .trunc()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hold_exactly_the_addresses_of_the_networks_and_never_overlap(
+            networks in prop::collection::vec(any_network(), 0..10),
+        ) {
+            let intervals = Interval::of_networks(Family::V4, networks.iter().copied());
+            for pair in intervals.windows(2) {
+                prop_assert!(pair[0].last() < pair[1].first(), "{:?}", pair);
+            }
+            let addresses = (0..=255).flat_map(|n| [[0, 0, 0, n], [255, 255, 255, n]]);
+            for address in addresses.map(IpAddr::from) {
+                let wanted = networks.iter().any(|network| network.contains(&address));
+                let held = intervals.iter().any(|interval| interval.contains(address));
+                prop_assert_eq!(held, wanted, "{}", address);
+            }
+            for interval in intervals {
+                let after = interval.end().map(|end| interval.contains(end));
+                prop_assert!(after != Some(true));
+                prop_assert!(interval.to_string().parse::<IpNet>().is_ok()
+                    || interval.to_string().parse::<IpAddr>().is_ok());
+            }
         }
     }
 }

@@ -100,7 +100,7 @@ async fn a_program_starts_inside_with_its_own_host_name_and_nobody_else_is_touch
     command
         .args([
             "-c",
-            "hostname; readlink /proc/self/ns/net /proc/self/ns/uts",
+            "uname -n; readlink /proc/self/ns/net /proc/self/ns/uts",
         ])
         .stdout(Stdio::piped());
     let child = netns::spawn_in(&place.netns, Some("node-1"), &mut command).unwrap();
@@ -187,6 +187,30 @@ async fn one_without_a_name_is_opened_by_the_path_of_a_process() {
     drop(child.stdin.take());
     child.wait().unwrap();
     assert!(netns::open("/proc/self/ns".as_ref()).is_err());
+}
+
+/// A pod's namespace must not be kept alive by the agent that has wired it.
+#[tokio::test]
+async fn dropping_the_last_handle_closes_its_sockets() {
+    let place = Place::new().await;
+    let sockets = || place.run("cat /proc/net/netlink").lines().count();
+    let before = sockets();
+    let handles: Vec<Netlink> = (0..10)
+        .map(|_| Netlink::in_netns(&place.netns).unwrap())
+        .collect();
+    for handle in &handles {
+        handle.clone().links().await.unwrap();
+    }
+    assert_eq!(sockets(), before + 20, "one of rtnetlink, one of nftables");
+    drop(handles);
+    let closed = async {
+        while sockets() > before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(5), closed)
+        .await
+        .expect("sockets stay open");
 }
 
 fn inode_of(place: &Place) -> String {
