@@ -1,0 +1,62 @@
+# What a person types. `make` alone tells what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Where cargo puts everything, and we what we fetch for ourselves.
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+TOOLS := $(TARGET)/tools
+PREFIX ?= /usr/local
+
+# What scripts/setup.sh fetched comes first.
+export PATH := $(TOOLS):$(PATH)
+
+.PHONY: help
+help: ## This list.
+	@echo 'Sealane: the whole Kubernetes network in one binary.'
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'New here? As root, `make demo` makes a cluster of two nodes on this machine, shows two pods'
+	@echo 'talking across them, and takes everything away again.'
+
+.PHONY: setup
+setup: ## Install what is missing: packages by apt-get (as root), kubectl into target/tools.
+	@scripts/setup.sh '$(TOOLS)'
+
+.PHONY: build
+build: setup ## Build target/sealane, one static release binary.
+	cargo build --release --locked --package sealane
+	@host=$$(rustc -vV | sed -n 's/^host: //p'); \
+	ln -sfn "$$host/release/sealane" '$(TARGET)/sealane'
+	@echo 'built $(TARGET)/sealane'
+
+.PHONY: install
+install: build ## Put the binary in /usr/local/bin (PREFIX=/usr/local).
+	install -D -m 0755 '$(TARGET)/sealane' '$(DESTDIR)$(PREFIX)/bin/sealane'
+
+.PHONY: demo
+demo: build ## Two nodes, two pods, packets between them, and nothing left (as root).
+	@SEALANE='$(TARGET)/sealane' scripts/demo.sh
+
+# Tests, benches and binaries are built in one go, so that cargo chooses the same features of
+# every dependency for all of them and compiles none twice.
+.PHONY: test
+test: setup ## Every check and every test, on real packets (as root).
+	cargo xtask check
+	cargo build --workspace --bins --tests --locked
+	cargo test --workspace --locked
+
+.PHONY: check
+check: setup ## Formatting, lints, documentation, layers and licences; no tests.
+	cargo xtask check
+
+.PHONY: bench
+bench: setup ## Measure a whole cluster and its parts (as root); see docs/benchmarks.md.
+	cargo build --release --workspace --bins --locked
+	cargo bench --workspace --bench '*' --locked
+
+.PHONY: clean
+clean: ## Remove what was built and fetched.
+	cargo clean
