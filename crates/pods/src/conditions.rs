@@ -1,11 +1,23 @@
 //! The conditions of a pod's status that a node owns.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::desired::Desired;
 use crate::record::{Record, Sandbox};
-use crate::status::{Surroundings, init_is_done};
+use crate::status::{Surroundings, init_is_done, time};
+
+/// The conditions that a node decides.
+const OURS: [&str; 4] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+];
+
+/// Whether a node decides this condition.
+pub fn is_ours(type_: &str) -> bool {
+    OURS.contains(&type_)
+}
 
 /// What conditions are made from.
 pub struct Facts<'a> {
@@ -61,7 +73,7 @@ fn dated(
         status: status.to_owned(),
         reason: verdict.reason.map(str::to_owned),
         message: verdict.message,
-        last_transition_time: Some(since.unwrap_or(Time(around.now))),
+        last_transition_time: Some(since.unwrap_or_else(|| time(around.now))),
         observed_generation: facts.pod.pod.metadata.generation,
         ..PodCondition::default()
     }

@@ -31,6 +31,11 @@ pub struct Live {
     pub shim: bool,
     /// A CNI configuration exists.
     pub network: bool,
+    /// The API has been asked whether the pod is still wanted: a pod read from
+    /// disk may have been deleted while this node was down.
+    pub confirmed: bool,
+    /// The moment before which a tear-down that failed is not tried again.
+    pub rest_until: Option<Timestamp>,
 }
 
 /// The next thing to do, and when to ask again if nothing happens before.
@@ -80,17 +85,17 @@ pub fn decide(pod: &Desired, record: &Record, live: Live, now: Timestamp) -> Dec
         Sandbox::Ready => !live.shim,
     };
     if broken {
-        return step(Step::TearDown);
+        return tear_down(live, now);
     }
     if pod.grace().is_some() {
-        return leave(record, now);
+        return leave(record, live, now);
     }
     if record.ended_before || record.refused.is_some() {
         return wait(None);
     }
     match (outcome(pod, record), record.sandbox) {
         (Some(_), Sandbox::Absent) => wait(None),
-        (Some(_), _) => step(Step::TearDown),
+        (Some(_), _) => tear_down(live, now),
         (None, Sandbox::Absent) => build(pod, record, live, now),
         (None, _) => run(pod, record, now),
     }
@@ -124,8 +129,15 @@ pub fn outcome(pod: &Desired, record: &Record) -> Option<Outcome> {
 fn build(pod: &Desired, record: &Record, live: Live, now: Timestamp) -> Decision {
     match &record.failure {
         Some(failure) if failure.retry_at > now => wait(Some(failure.retry_at)),
-        _ if live.network || pod.host_network() => step(Step::Build),
+        _ if live.confirmed && (live.network || pod.host_network()) => step(Step::Build),
         _ => wait(None),
+    }
+}
+
+fn tear_down(live: Live, now: Timestamp) -> Decision {
+    match live.rest_until {
+        Some(until) if until > now => wait(Some(until)),
+        _ => step(Step::TearDown),
     }
 }
 
@@ -181,17 +193,17 @@ fn next_of(name: &str, container: &Container, policy: RestartPolicy, now: Timest
 }
 
 /// Ends a pod that is not wanted any more.
-fn leave(record: &Record, now: Timestamp) -> Decision {
+fn leave(record: &Record, live: Live, now: Timestamp) -> Decision {
     let mut running = record
         .containers
         .iter()
         .filter(|(_, container)| container.may_run())
         .peekable();
     if running.peek().is_none() {
-        return step(match record.sandbox {
-            Sandbox::Absent => Step::Finish,
-            Sandbox::Partial | Sandbox::Ready => Step::TearDown,
-        });
+        return match record.sandbox {
+            Sandbox::Absent => step(Step::Finish),
+            Sandbox::Partial | Sandbox::Ready => tear_down(live, now),
+        };
     }
     let due = match record.kill_at {
         Some(kill_at) if kill_at <= now => Stop::Kill,

@@ -1,32 +1,54 @@
 //! Task: the kubelet's part on one node of the single-machine cluster.
+//!
+//! Pods that the scheduler has put on this node are run, their state is told to
+//! the API, and their logs and `exec` are served to the API server. The decision is
+//! pure code ([`decide`], [`status`], and what they stand on); around it are one
+//! worker for each pod and a few tasks for the node:
+//!
+//! ```text
+//!                       ┌──────────────── API server ────────────────┐
+//!                watch pods │        watch / tell Node, Lease │       │ logs, exec (TLS)
+//!                        dispatch                        heartbeat   server
+//!        worker (one per pod) ──> publisher ──> status        ^       │
+//!     decide │ sandbox, containers                         network    │
+//!   shim (one per pod, outlives us)  CNI plugin          (inotify)    │
+//!            └────────────── logs, exec ──────────────────────────────┘
+//! ```
+//!
+//! Whatever is needed to go on after a `kill -9` is in the pod's folder
+//! ([`folder`]); what a running pod did meanwhile is learnt from its shim
+//! ([`observe`]). There is no other state.
 
+mod adopt;
 mod backoff;
 mod conditions;
 mod container_spec;
 mod decide;
 mod desired;
+mod dispatch;
 mod env;
 mod etc;
 mod folder;
+mod heartbeat;
+mod inotify;
 mod logs;
+mod machine;
+mod network;
+mod node;
+mod node_status;
+mod observe;
 mod options;
+mod publish;
 mod qos;
 mod quantity;
 mod record;
 mod review;
+mod run;
+mod sandbox;
+mod server;
 mod status;
 mod volumes;
+mod worker;
 
 pub use options::Options;
-
-use tokio_util::sync::CancellationToken;
-
-/// Runs the node's part until `shutdown`; pods go on running without it.
-///
-/// # Errors
-/// When it cannot start: no access to the API, unreadable certificates, ports in use.
-pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let _ = options;
-    shutdown.cancelled().await;
-    Ok(())
-}
+pub use run::run;

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,11 @@ use crate::backoff::Backoff;
 
 /// Exit code reported for a container whose real one died with its shim.
 pub const LOST: i32 = 137;
+
+/// Pause after a sandbox could not be made for the first time; doubles.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// An address may become free, an agent may come back: never wait for long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// One pod's state on this node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,8 +65,8 @@ pub struct Failure {
     pub message: String,
     /// When it is tried again.
     pub retry_at: Timestamp,
-    /// Delay before the next try but one.
-    pub backoff: Backoff,
+    /// How often it was tried in vain.
+    pub tries: u32,
 }
 
 /// One container's state.
@@ -164,6 +170,25 @@ impl Record {
         self.containers.entry(name.to_owned()).or_default()
     }
 
+    /// Containers are to stop within `grace`; a later, shorter grace counts, a longer one does not.
+    pub fn stop_within(&mut self, grace: Duration, now: Timestamp) {
+        let end = now + grace;
+        self.kill_at = Some(self.kill_at.map_or(end, |earlier| earlier.min(end)));
+    }
+
+    /// A sandbox could not be made: tried again after a growing pause.
+    pub fn failed(&mut self, message: String, now: Timestamp) {
+        let tries = self.failure.as_ref().map_or(0, |failure| failure.tries);
+        let pause = SHORTEST_PAUSE
+            .saturating_mul(1 << tries.min(10))
+            .min(LONGEST_PAUSE);
+        self.failure = Some(Failure {
+            message,
+            retry_at: now + pause,
+            tries: tries + 1,
+        });
+    }
+
     /// The sandbox died or was taken down: nothing runs any more.
     ///
     /// `init` names the init containers: those run again in the next sandbox,
@@ -229,7 +254,7 @@ impl Container {
     }
 
     /// Ends an attempt whose exit code died with the shim.
-    fn lose(&mut self, now: Timestamp) {
+    pub fn lose(&mut self, now: Timestamp) {
         let started_at = match self.state {
             State::Running(since) => Some(since),
             State::Starting => None,
@@ -312,6 +337,26 @@ mod tests {
             Some(0)
         );
         assert_eq!(record.container("never").state, State::New);
+    }
+
+    #[test]
+    fn a_failing_sandbox_is_tried_less_and_less_often() {
+        let mut record = Record::new(at(0));
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            record.failed("no address left".into(), at(0));
+            pauses.push(record.failure.as_ref().unwrap().retry_at.as_second());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
+    fn a_grace_period_never_grows() {
+        let mut record = Record::new(at(0));
+        for (now, grace, expected) in [(0, 30, 30), (5, 30, 30), (6, 2, 8)] {
+            record.stop_within(Duration::from_secs(grace), at(now));
+            assert_eq!(record.kill_at, Some(at(expected)));
+        }
     }
 
     #[test]

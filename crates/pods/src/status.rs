@@ -66,7 +66,7 @@ pub fn compile(pod: &Desired, record: &Record, around: Surroundings<'_>) -> PodS
         pod_ip: ips.first().map(IpAddr::to_string),
         pod_ips: Some(ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect())
             .filter(|ips: &Vec<_>| !ips.is_empty()),
-        start_time: Some(Time(record.seen_at)),
+        start_time: Some(time(record.seen_at)),
         qos_class: Some(qos_class(pod.spec()).to_owned()),
         init_container_statuses: Some(init).filter(|all| !all.is_empty()),
         container_statuses: Some(main),
@@ -74,6 +74,21 @@ pub fn compile(pod: &Desired, record: &Record, around: Surroundings<'_>) -> PodS
         nominated_node_name: around.previous.nominated_node_name.clone(),
         ..PodStatus::default()
     }
+}
+
+/// Of two statuses of a pod, takes the conditions that we own from `own`, our latest.
+///
+/// The API's may be older than what we have told it since.
+pub fn prefer_own(seen: &mut PodStatus, own: &PodStatus) {
+    let ours = own
+        .conditions
+        .iter()
+        .flatten()
+        .filter(|old| conditions::is_ours(&old.type_));
+    let ours: Vec<_> = ours.cloned().collect();
+    let conditions = seen.conditions.get_or_insert_default();
+    conditions.retain(|old| !ours.iter().any(|own| own.type_ == old.type_));
+    conditions.extend(ours);
 }
 
 /// `kubelet_pods.go`, `getPhase`: restarting containers count as running, and a
@@ -252,10 +267,15 @@ pub fn container_id(pod: &Desired, name: &str, attempt: u32) -> String {
     format!("sealane://{}/{name}/{attempt}", pod.uid())
 }
 
+/// A moment as the API keeps it, in whole seconds, so that what comes back equals what was told.
+pub fn time(moment: Timestamp) -> Time {
+    Time(Timestamp::from_second(moment.as_second()).unwrap_or(moment))
+}
+
 fn running(since: Timestamp) -> ContainerState {
     ContainerState {
         running: Some(ContainerStateRunning {
-            started_at: Some(Time(since)),
+            started_at: Some(time(since)),
         }),
         ..ContainerState::default()
     }
@@ -277,8 +297,8 @@ fn ended(exit: &Exit, container_id: String) -> ContainerState {
             exit_code: exit.code,
             reason: Some(exit.reason.clone()),
             message: exit.message.clone(),
-            started_at: exit.started_at.map(Time),
-            finished_at: Some(Time(exit.finished_at)),
+            started_at: exit.started_at.map(time),
+            finished_at: Some(time(exit.finished_at)),
             container_id: Some(container_id),
             ..ContainerStateTerminated::default()
         }),

@@ -53,6 +53,8 @@ fn with(sandbox: Sandbox, containers: &[(&str, State)]) -> Record {
 const UP: Live = Live {
     shim: true,
     network: true,
+    confirmed: true,
+    rest_until: None,
 };
 const RUNNING: State = State::Running(Timestamp::UNIX_EPOCH);
 
@@ -108,6 +110,7 @@ fn a_sandbox_waits_for_the_network_and_for_its_back_off() {
     let down = Live {
         shim: false,
         network: false,
+        ..UP
     };
     assert_eq!(decide(&two("Always"), &record, down, at(0)), wait(None));
 
@@ -118,7 +121,7 @@ fn a_sandbox_waits_for_the_network_and_for_its_back_off() {
     failed.failure = Some(Failure {
         message: "no address left".into(),
         retry_at: at(10),
-        backoff: Default::default(),
+        tries: 1,
     });
     assert_eq!(
         decide(&two("Always"), &failed, UP, at(9)),
@@ -131,11 +134,46 @@ fn a_sandbox_waits_for_the_network_and_for_its_back_off() {
 }
 
 #[test]
-fn a_dead_shim_is_torn_down_whatever_the_pod_wants() {
-    let dead = Live {
-        shim: false,
-        network: true,
+fn a_pod_read_from_disk_is_not_built_before_the_api_was_asked() {
+    let host = pod(json!({"hostNetwork": true, "containers": [{"name": "a"}]}));
+    let unasked = Live {
+        confirmed: false,
+        ..UP
     };
+    let absent = with(Sandbox::Absent, &[]);
+    for desired in [two("Always"), host] {
+        assert_eq!(decide(&desired, &absent, unasked, at(0)), wait(None));
+    }
+    let up = with(Sandbox::Ready, &[("a", exited(1, 0)), ("b", RUNNING)]);
+    assert_eq!(
+        decide(&two("Always"), &up, unasked, at(1)),
+        start("a"),
+        "what runs goes on"
+    );
+}
+
+#[test]
+fn a_tear_down_that_failed_is_repeated_later() {
+    let record = with(Sandbox::Partial, &[]);
+    let tired = Live {
+        rest_until: Some(at(5)),
+        ..UP
+    };
+    assert_eq!(
+        decide(&two("Always"), &record, tired, at(4)),
+        wait(Some(at(5)))
+    );
+    assert_eq!(
+        decide(&two("Always"), &record, tired, at(5)),
+        step(Step::TearDown)
+    );
+    let leaving = leaving(two("Always"), 1);
+    assert_eq!(decide(&leaving, &record, tired, at(4)), wait(Some(at(5))));
+}
+
+#[test]
+fn a_dead_shim_is_torn_down_whatever_the_pod_wants() {
+    let dead = Live { shim: false, ..UP };
     let record = with(Sandbox::Ready, &[("a", RUNNING)]);
     for desired in [two("Always"), two("Never"), leaving(two("Always"), 30)] {
         assert_eq!(decide(&desired, &record, dead, at(0)), step(Step::TearDown));

@@ -1,0 +1,232 @@
+//! From the API's pods to one worker each.
+//!
+//! ```text
+//! API server ──watch (spec.nodeName = us)──> dispatch ──watch: Desired──> worker (one per pod)
+//! folders on disk ──at start───────────────>    │    <──its end────────────┘
+//!                                               └──Directory──> server, /debug/state
+//! ```
+//!
+//! Pods found on disk get their worker before the API is asked, so that what
+//! crashes meanwhile is restarted; those of which the API then says nothing are
+//! taken down. Pods are known by UID: a pod that is made anew under a name that
+//! is still being taken down is another pod, and neither waits for the other.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use sealane_kube::{Change, Filter};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
+
+use crate::desired::Desired;
+use crate::node::Node;
+use crate::worker::{View, Worker};
+
+/// The pods of this node, for whoever wants to look.
+#[derive(Clone, Default)]
+pub struct Directory {
+    entries: Arc<Mutex<BTreeMap<String, Entry>>>,
+}
+
+struct Entry {
+    desired: watch::Sender<Desired>,
+    view: watch::Receiver<Arc<View>>,
+    /// The worker has ended: nothing of the pod is left here.
+    done: bool,
+}
+
+impl Directory {
+    /// The pod of this name; of two, the one that is not leaving.
+    pub fn find(&self, namespace: &str, name: &str) -> Option<watch::Receiver<Arc<View>>> {
+        let entries = self.lock();
+        let named = entries.values().filter(|entry| {
+            let view = entry.view.borrow();
+            !entry.done && view.desired.namespace() == namespace && view.desired.name() == name
+        });
+        let found = named.min_by_key(|entry| entry.view.borrow().desired.grace().is_some());
+        found.map(|entry| entry.view.clone())
+    }
+
+    /// All pods as last seen.
+    pub fn pods(&self) -> Vec<Pod> {
+        let entries = self.lock();
+        entries
+            .values()
+            .map(|entry| (*entry.view.borrow().desired.pod).clone())
+            .collect()
+    }
+
+    /// What is known of each pod, for `/debug/state`.
+    pub fn shown(&self) -> Value {
+        let entries = self.lock();
+        let shown = |entry: &Entry| {
+            let view = entry.view.borrow();
+            json!({
+                "namespace": view.desired.namespace(),
+                "name": view.desired.name(),
+                "shim": view.shim.as_ref().map(sealane_runtime::Shim::pid),
+                "leaving": view.desired.grace().is_some(),
+                "done": entry.done,
+                "record": view.record,
+            })
+        };
+        entries
+            .iter()
+            .map(|(uid, entry)| (uid.clone(), shown(entry)))
+            .collect()
+    }
+
+    /// A panic elsewhere must not take the directory away.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that owns the workers. Dropping it ends them; their pods go on.
+pub struct Dispatch {
+    node: Arc<Node>,
+    directory: Directory,
+    confirmed: watch::Sender<bool>,
+    workers: JoinSet<()>,
+    uids: BTreeMap<Id, String>,
+}
+
+impl Dispatch {
+    /// A dispatch without pods; `confirmed` becomes true once the API has named all.
+    pub fn new(node: Arc<Node>, directory: Directory, confirmed: watch::Sender<bool>) -> Self {
+        Self {
+            node,
+            directory,
+            confirmed,
+            workers: JoinSet::new(),
+            uids: BTreeMap::new(),
+        }
+    }
+
+    /// Takes up the pods that were found on disk.
+    pub fn resume(&mut self, pods: Vec<Pod>) {
+        for pod in pods {
+            self.want(pod);
+        }
+    }
+
+    /// Follows the API for ever.
+    pub async fn run(mut self, node_name: &str) {
+        let pods = Api::<Pod>::all(self.node.client.clone());
+        let filter = Filter::fields(format!("spec.nodeName={node_name}"));
+        let mut changes = Box::pin(sealane_kube::watch(pods, &filter));
+        loop {
+            tokio::select! {
+                Some(change) = changes.next() => self.change(change),
+                Some(ended) = self.workers.join_next_with_id() => self.ended(ended),
+                else => return,
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change<Pod>) {
+        match change {
+            Change::Applied(_, pod) => self.want(pod),
+            Change::Deleted(_, pod) => {
+                let uid = pod.metadata.uid.clone().unwrap_or_default();
+                self.update(
+                    &uid,
+                    Desired {
+                        pod: Arc::new(pod),
+                        gone: true,
+                    },
+                );
+            }
+            Change::Reset(all) => self.reset(all.into_iter().map(|(_, pod)| pod).collect()),
+        }
+    }
+
+    fn reset(&mut self, all: Vec<Pod>) {
+        let named = |uid: &String| all.iter().any(|pod| pod.metadata.uid.as_ref() == Some(uid));
+        let entries = self.directory.lock();
+        let gone = entries.iter().filter(|(uid, _)| !named(uid));
+        let gone: Vec<_> = gone
+            .map(|(uid, entry)| (uid.clone(), Arc::clone(&entry.desired.borrow().pod)))
+            .collect();
+        drop(entries);
+        for (uid, pod) in gone {
+            self.update(&uid, Desired { pod, gone: true });
+        }
+        for pod in all {
+            self.want(pod);
+        }
+        self.confirmed.send_replace(true);
+    }
+
+    /// The API wants this pod to be as it says; a new one gets a worker.
+    fn want(&mut self, pod: Pod) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let desired = Desired::new(Arc::new(pod));
+        if !self.directory.lock().contains_key(&uid) {
+            return self.engage(uid, desired);
+        }
+        self.update(&uid, desired);
+    }
+
+    fn engage(&mut self, uid: String, desired: Desired) {
+        let (sender, receiver) = watch::channel(desired);
+        let (worker, view) = Worker::new(Arc::clone(&self.node), receiver);
+        let handle = self.workers.spawn(worker.run());
+        self.uids.insert(handle.id(), uid.clone());
+        self.directory.lock().insert(
+            uid,
+            Entry {
+                desired: sender,
+                view,
+                done: false,
+            },
+        );
+    }
+
+    /// A pod has changed; one that is gone from the API and from here is forgotten.
+    fn update(&mut self, uid: &str, desired: Desired) {
+        let mut entries = self.directory.lock();
+        let Some(entry) = entries.get(uid) else {
+            return;
+        };
+        if desired.gone && entry.done {
+            entries.remove(uid);
+            return;
+        }
+        entry.desired.send_replace(desired);
+    }
+
+    /// A worker is done: its pod is kept in mind until the API has forgotten it,
+    /// so that a pod with finalizers does not get another one.
+    fn ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(uid) = self.uids.remove(&id) else {
+            return;
+        };
+        let mut entries = self.directory.lock();
+        let Some(entry) = entries.get_mut(&uid) else {
+            return;
+        };
+        let desired = entry.desired.borrow().clone();
+        if let Err(error) = ended {
+            tracing::error!(
+                "worker of pod {}: {error}; it is started again",
+                desired.in_words()
+            );
+            entries.remove(&uid);
+            drop(entries);
+            return self.engage(uid, desired);
+        }
+        entry.done = true;
+        if desired.gone {
+            entries.remove(&uid);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The node's signs of life: its Node object and its Lease.
+//!
+//! ```text
+//! network ──watch─────────────> status task ──create, PATCH status──> Node
+//! API server ──watch (us)─────>    │ every 5 min as well; the Node's UID
+//!                                  v
+//!                              lease task ──PATCH every 10 s──> Lease kube-node-lease/NODE
+//! ```
+//!
+//! Two tasks, since a Node that cannot be told (a conflict, a refusal) must not
+//! make the node look dead. The Node is compared with what this node wants it to be at each change, so
+//! that a Node that was deleted, or given up as Unknown by a controller, comes
+//! back by itself.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use sealane_introspect::Readiness;
+use sealane_kube::{Backoff, Change, Filter, explain, is_conflict, is_not_found};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::network::Network;
+use crate::node_status::{self, Facts};
+
+/// Renewal of the Lease, as the kubelet's.
+const RENEW: Duration = Duration::from_secs(10);
+/// After this long without renewal the node counts as lost.
+const LEASE_SECONDS: i32 = 40;
+/// Report of an unchanged status, as the kubelet's `nodeStatusReportFrequency`.
+const REPORT: Duration = Duration::from_secs(300);
+
+/// Keeps the node registered and alive for as long as this runtime lives.
+pub fn start(
+    client: Client,
+    facts: Facts,
+    network: watch::Receiver<Network>,
+    registered: Readiness,
+) {
+    let (uid, known) = watch::channel(None);
+    tokio::spawn(renew(client.clone(), facts.name.clone(), known));
+    let nodes = Api::all(client);
+    tokio::spawn(
+        Heartbeat {
+            nodes,
+            facts,
+            network,
+            registered,
+            seen: None,
+            uid,
+        }
+        .run(),
+    );
+}
+
+/// The task that keeps the Node object as it should be.
+struct Heartbeat {
+    nodes: Api<Node>,
+    facts: Facts,
+    network: watch::Receiver<Network>,
+    registered: Readiness,
+    /// The object as last seen.
+    seen: Option<Node>,
+    /// Tells the lease task whose Lease it is.
+    uid: watch::Sender<Option<String>>,
+}
+
+/// How far one request has brought us.
+#[derive(PartialEq, Eq)]
+enum Progress {
+    /// The object is as it should be.
+    Done,
+    /// It has to be looked at again.
+    Again,
+}
+
+impl Heartbeat {
+    async fn run(mut self) {
+        let filter = Filter::fields(format!("metadata.name={}", self.facts.name));
+        let mut changes = Box::pin(sealane_kube::watch(self.nodes.clone(), &filter));
+        let mut network = self.network.clone();
+        let mut report = tokio::time::interval(REPORT);
+        report.reset();
+        // Registers at once, without waiting for the watch.
+        self.settle(false).await;
+        loop {
+            let mut heartbeat = false;
+            tokio::select! {
+                Some(change) = changes.next() => self.see(change),
+                Ok(()) = network.changed() => {}
+                _ = report.tick() => heartbeat = true,
+            }
+            self.settle(heartbeat).await;
+        }
+    }
+
+    fn see(&mut self, change: Change<Node>) {
+        self.seen = match change {
+            Change::Reset(all) => all.into_iter().map(|(_, node)| node).next(),
+            Change::Applied(_, node) => Some(node),
+            Change::Deleted(..) => None,
+        };
+    }
+
+    /// Sends what is needed until the object is as it should be.
+    async fn settle(&mut self, heartbeat: bool) {
+        let mut backoff = Backoff::reconnect();
+        loop {
+            match self.tell(heartbeat).await {
+                Ok(Progress::Done) => return,
+                Ok(Progress::Again) => {}
+                Err(error) => tracing::warn!("tell status of this node: {}", explain(&error)),
+            }
+            if backoff.failures() > 0 {
+                tokio::time::sleep(backoff.next_delay()).await;
+            } else {
+                let _first_is_immediate = backoff.next_delay();
+            }
+        }
+    }
+
+    /// Sends one request, if one is needed.
+    async fn tell(&mut self, heartbeat: bool) -> kube::Result<Progress> {
+        let network = self.network.borrow().clone();
+        let network = network.as_ref().map(drop).map_err(String::as_str);
+        let seen = self.seen.as_ref();
+        let status = node_status::compile(&self.facts, seen, network, Timestamp::now());
+        let answer = match seen {
+            None => {
+                let node = node_status::object(&self.facts, status);
+                self.nodes.create(&PostParams::default(), &node).await
+            }
+            Some(node) if !node_status::has_labels(&self.facts, node) => {
+                let labels = json!({"metadata": {"labels": node_status::labels(&self.facts)}});
+                self.nodes
+                    .patch(
+                        &self.facts.name,
+                        &PatchParams::default(),
+                        &Patch::Merge(labels),
+                    )
+                    .await
+            }
+            Some(node) if heartbeat || node_status::differs(&status, node) => {
+                let patch = Patch::Merge(node_status::patch(&status, node));
+                let answer = self
+                    .nodes
+                    .patch_status(&self.facts.name, &PatchParams::default(), &patch)
+                    .await;
+                match answer {
+                    Ok(node) => {
+                        self.register(node);
+                        return Ok(Progress::Done);
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Some(_) => return Ok(Progress::Done),
+        };
+        match answer {
+            Ok(node) => self.register(node),
+            Err(error) if is_not_found(&error) => self.seen = None,
+            Err(error) if is_conflict(&error) => {
+                self.seen = self.nodes.get_opt(&self.facts.name).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Progress::Again)
+    }
+
+    fn register(&mut self, node: Node) {
+        self.registered.ready();
+        let uid = node.metadata.uid.clone();
+        self.uid.send_if_modified(|known| {
+            let changed = *known != uid;
+            known.clone_from(&uid);
+            changed
+        });
+        self.seen = Some(node);
+    }
+}
+
+/// Renews the Lease for ever.
+async fn renew(client: Client, name: String, mut uid: watch::Receiver<Option<String>>) {
+    let leases = Api::<Lease>::namespaced(client, "kube-node-lease");
+    let mut backoff = Backoff::reconnect();
+    loop {
+        let Ok(owner) = uid.wait_for(Option::is_some).await.map(|uid| uid.clone()) else {
+            return;
+        };
+        let pause = match renew_once(&leases, &name, owner).await {
+            Ok(()) => {
+                backoff.reset();
+                RENEW
+            }
+            Err(error) => {
+                tracing::warn!("renew lease kube-node-lease/{name}: {}", explain(&error));
+                backoff.next_delay()
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn renew_once(leases: &Api<Lease>, name: &str, uid: Option<String>) -> kube::Result<()> {
+    let lease = lease(name, uid, Timestamp::now());
+    let patch = json!({"spec": lease.spec});
+    match leases
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+    {
+        Err(error) if is_not_found(&error) => leases
+            .create(&PostParams::default(), &lease)
+            .await
+            .map(drop),
+        answer => answer.map(drop),
+    }
+}
+
+fn lease(name: &str, uid: Option<String>, now: Timestamp) -> Lease {
+    let owner = uid.map(|uid| OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Node".to_owned(),
+        name: name.to_owned(),
+        uid,
+        ..OwnerReference::default()
+    });
+    Lease {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            owner_references: owner.map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(name.to_owned()),
+            lease_duration_seconds: Some(LEASE_SECONDS),
+            renew_time: Some(MicroTime(now)),
+            ..LeaseSpec::default()
+        }),
+    }
+}

@@ -1,0 +1,209 @@
+//! What all pods of this node share: addresses, folders, sockets, clients.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use kube::{Client, Resource};
+use sealane_cni::invoke::{Attachment, Runtime};
+use sealane_kube::events::{Recorder, Severity};
+use sealane_runtime::{Launcher, SandboxSpec};
+use tokio::sync::watch;
+
+use crate::desired::Desired;
+use crate::etc::{Dns, Resolver};
+use crate::folder::Folder;
+use crate::network::Network;
+use crate::options::Options;
+
+/// The network interface of every pod.
+const INTERFACE: &str = "eth0";
+
+/// What all pods of this node share.
+pub struct Node {
+    /// The node's addresses.
+    pub ips: Vec<IpAddr>,
+    /// Paths that pods of the host image must not see.
+    pub hide: Vec<PathBuf>,
+    /// Client of the API server.
+    pub client: Client,
+    /// Writer of Events.
+    pub recorder: Recorder,
+    /// Caller of CNI plugins.
+    pub cni: Runtime,
+    /// The CNI configuration in force.
+    pub network: watch::Receiver<Network>,
+    /// Whether the API has said once which pods are wanted.
+    pub confirmed: watch::Receiver<bool>,
+    /// Which program is a pod's shim.
+    pub launcher: Launcher,
+    state_dir: PathBuf,
+    run_dir: PathBuf,
+    cgroup: PathBuf,
+    resolv_conf: PathBuf,
+    cluster_dns: Vec<IpAddr>,
+    cluster_domain: String,
+}
+
+/// What a node is made from besides its flags.
+pub struct Parts {
+    /// Client of the API server.
+    pub client: Client,
+    /// Writer of Events.
+    pub recorder: Recorder,
+    /// The CNI configuration in force.
+    pub network: watch::Receiver<Network>,
+    /// Whether the API has said once which pods are wanted.
+    pub confirmed: watch::Receiver<bool>,
+}
+
+impl Node {
+    /// A node with these flags.
+    pub fn new(options: &Options, parts: Parts) -> Self {
+        Self {
+            ips: options.node_ip.clone(),
+            hide: options.hide.clone(),
+            client: parts.client,
+            recorder: parts.recorder,
+            cni: Runtime {
+                bin_dirs: vec![options.cni_bin_dir.clone()],
+                cache_dir: options.state_dir.join("cni/cache"),
+            },
+            network: parts.network,
+            confirmed: parts.confirmed,
+            launcher: Launcher::current(),
+            state_dir: options.state_dir.clone(),
+            run_dir: options.run_dir.clone(),
+            cgroup: options.cgroup.clone(),
+            resolv_conf: options.resolv_conf.clone(),
+            cluster_dns: options.cluster_dns.clone(),
+            cluster_domain: options.cluster_domain.clone(),
+        }
+    }
+
+    /// Where the folders of pods are.
+    pub fn folders(&self) -> PathBuf {
+        self.state_dir.join("pods")
+    }
+
+    /// Where the sockets of shims are.
+    pub fn sockets(&self) -> PathBuf {
+        self.run_dir.join("pods")
+    }
+
+    /// A pod's folder.
+    pub fn folder(&self, uid: &str) -> Folder {
+        Folder::new(self.folders().join(uid))
+    }
+
+    /// A pod's sandbox as the runtime is asked for it.
+    pub fn sandbox(&self, pod: &Desired) -> SandboxSpec {
+        let mut spec = self.bare_sandbox(pod.uid());
+        spec.namespace = pod.namespace().to_owned();
+        spec.name = pod.name().to_owned();
+        spec.host_network = pod.host_network();
+        if !spec.host_network {
+            spec.hostname = crate::etc::hostname(pod);
+        }
+        spec
+    }
+
+    /// The sandbox of a pod of which nothing but the UID is known: enough to remove it.
+    pub fn bare_sandbox(&self, uid: &str) -> SandboxSpec {
+        SandboxSpec {
+            pod_uid: uid.to_owned(),
+            namespace: String::new(),
+            name: String::new(),
+            hostname: String::new(),
+            dir: self.folder(uid).dir().to_owned(),
+            socket: self.sockets().join(format!("{uid}.sock")),
+            cgroup: self.cgroup.join(uid),
+            host_network: false,
+        }
+    }
+
+    /// A sandbox's place on the network; `netns` is absent once the sandbox is dead.
+    pub fn attachment(&self, pod: &Desired, attempt: u32, netns: Option<PathBuf>) -> Attachment {
+        let container_id = container_id(pod.uid(), attempt);
+        let args = [
+            ("IgnoreUnknown", "1"),
+            ("K8S_POD_NAMESPACE", pod.namespace()),
+            ("K8S_POD_NAME", pod.name()),
+            ("K8S_POD_INFRA_CONTAINER_ID", &container_id),
+            ("K8S_POD_UID", pod.uid()),
+        ];
+        Attachment {
+            args: args
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            container_id,
+            netns,
+            ifname: INTERFACE.to_owned(),
+            ..Attachment::default()
+        }
+    }
+
+    /// How pods resolve names, read anew for each sandbox since this machine's resolvers may change.
+    pub fn dns(&self) -> Dns {
+        let path = &self.resolv_conf;
+        let text = fs::read_to_string(path).unwrap_or_else(|error| {
+            tracing::warn!(
+                "read resolvers from {}: {error}; pods get none",
+                path.display()
+            );
+            String::new()
+        });
+        Dns {
+            upstream: Resolver::parse(&text),
+            cluster: self.cluster_dns.clone(),
+            domain: self.cluster_domain.clone(),
+        }
+    }
+
+    /// Tells people about a pod.
+    pub fn tell(&self, pod: &Pod, severity: Severity, reason: &str, message: impl Into<String>) {
+        self.recorder
+            .record(&pod.object_ref(&()), severity, reason, message);
+    }
+
+    /// Tells people about a container of a pod.
+    pub fn tell_of(
+        &self,
+        pod: &Desired,
+        container: &str,
+        severity: Severity,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        let init = pod.init_names().contains(&container);
+        let list = if init { "initContainers" } else { "containers" };
+        let about = ObjectReference {
+            field_path: Some(format!("spec.{list}{{{container}}}")),
+            ..pod.pod.object_ref(&())
+        };
+        self.recorder.record(&about, severity, reason, message);
+    }
+}
+
+/// The CNI container id of a pod's sandbox: another one for each sandbox.
+fn container_id(uid: &str, attempt: u32) -> String {
+    format!("{uid}-{attempt}")
+}
+
+/// The pod whose sandbox has this CNI container id.
+pub fn uid_of(container_id: &str) -> Option<&str> {
+    container_id.rsplit_once('-').map(|(uid, _)| uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_id_leads_back_to_its_pod() {
+        let uid = "0b5e0cf4-3a35-4bd4-8f0e-6e4a3f1f2a10";
+        assert_eq!(uid_of(&container_id(uid, 12)), Some(uid));
+        assert_eq!(uid_of("x"), None);
+    }
+}

@@ -1,0 +1,377 @@
+//! The Node object that this node shows: a pure function of facts about the machine.
+//!
+//! Source: Kubernetes docs "Nodes" and the kubelet's `nodestatus/setters.go`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
+    NodeSystemInfo,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde_json::{Value, json};
+
+/// Most pods on one node, as the kubelet's `--max-pods` says by default.
+const PODS: u64 = 110;
+/// The Kubernetes version whose API and behaviour this follows.
+const KUBERNETES: &str = "v1.36.0";
+
+/// What is known of the machine and of this process's flags.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The node's name.
+    pub name: String,
+    /// Its addresses, the main one first.
+    pub ips: Vec<IpAddr>,
+    /// Where logs and exec are served.
+    pub port: u16,
+    /// CPUs.
+    pub cpus: u64,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Kernel, operating system and identity.
+    pub system: NodeSystemInfo,
+}
+
+/// The kubelet version to be shown: Kubernetes' and ours.
+pub fn kubelet_version() -> String {
+    format!("{KUBERNETES}+sealane-{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The container runtime to be shown.
+pub fn runtime_version() -> String {
+    format!("sealane://{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The labels of every node.
+pub fn labels(facts: &Facts) -> BTreeMap<String, String> {
+    let pairs = [
+        ("kubernetes.io/hostname", &facts.name),
+        ("kubernetes.io/os", &facts.system.operating_system),
+        ("kubernetes.io/arch", &facts.system.architecture),
+    ];
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.clone()))
+        .into()
+}
+
+/// The object to be created where there is none.
+pub fn object(facts: &Facts, status: NodeStatus) -> Node {
+    Node {
+        metadata: ObjectMeta {
+            name: Some(facts.name.clone()),
+            labels: Some(labels(facts)),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NodeSpec::default()),
+        status: Some(status),
+    }
+}
+
+/// The status to be shown; `seen` is the object in the API, `network` says why pods cannot be wired.
+pub fn compile(
+    facts: &Facts,
+    seen: Option<&Node>,
+    network: Result<(), &str>,
+    now: Timestamp,
+) -> NodeStatus {
+    let resources = resources(facts, seen);
+    let previous = seen.and_then(|node| node.status.as_ref());
+    let previous = previous
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    NodeStatus {
+        addresses: Some(addresses(facts)),
+        allocatable: Some(resources.clone()),
+        capacity: Some(resources),
+        conditions: Some(conditions(previous, network, now)),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint {
+                port: i32::from(facts.port),
+            }),
+        }),
+        node_info: Some(facts.system.clone()),
+        ..NodeStatus::default()
+    }
+}
+
+/// Whether a status has to be sent, apart from its heartbeat.
+pub fn differs(wanted: &NodeStatus, seen: &Node) -> bool {
+    let plain = |status: &NodeStatus| {
+        let mut conditions = status.conditions.clone().unwrap_or_default();
+        conditions.retain(|condition| OURS.contains(&condition.type_.as_str()));
+        for condition in &mut conditions {
+            condition.last_heartbeat_time = None;
+        }
+        let words = (status.addresses.clone(), status.node_info.clone());
+        (
+            conditions,
+            words,
+            status.capacity.clone(),
+            status.daemon_endpoints.clone(),
+        )
+    };
+    seen.status.as_ref().map(plain) != Some(plain(wanted))
+}
+
+/// Whether the object has the labels that every node has.
+pub fn has_labels(facts: &Facts, seen: &Node) -> bool {
+    let present = seen.metadata.labels.clone().unwrap_or_default();
+    labels(facts)
+        .iter()
+        .all(|(key, value)| present.get(key) == Some(value))
+}
+
+/// The merge patch that brings the object in the API to this status, keeping foreign conditions.
+pub fn patch(wanted: &NodeStatus, seen: &Node) -> Value {
+    let mut status = wanted.clone();
+    let theirs = seen
+        .status
+        .iter()
+        .filter_map(|status| status.conditions.as_ref())
+        .flatten();
+    let theirs = theirs
+        .filter(|condition| !OURS.contains(&condition.type_.as_str()))
+        .cloned();
+    status.conditions.get_or_insert_default().extend(theirs);
+    let metadata = json!({"resourceVersion": seen.metadata.resource_version});
+    json!({"metadata": metadata, "status": status})
+}
+
+fn addresses(facts: &Facts) -> Vec<NodeAddress> {
+    let internal = facts.ips.iter().map(|ip| ("InternalIP", ip.to_string()));
+    let all = internal.chain([("Hostname", facts.name.clone())]);
+    all.map(|(type_, address)| NodeAddress {
+        type_: type_.to_owned(),
+        address,
+    })
+    .collect()
+}
+
+fn resources(facts: &Facts, seen: Option<&Node>) -> BTreeMap<String, Quantity> {
+    let subnets = seen.and_then(|node| node.spec.as_ref()?.pod_cidrs.as_ref());
+    let room = subnets
+        .into_iter()
+        .flatten()
+        .filter_map(|subnet| room(subnet))
+        .min();
+    let pods = room.map_or(PODS, |room| room.min(PODS));
+    [
+        ("cpu", facts.cpus.to_string()),
+        ("memory", format!("{}Ki", facts.memory_bytes / 1024)),
+        ("pods", pods.to_string()),
+    ]
+    .map(|(name, amount)| (name.to_owned(), Quantity(amount)))
+    .into()
+}
+
+/// Pods that fit into a subnet: network, gateway and broadcast addresses are not for pods.
+fn room(subnet: &str) -> Option<u64> {
+    let (address, length) = subnet.split_once('/')?;
+    let bits = if address.contains(':') { 128u32 } else { 32 };
+    let host_bits = bits.checked_sub(length.parse().ok()?)?;
+    Some(
+        1u64.checked_shl(host_bits)
+            .unwrap_or(u64::MAX)
+            .saturating_sub(3),
+    )
+}
+
+/// The conditions that a node decides.
+const OURS: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];
+
+fn conditions(
+    previous: &[NodeCondition],
+    network: Result<(), &str>,
+    now: Timestamp,
+) -> Vec<NodeCondition> {
+    let ready = match network {
+        Ok(()) => (
+            true,
+            "KubeletReady",
+            "sealane node is posting ready status".to_owned(),
+        ),
+        Err(reason) => (
+            false,
+            "KubeletNotReady",
+            format!("container runtime network not ready: {reason}"),
+        ),
+    };
+    let calm = |what: &str| format!("this machine has sufficient {what}");
+    [
+        (
+            OURS[0],
+            (
+                false,
+                "KubeletHasSufficientMemory",
+                calm("memory available"),
+            ),
+        ),
+        (
+            OURS[1],
+            (
+                false,
+                "KubeletHasNoDiskPressure",
+                calm("disk space available"),
+            ),
+        ),
+        (
+            OURS[2],
+            (false, "KubeletHasSufficientPID", calm("PID available")),
+        ),
+        (OURS[3], ready),
+    ]
+    .map(|(type_, verdict)| condition(type_, verdict, previous, now))
+    .into()
+}
+
+fn condition(
+    type_: &str,
+    (holds, reason, message): (bool, &str, String),
+    previous: &[NodeCondition],
+    now: Timestamp,
+) -> NodeCondition {
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let status = if holds { "True" } else { "False" };
+    let unchanged = previous
+        .iter()
+        .find(|old| old.type_ == type_ && old.status == status);
+    let since = unchanged.and_then(|old| old.last_transition_time.clone());
+    NodeCondition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: Some(reason.to_owned()),
+        message: Some(message),
+        last_heartbeat_time: Some(Time(now)),
+        last_transition_time: Some(since.unwrap_or(Time(now))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            name: "node-1".into(),
+            ips: vec!["172.29.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
+            port: 10250,
+            cpus: 2,
+            memory_bytes: 4 << 30,
+            system: NodeSystemInfo {
+                operating_system: "linux".into(),
+                architecture: "amd64".into(),
+                ..NodeSystemInfo::default()
+            },
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn ready(status: &NodeStatus) -> &NodeCondition {
+        let mut all = status.conditions.iter().flatten();
+        all.find(|condition| condition.type_ == "Ready").unwrap()
+    }
+
+    #[test]
+    fn a_node_shows_what_it_is() {
+        let status = compile(&facts(), None, Ok(()), at(0));
+        let shown = serde_json::to_value(&status).unwrap();
+        assert_eq!(
+            shown["addresses"],
+            json!([
+                {"type": "InternalIP", "address": "172.29.0.2"},
+                {"type": "InternalIP", "address": "fd00::2"},
+                {"type": "Hostname", "address": "node-1"},
+            ])
+        );
+        assert_eq!(
+            shown["capacity"],
+            json!({"cpu": "2", "memory": "4194304Ki", "pods": "110"})
+        );
+        assert_eq!(shown["allocatable"], shown["capacity"]);
+        assert_eq!(
+            shown["daemonEndpoints"],
+            json!({"kubeletEndpoint": {"Port": 10250}})
+        );
+        let labels = labels(&facts());
+        assert_eq!(labels["kubernetes.io/hostname"], "node-1");
+        assert_eq!(labels["kubernetes.io/arch"], "amd64");
+        assert!(has_labels(&facts(), &object(&facts(), status)));
+        assert!(!has_labels(&facts(), &Node::default()));
+    }
+
+    #[test]
+    fn a_node_without_a_network_is_not_ready_and_says_why() {
+        let status = compile(&facts(), None, Err("no CNI configuration"), at(0));
+        let not = ready(&status);
+        assert_eq!(
+            (not.status.as_str(), not.reason.as_deref()),
+            ("False", Some("KubeletNotReady"))
+        );
+        let message = "container runtime network not ready: no CNI configuration";
+        assert_eq!(not.message.as_deref(), Some(message));
+    }
+
+    #[test]
+    fn a_small_subnet_limits_the_number_of_pods() {
+        for (subnets, expected) in [
+            (json!([]), "110"),
+            (json!(["10.244.1.0/24"]), "110"),
+            (json!(["10.244.1.0/28"]), "13"),
+            (json!(["10.244.1.0/26", "fd00::/64"]), "61"),
+            (json!(["10.244.1.0/31"]), "0"),
+        ] {
+            let node = serde_json::from_value(json!({"spec": {"podCIDRs": subnets}})).unwrap();
+            let status = compile(&facts(), Some(&node), Ok(()), at(0));
+            assert_eq!(status.capacity.unwrap()["pods"].0, expected, "{subnets}");
+        }
+    }
+
+    #[test]
+    fn heartbeats_are_no_news_and_other_peoples_words_are_kept() {
+        let first = compile(&facts(), None, Ok(()), at(0));
+        let mut node = object(&facts(), first);
+        assert!(!differs(
+            &compile(&facts(), Some(&node), Ok(()), at(60)),
+            &node
+        ));
+        assert!(differs(
+            &compile(&facts(), Some(&node), Err("x"), at(60)),
+            &node
+        ));
+
+        let foreign = NodeCondition {
+            type_: "NetworkUnavailable".into(),
+            status: "False".into(),
+            ..NodeCondition::default()
+        };
+        let conditions = node.status.as_mut().unwrap().conditions.as_mut().unwrap();
+        conditions.push(foreign);
+        let next = compile(&facts(), Some(&node), Ok(()), at(60));
+        assert!(!differs(&next, &node));
+        assert_eq!(ready(&next).last_transition_time, Some(Time(at(0))));
+        assert_eq!(ready(&next).last_heartbeat_time, Some(Time(at(60))));
+        let patch = patch(&next, &node);
+        assert_eq!(
+            patch["status"]["conditions"][4]["type"],
+            "NetworkUnavailable"
+        );
+    }
+
+    #[test]
+    fn a_node_that_was_given_up_comes_back() {
+        let mut node = object(&facts(), compile(&facts(), None, Ok(()), at(0)));
+        for condition in node.status.as_mut().unwrap().conditions.as_mut().unwrap() {
+            condition.status = "Unknown".into();
+        }
+        let next = compile(&facts(), Some(&node), Ok(()), at(90));
+        assert!(differs(&next, &node));
+        assert_eq!(ready(&next).last_transition_time, Some(Time(at(90))));
+    }
+}

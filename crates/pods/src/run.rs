@@ -1,0 +1,79 @@
+//! Putting the parts together, in the order in which they need each other.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use sealane_introspect::Introspect;
+use sealane_kube::events::Recorder;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::{Directory, Dispatch};
+use crate::node::{Node, Parts};
+use crate::options::Options;
+use crate::server::{Server, Service, tls};
+use crate::{adopt, heartbeat, machine, network};
+
+/// Runs the node's part until `shutdown`; pods go on running without it.
+///
+/// # Errors
+/// When it cannot start: no access to the API, unreadable certificates, ports in use.
+pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let introspect = Introspect::new("node");
+    introspect.config(&options.shown());
+    let registered = introspect.readiness("registered");
+    let directory = Directory::default();
+    let shown = directory.clone();
+    introspect.state("pods", move || shown.shown());
+
+    let files = tls::Files {
+        cert: &options.tls_cert,
+        key: &options.tls_key,
+        client_ca: &options.client_ca,
+    };
+    let service = Service::new(directory.clone(), tls::config(files)?);
+    let client = sealane_kube::client(&options.access, "node").await?;
+    make_folders(&options)?;
+
+    let network = network::follow(options.cni_conf_dir.clone());
+    let facts = machine::facts(&options);
+    heartbeat::start(client.clone(), facts, network.clone(), registered);
+    let _server = Server::start(service, &addresses(&options)).await?;
+    let _debug = introspect.serve_unix(options.run_dir.join("node.debug.sock"))?;
+
+    let (confirm, confirmed) = watch::channel(false);
+    let recorder = Recorder::new(client.clone(), "kubelet", &options.node_name);
+    let node = Arc::new(Node::new(
+        &options,
+        Parts {
+            client,
+            recorder,
+            network,
+            confirmed,
+        },
+    ));
+    let mut dispatch = Dispatch::new(Arc::clone(&node), directory, confirm);
+    dispatch.resume(adopt::find(&node).await);
+    tokio::select! {
+        () = dispatch.run(&options.node_name) => {}
+        () = shutdown.cancelled() => tracing::info!("node: stopped, its pods go on"),
+    }
+    Ok(())
+}
+
+fn make_folders(options: &Options) -> anyhow::Result<()> {
+    for dir in [options.state_dir.join("pods"), options.run_dir.join("pods")] {
+        std::fs::create_dir_all(&dir).with_context(|| format!("make folder {}", dir.display()))?;
+    }
+    Ok(())
+}
+
+fn addresses(options: &Options) -> Vec<SocketAddr> {
+    let port = options.port;
+    options
+        .node_ip
+        .iter()
+        .map(|ip| SocketAddr::new(*ip, port))
+        .collect()
+}

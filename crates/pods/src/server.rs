@@ -1,0 +1,197 @@
+//! HTTPS on each node address: what the API server asks a kubelet for.
+//!
+//! | path | what |
+//! |---|---|
+//! | `/containerLogs/NAMESPACE/POD/CONTAINER` | a container's log, `PodLogOptions` as query |
+//! | `/exec/NAMESPACE/POD/CONTAINER` | a command, over a WebSocket |
+//! | `/attach/…`, `/portForward/…`, `/run/…` | refused as not done yet |
+//! | `/pods` | the pods of this node, a `PodList` |
+//! | `/healthz` | `ok` |
+//!
+//! ```text
+//! listener (one per address) ──> connection task (TLS handshake, HTTP/1.1)
+//!                                     ├─> log task ──mpsc 8──> response body
+//!                                     └─> exec task (after the upgrade)
+//! ```
+//!
+//! Errors are `Status` objects of the API. Reading through a slow client holds
+//! up that log's task alone: its channel is full, and the file is not read on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::dispatch::Directory;
+
+mod answer;
+mod descriptor;
+mod exec;
+mod exec_io;
+mod logs;
+mod target;
+pub mod tls;
+
+use answer::{Body, Refusal};
+use target::Target;
+
+/// A client that says nothing is not waited for.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// After a failed accept (out of descriptors), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why nothing is served.
+#[derive(Debug, thiserror::Error)]
+#[error("listen on {address} for logs and exec: {source}")]
+pub struct ListenError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// The server. Dropping it cuts all connections.
+pub struct Server {
+    listeners: JoinSet<()>,
+    addresses: Vec<SocketAddr>,
+}
+
+/// What is served, and to whom.
+#[derive(Clone)]
+pub struct Service {
+    directory: Directory,
+    acceptor: TlsAcceptor,
+}
+
+impl Service {
+    /// Serves the pods of `directory` with this certificate.
+    pub fn new(directory: Directory, tls: rustls::ServerConfig) -> Self {
+        Self {
+            directory,
+            acceptor: TlsAcceptor::from(Arc::new(tls)),
+        }
+    }
+}
+
+impl Server {
+    /// Listens on all addresses.
+    ///
+    /// # Errors
+    /// The first address that cannot be listened on.
+    pub async fn start(service: Service, addresses: &[SocketAddr]) -> Result<Self, ListenError> {
+        let mut server = Self {
+            listeners: JoinSet::new(),
+            addresses: Vec::new(),
+        };
+        for address in addresses {
+            let failed = |source| ListenError {
+                address: *address,
+                source,
+            };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            server
+                .addresses
+                .push(listener.local_addr().map_err(failed)?);
+            server.listeners.spawn(listen(service.clone(), listener));
+        }
+        Ok(server)
+    }
+
+    /// Where it listens, with the ports that were chosen for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+async fn listen(service: Service, listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(converse(service.clone(), stream))),
+                Err(error) => {
+                    tracing::warn!("accept a connection for logs and exec: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_ended) = connections.join_next() => {}
+        }
+    }
+}
+
+/// One connection, until the client goes away.
+async fn converse(service: Service, stream: TcpStream) {
+    // Small answers must not wait for acknowledgements; failing to say so only costs time.
+    let _slower = stream.set_nodelay(true);
+    let handshake = service.acceptor.accept(stream);
+    let stream = match tokio::time::timeout(HANDSHAKE, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!("TLS handshake: {error}"),
+        Err(_) => return,
+    };
+    let master = tls::is_master(stream.get_ref().1.peer_certificates());
+    let answers = service_fn(|request| {
+        let directory = service.directory.clone();
+        async move { Ok::<_, std::convert::Infallible>(answer(&directory, master, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE)
+        .serve_connection(TokioIo::new(stream), answers)
+        .with_upgrades();
+    if let Err(error) = connection.await {
+        tracing::debug!("connection for logs and exec: {error}");
+    }
+}
+
+async fn answer(directory: &Directory, master: bool, request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let result = match master {
+        true => route(directory, request).await,
+        false => Err(Refusal::forbidden(
+            "this server answers members of system:masters, such as the API server, alone",
+        )),
+    };
+    result.unwrap_or_else(|refusal| {
+        tracing::debug!("{path}: {} {}", refusal.code, refusal.message);
+        refusal.response()
+    })
+}
+
+async fn route(
+    directory: &Directory,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
+    let path = request.uri().path().to_owned();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match parts.as_slice() {
+        ["healthz"] => Ok(answer::text("ok")),
+        ["pods"] => Ok(answer::json_text(&json!({
+            "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": directory.pods(),
+        }))),
+        ["containerLogs", namespace, pod, container] => {
+            let target = Target::find(directory, namespace, pod, container)?;
+            logs::answer(target, request.uri().query().unwrap_or_default())
+        }
+        ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {
+            let target = Target::find(directory, namespace, pod, container)?;
+            exec::answer(target, request)
+        }
+        ["attach", ..] => Err(Refusal::not_implemented(
+            "attach is not supported yet; use exec, or logs --follow",
+        )),
+        ["portForward", ..] => Err(Refusal::not_implemented(
+            "port-forward is not supported yet",
+        )),
+        ["run", ..] => Err(Refusal::not_implemented("run is not supported; use exec")),
+        _ => Err(Refusal::not_found(format!("there is no path {path} here"))),
+    }
+}

@@ -1,0 +1,120 @@
+//! Answers over HTTP: texts, and errors as the API's own `Status`, which the API
+//! server can pass on to the client as they are.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::header::CONTENT_TYPE;
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+/// The body of an answer.
+pub type Body = BoxBody<Bytes, Infallible>;
+
+/// A refusal: an HTTP status, a reason of the API, a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub code: StatusCode,
+    /// The API's word for it.
+    pub reason: &'static str,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Refusal {
+    /// The request makes no sense (now).
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self {
+            code: StatusCode::BAD_REQUEST,
+            reason: "BadRequest",
+            message: message.into(),
+        }
+    }
+
+    /// There is no such thing.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self {
+            code: StatusCode::NOT_FOUND,
+            reason: "NotFound",
+            message: message.into(),
+        }
+    }
+
+    /// It went wrong here.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self {
+            code: StatusCode::INTERNAL_SERVER_ERROR,
+            reason: "InternalError",
+            message: message.into(),
+        }
+    }
+
+    /// Not done yet.
+    pub fn not_implemented(message: impl Into<String>) -> Self {
+        Self {
+            code: StatusCode::NOT_IMPLEMENTED,
+            reason: "NotImplemented",
+            message: message.into(),
+        }
+    }
+
+    /// This client may not.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self {
+            code: StatusCode::FORBIDDEN,
+            reason: "Forbidden",
+            message: message.into(),
+        }
+    }
+
+    /// The API's object for it.
+    pub fn status(&self) -> Value {
+        json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code.as_u16(),
+        })
+    }
+
+    /// The answer.
+    pub fn response(&self) -> Response<Body> {
+        let mut response = json_text(&self.status());
+        *response.status_mut() = self.code;
+        response
+    }
+}
+
+/// An answer of plain text.
+pub fn text(text: impl Into<Bytes>) -> Response<Body> {
+    with_type(Full::new(text.into()).boxed(), "text/plain; charset=utf-8")
+}
+
+/// An answer of JSON.
+pub fn json_text(value: &Value) -> Response<Body> {
+    with_type(
+        Full::new(Bytes::from(value.to_string())).boxed(),
+        "application/json",
+    )
+}
+
+/// An answer that goes on for as long as something is sent.
+pub fn stream(pieces: mpsc::Receiver<Bytes>) -> Response<Body> {
+    let pieces = futures::stream::unfold(pieces, async |mut pieces| {
+        let piece = pieces.recv().await?;
+        Some((piece, pieces))
+    });
+    let body = StreamBody::new(pieces.map(|piece| Ok::<_, Infallible>(Frame::data(piece))));
+    with_type(BodyExt::boxed(body), "text/plain; charset=utf-8")
+}
+
+fn with_type(body: Body, content_type: &'static str) -> Response<Body> {
+    let mut response = Response::new(body);
+    let value = hyper::header::HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, value);
+    response
+}

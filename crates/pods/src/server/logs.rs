@@ -1,0 +1,154 @@
+//! A container's log as the body of an answer, followed with inotify.
+//!
+//! The shim completes the log before it tells of a container's end, so a
+//! follower that reads to the end of the file after it has seen the end of the container has
+//! everything.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::Response;
+use jiff::Timestamp;
+use sealane_runtime::log_path;
+use tokio::sync::{mpsc, watch};
+
+use super::answer::{self, Body, Refusal};
+use super::target::{Target, attempt};
+use crate::inotify::Changes;
+use crate::logs::{BLOCK, Filter, LogOptions, tail};
+use crate::record::{Container, State};
+use crate::worker::View;
+
+/// Blocks that may wait for a slow client.
+const QUEUE: usize = 8;
+
+/// Answers with a container's log.
+///
+/// # Errors
+/// When the options are wrong, or the container has no log yet.
+pub fn answer(target: Target, query: &str) -> Result<Response<Body>, Refusal> {
+    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect();
+    let options = LogOptions::parse(&pairs).map_err(Refusal::bad_request)?;
+    let state = target.state();
+    let attempt =
+        attempt(&state, options.previous).ok_or_else(|| none(&target, &state, &options))?;
+    let path = log_path(&target.view.borrow().dir, &target.container, attempt);
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => none(&target, &state, &options),
+        _ => Refusal::internal(format!("read log {}: {error}", path.display())),
+    };
+    let file = File::open(&path).map_err(failed)?;
+    let (pieces, receiver) = mpsc::channel(QUEUE);
+    let reader = Reader {
+        file,
+        path: path.clone(),
+        attempt,
+        container: target.container.clone(),
+        view: target.view.clone(),
+        filter: Filter::new(&options, Timestamp::now()),
+        options,
+        pieces,
+    };
+    tokio::spawn(async move {
+        if let Err(error) = reader.run().await {
+            tracing::warn!("read log {}: {error}", path.display());
+        }
+    });
+    Ok(answer::stream(receiver))
+}
+
+/// Why there is no log, in the kubelet's words.
+fn none(target: &Target, state: &Container, options: &LogOptions) -> Refusal {
+    let (container, pod) = (&target.container, &target.pod);
+    if options.previous {
+        let message =
+            format!("previous terminated container \"{container}\" in pod \"{pod}\" not found");
+        return Refusal::bad_request(message);
+    }
+    let view = target.view.borrow();
+    let reason = match (&state.hold, &view.record.refused) {
+        (Some(hold), _) => hold.reason.as_str(),
+        (None, Some(_)) => "CreateContainerConfigError",
+        (None, None) if view.desired.init().is_empty() => "ContainerCreating",
+        (None, None) => "PodInitializing",
+    };
+    let what = match reason {
+        "ErrImagePull" | "ImagePullBackOff" => {
+            format!("trying and failing to pull image: {reason}")
+        }
+        _ => reason.to_owned(),
+    };
+    Refusal::bad_request(format!(
+        "container \"{container}\" in pod \"{pod}\" is waiting to start: {what}"
+    ))
+}
+
+/// Reads one log to its end, or for as long as its container runs.
+struct Reader {
+    file: File,
+    path: PathBuf,
+    attempt: u32,
+    container: String,
+    view: watch::Receiver<Arc<View>>,
+    filter: Filter,
+    options: LogOptions,
+    pieces: mpsc::Sender<Bytes>,
+}
+
+impl Reader {
+    async fn run(mut self) -> io::Result<()> {
+        let mut changes = match self.options.follow {
+            true => Some(Changes::of_file(&self.path)?),
+            false => None,
+        };
+        let mut position = match self.options.tail_lines {
+            Some(lines) => tail(&self.file, self.file.metadata()?.len(), lines)?,
+            None => 0,
+        };
+        let mut block = vec![0; BLOCK];
+        loop {
+            // Asked before reading: what is read after the end is all there is.
+            let ended = !self.options.follow || self.has_ended();
+            let read = self.file.read_at(&mut block, position)?;
+            position += read as u64;
+            if !self.send(&block[..read]).await || self.filter.is_full() {
+                return Ok(());
+            }
+            match &mut changes {
+                _ if read > 0 => {}
+                Some(changes) if !ended => {
+                    tokio::select! {
+                        changed = changes.changed() => changed?,
+                        // An error means that the worker has ended, and the pod with it.
+                        _ended = self.view.changed() => {}
+                        () = self.pieces.closed() => return Ok(()),
+                    }
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Sends what the client wants of a block; `false` when it has gone.
+    async fn send(&mut self, block: &[u8]) -> bool {
+        let mut wanted = Vec::new();
+        self.filter.feed(block, &mut wanted);
+        wanted.is_empty() || self.pieces.send(wanted.into()).await.is_ok()
+    }
+
+    fn has_ended(&mut self) -> bool {
+        if self.view.has_changed().is_err() {
+            return true;
+        }
+        let view = self.view.borrow_and_update();
+        let container = view.record.container(&self.container);
+        container.attempt != self.attempt
+            || matches!(container.state, State::Exited(_) | State::New)
+    }
+}

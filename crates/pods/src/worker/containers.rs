@@ -1,0 +1,246 @@
+//! The worker's steps that concern one container.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Container as Spec;
+use sealane_kube::events::Severity;
+use sealane_runtime::{ContainerSpec, Error, Image, Shim, resolve_image};
+
+use super::Worker;
+use crate::container_spec::{self, Origin};
+use crate::desired::Desired;
+use crate::env::Facts;
+use crate::etc;
+use crate::observe;
+use crate::record::{Exit, Hold, State, Stop};
+use crate::{status, volumes};
+
+/// Longest wait for an answer of the shim.
+const ANSWER: Duration = Duration::from_secs(30);
+/// The exit code of a container whose command could not be executed, as container runtimes give it.
+const START_ERROR: i32 = 128;
+
+impl Worker {
+    /// Starts a container, or notes why it cannot be started.
+    pub(super) async fn start(&mut self, pod: &Desired, name: &str) {
+        let Some(shim) = self.shim.clone() else {
+            return;
+        };
+        let Some(container) = pod.container(name) else {
+            return;
+        };
+        let image = match self.image(container) {
+            Ok(image) => image,
+            Err(reason) => return self.hold_image(pod, name, &reason),
+        };
+        let attempt = self.next_attempt(name);
+        let spec = match self.spec(pod, container, attempt, image) {
+            Ok(spec) => spec,
+            Err(error) => return self.hold_config(pod, name, &error.to_string()),
+        };
+        self.begin(pod, container);
+        self.launch(pod, &shim, &spec).await;
+    }
+
+    fn next_attempt(&self, name: &str) -> u32 {
+        let container = self.record.container(name);
+        container.attempt + u32::from(container.exit().is_some())
+    }
+
+    fn image(&self, container: &Spec) -> Result<Image, String> {
+        let name = container.image.as_deref().unwrap_or_default();
+        match resolve_image(name) {
+            Ok(Image::Host { mut hide }) => {
+                hide.extend(self.node.hide.iter().cloned());
+                Ok(Image::Host { hide })
+            }
+            Ok(image) => Ok(image),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn spec(
+        &self,
+        pod: &Desired,
+        container: &Spec,
+        attempt: u32,
+        image: Image,
+    ) -> Result<ContainerSpec, container_spec::SpecError> {
+        let host_ips = &self.node.ips;
+        let hostname = etc::hostname(pod);
+        let ips = if pod.host_network() {
+            host_ips
+        } else {
+            &self.record.ips
+        };
+        let facts = Facts {
+            pod,
+            ips,
+            host_ips,
+            hostname: &hostname,
+        };
+        let volumes = volumes::plan(pod.spec());
+        let origin = Origin {
+            container,
+            facts,
+            volumes: &volumes,
+            folder: &self.folder,
+        };
+        container_spec::compile(origin, attempt, image)
+    }
+
+    /// Notes on disk that a start is under way, then says so.
+    fn begin(&mut self, pod: &Desired, spec: &Spec) {
+        let image = spec.image.as_deref().unwrap_or_default();
+        let container = self.record.container_mut(&spec.name);
+        container.begin(Timestamp::now());
+        container.image_id = format!("{image}@sealane:{}", env!("CARGO_PKG_VERSION"));
+        self.keep(pod);
+        let present = format!("Container image \"{image}\" already present on machine");
+        self.tell(pod, &spec.name, Severity::Normal, "Pulled", present);
+        let created = format!("Created container: {}", spec.name);
+        self.tell(pod, &spec.name, Severity::Normal, "Created", created);
+    }
+
+    async fn launch(&mut self, pod: &Desired, shim: &Shim, spec: &ContainerSpec) {
+        let name = &spec.name;
+        let answer = tokio::time::timeout(ANSWER, shim.start(spec)).await;
+        let failed = match answer {
+            Ok(Ok(started)) => {
+                self.record.container_mut(name).state =
+                    State::Running(observe::timestamp(started.started_at));
+                let message = format!("Started container {name}");
+                return self.tell(pod, name, Severity::Normal, "Started", message);
+            }
+            Ok(Err(Error::Gone { .. })) => return self.lose_shim(),
+            Ok(Err(Error::Start { code, reason, .. })) => (code, reason),
+            Ok(Err(error)) => (START_ERROR, error.to_string()),
+            Err(_) => (
+                START_ERROR,
+                format!("no answer from the pod's shim within {ANSWER:?}"),
+            ),
+        };
+        let (code, reason) = failed;
+        self.tell(
+            pod,
+            name,
+            Severity::Warning,
+            "Failed",
+            format!("Error: {reason}"),
+        );
+        self.record.container_mut(name).state = State::Exited(Exit {
+            code,
+            reason: "StartError".to_owned(),
+            message: Some(reason),
+            started_at: None,
+            finished_at: Timestamp::now(),
+        });
+    }
+
+    fn hold_image(&mut self, pod: &Desired, name: &str, reason: &str) {
+        let now = Timestamp::now();
+        let image = image_name(pod, name);
+        let container = self.record.container_mut(name);
+        // The first failure already has a delay: an image does not appear within a second.
+        container.image_backoff.raise(now, now);
+        container.hold = Some(Hold {
+            reason: "ErrImagePull".to_owned(),
+            message: reason.to_owned(),
+            since: now,
+            until: Some(now + container.image_backoff.delay()),
+        });
+        let message = format!("Failed to pull image \"{image}\": {reason}");
+        self.tell(pod, name, Severity::Warning, "Failed", message);
+        self.tell(
+            pod,
+            name,
+            Severity::Warning,
+            "Failed",
+            "Error: ErrImagePull".to_owned(),
+        );
+    }
+
+    pub(super) fn shelve_image(&mut self, pod: &Desired, name: &str) {
+        let image = image_name(pod, name);
+        let Some(hold) = &mut self.record.container_mut(name).hold else {
+            return;
+        };
+        hold.reason = "ImagePullBackOff".to_owned();
+        hold.message = format!(
+            "Back-off pulling image \"{image}\": ErrImagePull: {}",
+            hold.message
+        );
+        let message = format!("Back-off pulling image \"{image}\"");
+        self.tell(pod, name, Severity::Normal, "BackOff", message);
+        self.tell(
+            pod,
+            name,
+            Severity::Warning,
+            "Failed",
+            "Error: ImagePullBackOff".to_owned(),
+        );
+    }
+
+    fn hold_config(&mut self, pod: &Desired, name: &str, reason: &str) {
+        self.record.container_mut(name).hold = Some(Hold {
+            reason: "CreateContainerConfigError".to_owned(),
+            message: reason.to_owned(),
+            since: Timestamp::now(),
+            until: None,
+        });
+        self.tell(
+            pod,
+            name,
+            Severity::Warning,
+            "Failed",
+            format!("Error: {reason}"),
+        );
+    }
+
+    pub(super) fn announce_back_off(&mut self, pod: &Desired, name: &str) {
+        let container = self.record.container_mut(name);
+        container.backoff_announced = true;
+        let words = pod.in_words();
+        tracing::info!("{}", status::crash_message(container, name, &words));
+        let message = format!("Back-off restarting failed container {name} in pod {words}");
+        self.tell(pod, name, Severity::Warning, "BackOff", message);
+    }
+
+    pub(super) async fn stop(&mut self, pod: &Desired, name: &str, how: Stop) {
+        let Some(shim) = self.shim.clone() else {
+            return;
+        };
+        if how == Stop::Terminate {
+            self.tell(
+                pod,
+                name,
+                Severity::Normal,
+                "Killing",
+                format!("Stopping container {name}"),
+            );
+        }
+        self.record.container_mut(name).stopping = Some(how);
+        let signal = match how {
+            Stop::Terminate => libc::SIGTERM,
+            Stop::Kill => libc::SIGKILL,
+        };
+        match tokio::time::timeout(ANSWER, shim.signal(name, signal)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Error::Gone { .. })) => self.lose_shim(),
+            Ok(Err(error)) => tracing::warn!("stop container {name}: {error}"),
+            Err(_) => tracing::warn!("stop container {name}: no answer within {ANSWER:?}"),
+        }
+    }
+
+    fn tell(&self, pod: &Desired, name: &str, severity: Severity, reason: &str, message: String) {
+        self.node.tell_of(pod, name, severity, reason, message);
+    }
+}
+
+fn image_name<'a>(pod: &'a Desired, name: &str) -> &'a str {
+    let container = pod.container(name);
+    container
+        .and_then(|container| container.image.as_deref())
+        .unwrap_or_default()
+}
