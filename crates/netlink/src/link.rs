@@ -1,5 +1,7 @@
 //! Links: bridges, veth pairs, and what can be changed on any link.
 
+mod message;
+
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -7,13 +9,13 @@ use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask,
-    LinkFlags, LinkInfo, LinkMessage,
+    BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage,
 };
 use sealane_net::{Mac, Mtu};
 
 use crate::error::{Error, Result};
 use crate::netlink::{Failure, Netlink};
+use message::{named, new_link, read_link, set_name, set_shape, set_up, skip_statistics};
 
 /// Names a link: by its name, or by its index, which saves the kernel or us a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -336,86 +338,6 @@ impl Netlink {
 /// Setting the value that a link has already is no change, so it is made with another one first.
 fn other_than(mtu: Mtu) -> Mtu {
     if mtu == Mtu::MIN { Mtu::MAX } else { Mtu::MIN }
-}
-
-fn new_link(kind: InfoKind, data: Option<InfoData>) -> LinkMessage {
-    let mut info = vec![LinkInfo::Kind(kind)];
-    info.extend(data.map(LinkInfo::Data));
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::LinkInfo(info));
-    message
-}
-
-fn named(link: LinkRef<'_>) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    match link {
-        LinkRef::Index(index) => message.header.index = index,
-        LinkRef::Name(name) => set_name(&mut message, name),
-    }
-    message
-}
-
-fn set_name(message: &mut LinkMessage, name: &str) {
-    message.attributes.push(LinkAttribute::IfName(name.into()));
-}
-
-fn set_shape(message: &mut LinkMessage, mtu: Option<Mtu>, mac: Option<Mac>) {
-    if let Some(mtu) = mtu {
-        message.attributes.push(LinkAttribute::Mtu(mtu.bytes()));
-    }
-    if let Some(mac) = mac {
-        message
-            .attributes
-            .push(LinkAttribute::Address(mac.0.to_vec()));
-    }
-}
-
-fn set_up(message: &mut LinkMessage, up: bool) {
-    message.header.flags.set(LinkFlags::Up, up);
-    message.header.change_mask |= LinkFlags::Up;
-}
-
-fn skip_statistics(message: &mut LinkMessage) {
-    message
-        .attributes
-        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-}
-
-fn read_link(message: RouteNetlinkMessage) -> Option<Link> {
-    let RouteNetlinkMessage::NewLink(message) = message else {
-        return None;
-    };
-    let mut link = Link {
-        index: message.header.index,
-        name: String::new(),
-        kind: String::new(),
-        mac: None,
-        mtu: 0,
-        up: message.header.flags.contains(LinkFlags::Up),
-        master: None,
-        peer: None,
-    };
-    for attribute in message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => link.name = name,
-            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
-            LinkAttribute::Address(mac) => link.mac = mac.try_into().ok().map(Mac),
-            LinkAttribute::Controller(index) => link.master = Some(index),
-            LinkAttribute::Link(index) => link.peer = Some(index),
-            LinkAttribute::LinkInfo(info) => link.kind = kind_of(&info),
-            _ => {}
-        }
-    }
-    Some(link)
-}
-
-fn kind_of(info: &[LinkInfo]) -> String {
-    info.iter()
-        .find_map(|info| match info {
-            LinkInfo::Kind(kind) => Some(kind.to_string()),
-            _ => None,
-        })
-        .unwrap_or_default()
 }
 
 impl<'a> From<&'a str> for LinkRef<'a> {

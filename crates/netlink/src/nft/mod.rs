@@ -13,6 +13,7 @@
 mod answer;
 mod batch;
 mod encode;
+mod expr;
 mod message;
 mod socket;
 

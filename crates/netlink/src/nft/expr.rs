@@ -1,0 +1,205 @@
+//! Expressions of rules as attributes. Numbers and names are those of `linux/netfilter/nf_tables.h`.
+
+use sealane_net::Family;
+use sealane_ruleset::{
+    CmpOp, Expr, MetaKey, NatFlags, PayloadField, Register, SetRef, Source, Verdict,
+};
+
+use super::encode::{
+    ANONYMOUS_SET, NF_ACCEPT, NF_DROP, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_LIST_ELEM,
+};
+use super::message::Messages;
+
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
+
+/// Appends an expression to the list of a rule.
+///
+/// `set_ids` yields the number of each set that the rule has to itself, in the order of its lookups.
+pub(super) fn put_expr(
+    m: &mut Messages,
+    family: Family,
+    expr: &Expr,
+    set_ids: &mut impl Iterator<Item = u32>,
+) {
+    m.nest(NFTA_LIST_ELEM, |m| {
+        m.put_str(NFTA_EXPR_NAME, kernel_name(expr));
+        m.nest(NFTA_EXPR_DATA, |m| match expr {
+            Expr::Load { source, to } => put_load(m, family, *source, *to),
+            Expr::Bitwise {
+                register,
+                mask,
+                xor,
+            } => put_bitwise(m, *register, mask, xor),
+            Expr::Cmp {
+                register,
+                op,
+                value,
+            } => put_cmp(m, *register, *op, value),
+            Expr::Lookup {
+                register,
+                set,
+                invert,
+            } => put_lookup(m, *register, set, *invert, set_ids),
+            Expr::Counter => {}
+            Expr::Masquerade(flags) => put_masquerade(m, *flags),
+            Expr::Verdict(verdict) => put_verdict(m, verdict),
+        });
+    });
+}
+
+fn kernel_name(expr: &Expr) -> &'static str {
+    match expr {
+        Expr::Load {
+            source: Source::Payload(_),
+            ..
+        } => "payload",
+        Expr::Load {
+            source: Source::Meta(_),
+            ..
+        } => "meta",
+        Expr::Bitwise { .. } => "bitwise",
+        Expr::Cmp { .. } => "cmp",
+        Expr::Lookup { .. } => "lookup",
+        Expr::Counter => "counter",
+        Expr::Masquerade(_) => "masq",
+        Expr::Verdict(_) => "immediate",
+    }
+}
+
+fn number(register: Register) -> u32 {
+    /// `NFT_REG32_00`
+    const FIRST: u32 = 8;
+    FIRST + u32::from(register.0)
+}
+
+const NFTA_PAYLOAD_DREG: u16 = 1;
+const NFTA_PAYLOAD_BASE: u16 = 2;
+const NFTA_PAYLOAD_OFFSET: u16 = 3;
+const NFTA_PAYLOAD_LEN: u16 = 4;
+const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
+const NFTA_META_DREG: u16 = 1;
+const NFTA_META_KEY: u16 = 2;
+
+fn put_load(m: &mut Messages, family: Family, source: Source, to: Register) {
+    match source {
+        Source::Payload(field) => {
+            let (offset, length) = location(family, field);
+            m.put_u32(NFTA_PAYLOAD_DREG, number(to));
+            m.put_u32(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
+            m.put_u32(NFTA_PAYLOAD_OFFSET, offset);
+            m.put_u32(NFTA_PAYLOAD_LEN, length);
+        }
+        Source::Meta(key) => {
+            let key = match key {
+                MetaKey::Mark => 3,
+                MetaKey::InputLink => 6,
+                MetaKey::OutputLink => 7,
+            };
+            m.put_u32(NFTA_META_DREG, number(to));
+            m.put_u32(NFTA_META_KEY, key);
+        }
+    }
+}
+
+/// Offset and length in the network header: RFC 791 §3.1, RFC 8200 §3.
+fn location(family: Family, field: PayloadField) -> (u32, u32) {
+    match (family, field) {
+        (Family::V4, PayloadField::SourceAddress) => (12, 4),
+        (Family::V4, PayloadField::DestinationAddress) => (16, 4),
+        (Family::V6, PayloadField::SourceAddress) => (8, 16),
+        (Family::V6, PayloadField::DestinationAddress) => (24, 16),
+    }
+}
+
+const NFTA_BITWISE_SREG: u16 = 1;
+const NFTA_BITWISE_DREG: u16 = 2;
+const NFTA_BITWISE_LEN: u16 = 3;
+const NFTA_BITWISE_MASK: u16 = 4;
+const NFTA_BITWISE_XOR: u16 = 5;
+
+fn put_bitwise(m: &mut Messages, register: Register, mask: &[u8], xor: &[u8]) {
+    m.put_u32(NFTA_BITWISE_SREG, number(register));
+    m.put_u32(NFTA_BITWISE_DREG, number(register));
+    m.put_u32(NFTA_BITWISE_LEN, mask.len() as u32);
+    m.nest(NFTA_BITWISE_MASK, |m| m.put(NFTA_DATA_VALUE, mask));
+    m.nest(NFTA_BITWISE_XOR, |m| m.put(NFTA_DATA_VALUE, xor));
+}
+
+const NFTA_CMP_SREG: u16 = 1;
+const NFTA_CMP_OP: u16 = 2;
+const NFTA_CMP_DATA: u16 = 3;
+
+fn put_cmp(m: &mut Messages, register: Register, op: CmpOp, value: &[u8]) {
+    let op = match op {
+        CmpOp::Eq => 0,
+        CmpOp::Ne => 1,
+    };
+    m.put_u32(NFTA_CMP_SREG, number(register));
+    m.put_u32(NFTA_CMP_OP, op);
+    m.nest(NFTA_CMP_DATA, |m| m.put(NFTA_DATA_VALUE, value));
+}
+
+const NFTA_LOOKUP_SET: u16 = 1;
+const NFTA_LOOKUP_SREG: u16 = 2;
+const NFTA_LOOKUP_SET_ID: u16 = 4;
+const NFTA_LOOKUP_FLAGS: u16 = 5;
+const NFT_LOOKUP_F_INV: u32 = 1;
+
+fn put_lookup(
+    m: &mut Messages,
+    register: Register,
+    set: &SetRef,
+    invert: bool,
+    set_ids: &mut impl Iterator<Item = u32>,
+) {
+    match set {
+        SetRef::Named(name) => m.put_str(NFTA_LOOKUP_SET, name),
+        SetRef::Anonymous(_) => {
+            m.put_str(NFTA_LOOKUP_SET, ANONYMOUS_SET);
+            // One number was made for each lookup of this kind, in this order.
+            m.put_u32(NFTA_LOOKUP_SET_ID, set_ids.next().unwrap_or_default());
+        }
+    }
+    m.put_u32(NFTA_LOOKUP_SREG, number(register));
+    if invert {
+        m.put_u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+    }
+}
+
+const NFTA_MASQ_FLAGS: u16 = 1;
+const NF_NAT_RANGE_PROTO_RANDOM_FULLY: u32 = 0x10;
+
+fn put_masquerade(m: &mut Messages, flags: NatFlags) {
+    if flags.fully_random {
+        m.put_u32(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
+    }
+}
+
+const NFTA_IMMEDIATE_DREG: u16 = 1;
+const NFTA_IMMEDIATE_DATA: u16 = 2;
+const NFTA_VERDICT_CODE: u16 = 1;
+const NFTA_VERDICT_CHAIN: u16 = 2;
+const NFT_REG_VERDICT: u32 = 0;
+const NFT_JUMP: i32 = -3;
+const NFT_GOTO: i32 = -4;
+const NFT_RETURN: i32 = -5;
+
+fn put_verdict(m: &mut Messages, verdict: &Verdict) {
+    let (code, chain) = match verdict {
+        Verdict::Accept => (NF_ACCEPT, None),
+        Verdict::Drop => (NF_DROP, None),
+        Verdict::Return => (NFT_RETURN as u32, None),
+        Verdict::Jump(chain) => (NFT_JUMP as u32, Some(chain)),
+        Verdict::Goto(chain) => (NFT_GOTO as u32, Some(chain)),
+    };
+    m.put_u32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+    m.nest(NFTA_IMMEDIATE_DATA, |m| {
+        m.nest(NFTA_DATA_VERDICT, |m| {
+            m.put_u32(NFTA_VERDICT_CODE, code);
+            if let Some(chain) = chain {
+                m.put_str(NFTA_VERDICT_CHAIN, chain);
+            }
+        });
+    });
+}
