@@ -6,7 +6,7 @@
 //!   kubeconfig        the administrator's              state -> STATE     so that --name finds it
 //!   kubeconfigs/      one for each role                supervisor.sock    status, a line a change
 //!   pki/              authority, certificates, keys    pids/ROLE.json     who runs
-//!   apiserver/        the store                        ROLE.debug.sock    /debug of cluster-wide roles
+//!   apiserver/        the store                        ROLE/debug.sock    /debug of cluster-wide roles
 //!   nodes/node-N/     cni/, agent/, pods/              node-N/            a node's sockets
 //!   logs/ROLE.log     what each process says
 //! ```
@@ -35,13 +35,21 @@ pub struct Layout {
     pub state: PathBuf,
     /// The run directory.
     pub run: PathBuf,
+    /// What clusters of this machine share and does not survive a reboot.
+    pub shared: PathBuf,
 }
 
 impl Layout {
     /// The paths of a cluster that keeps its state in `state`.
     pub fn new(name: ClusterName, state: PathBuf) -> Self {
-        let run = Path::new(RUN_ROOT).join(name.as_str());
-        Self { name, state, run }
+        let shared = PathBuf::from(RUN_ROOT);
+        let run = shared.join(name.as_str());
+        Self {
+            name,
+            state,
+            run,
+            shared,
+        }
     }
 
     /// The paths of a cluster: with the state directory that was given, else the
@@ -137,9 +145,20 @@ impl Layout {
         self.run.join("pids")
     }
 
-    /// The debug socket of a role that belongs to no node.
+    /// The debug socket of a role that belongs to no node, in a directory of the
+    /// role's own, since it may write nowhere else.
     pub fn debug_socket(&self, role: &str) -> PathBuf {
-        self.run.join(format!("{role}.debug.sock"))
+        self.run.join(role).join("debug.sock")
+    }
+
+    /// Held while ranges and names are chosen, so that two clusters never choose the same.
+    pub fn machine_lock(&self) -> PathBuf {
+        self.shared.join(".lock")
+    }
+
+    /// Who needs this machine to forward, and how it was before.
+    pub fn forwarding(&self) -> PathBuf {
+        self.shared.join(".forwarding")
     }
 
     /// What a pod with this machine's file system must not see, beyond what it

@@ -136,7 +136,7 @@ fn check_names(certificate: &X509Certificate<'_>, request: &Request) -> Finding 
     {
         match name {
             GeneralName::DNSName(name) => _ = names.insert((*name).to_owned()),
-            GeneralName::IPAddress(bytes) => _ = addresses.extend(address(bytes)),
+            GeneralName::IPAddress(bytes) => addresses.extend(address(bytes)),
             _ => {}
         }
     }

@@ -1,0 +1,90 @@
+//! The cluster's directories.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::layout::{Layout, STATE_ROOT};
+use crate::lock::Lock;
+
+/// Whether the state directory is a cluster's: it has the record, or it is the
+/// default place, which is nobody else's.
+pub fn has_state(layout: &Layout) -> bool {
+    layout.cluster_file().exists() || (is_default(layout) && layout.state.exists())
+}
+
+fn is_default(layout: &Layout) -> bool {
+    layout.state == Path::new(STATE_ROOT).join(layout.name.as_str())
+}
+
+/// Whether there is a run directory.
+pub fn has_run(layout: &Layout) -> bool {
+    layout.run.exists()
+}
+
+/// Removes the state directory, the record last: as long as anything is left,
+/// the record says whose it is.
+pub fn remove_state(layout: &Layout) -> io::Result<()> {
+    if !has_state(layout) {
+        return Ok(());
+    }
+    let named = |path: &Path, error: io::Error| {
+        io::Error::other(format!("remove {}: {error}", path.display()))
+    };
+    let record = layout.cluster_file();
+    let entries = fs::read_dir(&layout.state).map_err(|error| named(&layout.state, error))?;
+    for entry in entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| *path != record)
+    {
+        remove(&entry).map_err(|error| named(&entry, error))?;
+    }
+    remove(&record).map_err(|error| named(&record, error))?;
+    absent_is_fine(fs::remove_dir(&layout.state)).map_err(|error| named(&layout.state, error))?;
+    if is_default(layout) {
+        // Another cluster may live there.
+        _ = fs::remove_dir(STATE_ROOT);
+    }
+    Ok(())
+}
+
+/// Removes the run directory.
+pub fn remove_run(layout: &Layout) -> io::Result<()> {
+    remove(&layout.run)
+        .map_err(|error| io::Error::other(format!("remove {}: {error}", layout.run.display())))?;
+    remove_empty_run(layout);
+    Ok(())
+}
+
+/// Removes the run directory if nothing is in it, and the one that all clusters
+/// share if this was the last.
+pub fn remove_empty_run(layout: &Layout) {
+    _ = fs::remove_dir(&layout.run);
+    let Ok(lock) = Lock::acquire(&layout.machine_lock(), std::time::Duration::ZERO) else {
+        return;
+    };
+    let mut entries = fs::read_dir(&layout.shared).into_iter().flatten().flatten();
+    let in_use = entries.any(|entry| !entry.file_name().to_string_lossy().ends_with("lock"));
+    if !in_use {
+        _ = fs::remove_file(layout.shared.join(".forwarding.lock"));
+        _ = lock.remove();
+        _ = fs::remove_dir(&layout.shared);
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    absent_is_fine(removed)
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

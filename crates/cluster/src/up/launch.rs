@@ -1,0 +1,73 @@
+//! Starting the supervisor, or finding the one that runs.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::unistd::setsid;
+
+use super::claim;
+use crate::attach::Listening;
+use crate::layout::Layout;
+use crate::supervisor::role::SUPERVISOR;
+use crate::supervisor::{bind, spawn::open_log};
+
+/// What of this environment the cluster's processes inherit. The rest belongs to
+/// whoever typed the command.
+const INHERITED: [&str; 4] = ["PATH", "SEALANE_LOG", "RUST_BACKTRACE", "TZ"];
+
+/// Connects to the cluster's supervisor, started before if none runs.
+///
+/// # Errors
+/// When it cannot be started or reached.
+pub async fn supervisor(layout: &Layout) -> anyhow::Result<Listening> {
+    let socket = layout.supervisor_socket();
+    if claim::supervisor(layout).is_some() {
+        return Listening::to(&socket)
+            .await
+            .with_context(|| format!("connect to the running supervisor at {}", socket.display()));
+    }
+    start(layout)?;
+    // The socket listens since before the supervisor runs: no need to wait for it.
+    Listening::to(&socket)
+        .await
+        .with_context(|| format!("connect to {}", socket.display()))
+}
+
+/// Starts the supervisor in a session of its own, with the socket already bound.
+fn start(layout: &Layout) -> anyhow::Result<()> {
+    let socket = layout.supervisor_socket();
+    let listener = bind(&socket).with_context(|| format!("listen on {}", socket.display()))?;
+    let descriptor = listener.as_raw_fd();
+    let path = layout.log(SUPERVISOR);
+    let log: File = open_log(&path).with_context(|| format!("open log {}", path.display()))?;
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("sealane")
+        .args(["supervise", "--name", layout.name.as_str(), "--state-dir"])
+        .arg(&layout.state)
+        .args(["--socket", &descriptor.to_string()])
+        .current_dir("/")
+        .env_clear()
+        .envs(
+            INHERITED
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    let detach = move || {
+        setsid()?;
+        // SAFETY: clears a flag of a descriptor that is open; no memory is involved.
+        Errno::result(unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) })?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec only two system calls, no allocation and no lock.
+    unsafe { command.pre_exec(detach) };
+    command.spawn().context("start the supervisor")?;
+    Ok(())
+}
