@@ -1,1 +1,100 @@
 //! Task: the embedded Kubernetes API of the single-machine cluster.
+//!
+//! ```text
+//!   client ── TLS, client certificate ──► serve ──► server: path, kind, verb
+//!                                                     │
+//!             discovery, openapi, version ◄───────────┤
+//!                                                     ▼
+//!                     kinds (a table) ◄── verbs: get list watch create update patch delete
+//!                     types, defaults, rules, columns │
+//!                                                     ▼
+//!                                        store: index in memory, commits on disk, event log
+//! ```
+//!
+//! Objects are JSON values whose types `k8s-openapi` checks; the machinery is the same for all
+//! kinds and reads what is particular about one from its row in `kinds`. What is not served is
+//! refused by name, never accepted and ignored. It is the single-machine default only: scale is
+//! the job of kube-apiserver and etcd.
+//!
+//! Tasks, all on one thread beside the store's writer: one for each connection, one that fills
+//! and empties namespaces, one that forgets old events. A watcher that does not read waits in
+//! its own connection; it costs others nothing, and catches up from the event log.
+
+mod answer;
+mod bootstrap;
+mod check;
+mod discovery;
+mod expiry;
+mod identity;
+mod kinds;
+mod namespaces;
+mod object;
+mod openapi;
+mod options;
+mod pages;
+mod patch;
+mod request;
+mod select;
+mod serve;
+mod server;
+mod status;
+mod table;
+mod tls;
+mod verbs;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use sealane_store::{Bounds, Store};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use options::Options;
+use server::Server;
+
+/// Serves the API until `shutdown` is cancelled.
+///
+/// # Errors
+///
+/// What keeps it from starting: a file that cannot be read, an address that cannot be listened
+/// on, a store that cannot be opened.
+pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let acceptor = tls::acceptor(&options)?;
+    let listeners = serve::listen(&options.listen).await?;
+    let store = Store::open(sealane_store::Options {
+        path: options.store.clone(),
+        bounds: Bounds::default(),
+        describe: Arc::new(describe),
+    })?;
+    let server = Arc::new(Server {
+        store,
+        pages: pages::Pages::default(),
+        shutdown: shutdown.clone(),
+    });
+    bootstrap::make(&server, &options)
+        .await
+        .context("make the objects that every cluster has")?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(namespaces::run(server.clone()));
+    tasks.spawn(expiry::run(server.clone()));
+    for listener in listeners {
+        tasks.spawn(serve::accept(listener, acceptor.clone(), server.clone()));
+    }
+    shutdown.cancelled().await;
+    serve::drain(tasks).await;
+    Ok(())
+}
+
+/// What selectors see of an object that comes from the disk.
+fn describe(key: &sealane_store::Key, object: &[u8]) -> sealane_store::Attributes {
+    match (
+        kinds::stored_in(key.bucket()),
+        serde_json::from_slice(object),
+    ) {
+        (Some(kind), Ok(object)) => object::describe(kind, &object),
+        _ => {
+            tracing::warn!(%key, "an object in the store is of no kind that is served");
+            sealane_store::Attributes::default()
+        }
+    }
+}

@@ -10,9 +10,7 @@ use std::{
     sync::{PoisonError, RwLock, RwLockReadGuard},
 };
 
-use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use crate::{
     Bounds, ChangeKind, Key, OpenError,
@@ -65,13 +63,21 @@ impl Disk {
         let fail = |cause: redb::Error| open_error(path, cause);
         let mut database = builder().create(path).map_err(|cause| fail(cause.into()))?;
         // redb checks a file that was not closed; this also finds what was changed while closed.
-        if !database.check_integrity().map_err(|cause| fail(cause.into()))? {
+        if !database
+            .check_integrity()
+            .map_err(|cause| fail(cause.into()))?
+        {
             tracing::warn!(path = %path.display(), "the store was repaired");
         }
         let position = prepare(&database, path)?;
-        let damaged = |cause: String| OpenError::Damaged { path: path.to_owned(), cause };
+        let damaged = |cause: String| OpenError::Damaged {
+            path: path.to_owned(),
+            cause,
+        };
         let read = database.begin_read().map_err(|cause| fail(cause.into()))?;
-        let objects = read.open_table(OBJECTS).map_err(|cause| fail(cause.into()))?;
+        let objects = read
+            .open_table(OBJECTS)
+            .map_err(|cause| fail(cause.into()))?;
         for row in objects.iter().map_err(|cause| fail(cause.into()))? {
             let (key, value) = row.map_err(|cause| fail(cause.into()))?;
             let parsed = Key::parse(key.value())
@@ -84,7 +90,14 @@ impl Disk {
         drop(objects);
         drop(read);
         let database = RwLock::new(Some(database));
-        Ok((Self { path: path.to_owned(), bounds, database }, position))
+        Ok((
+            Self {
+                path: path.to_owned(),
+                bounds,
+                database,
+            },
+            position,
+        ))
     }
 
     /// Writes `rows`, in order of their revisions, and trims the log; durable when it returns.
@@ -102,8 +115,10 @@ impl Disk {
                 let key = row.event.key.to_string();
                 match row.event.kind {
                     ChangeKind::Deleted => objects.remove(key.as_str())?,
-                    ChangeKind::Created | ChangeKind::Updated => objects
-                        .insert(key.as_str(), &*encode_object(row.revision, row.event.object))?,
+                    ChangeKind::Created | ChangeKind::Updated => objects.insert(
+                        key.as_str(),
+                        &*encode_object(row.revision, row.event.object),
+                    )?,
                 };
                 events.insert(row.revision, &*row.event.encode())?;
                 revision = row.revision;
@@ -116,7 +131,10 @@ impl Disk {
                 }
                 None => number(&numbers, COMPACTED)?,
             };
-            position = Position { revision, compacted };
+            position = Position {
+                revision,
+                compacted,
+            };
         }
         transaction.commit()?;
         Ok(position)
@@ -129,7 +147,10 @@ impl Disk {
         mut event: impl FnMut(u64, EventRow<'_>),
     ) -> Result<Position, redb::Error> {
         let guard = self.read()?;
-        let read = guard.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_read()?;
+        let read = guard
+            .as_ref()
+            .ok_or(redb::Error::DatabaseClosed)?
+            .begin_read()?;
         for row in read.open_table(EVENTS)?.range(since + 1..)? {
             let (revision, value) = row?;
             let revision = revision.value();
@@ -139,12 +160,18 @@ impl Disk {
             event(revision, decoded);
         }
         let numbers = read.open_table(NUMBERS)?;
-        Ok(Position { revision: number(&numbers, REVISION)?, compacted: number(&numbers, COMPACTED)? })
+        Ok(Position {
+            revision: number(&numbers, REVISION)?,
+            compacted: number(&numbers, COMPACTED)?,
+        })
     }
 
     /// Closes the file and opens it again, after an error that made redb refuse further work.
     pub fn reopen(&self) -> Result<(), redb::Error> {
-        let mut guard = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         *guard = None;
         *guard = Some(builder().open(&self.path)?);
         Ok(())
@@ -175,8 +202,10 @@ fn prepare(database: &Database, path: &Path) -> Result<Position, OpenError> {
                 numbers.insert(REVISION, 1)?;
                 numbers.insert(COMPACTED, 0)?;
             }
-            let position =
-                Position { revision: number(&numbers, REVISION)?, compacted: number(&numbers, COMPACTED)? };
+            let position = Position {
+                revision: number(&numbers, REVISION)?,
+                compacted: number(&numbers, COMPACTED)?,
+            };
             (number(&numbers, LAYOUT)?, position)
         };
         transaction.commit()?;
@@ -184,7 +213,11 @@ fn prepare(database: &Database, path: &Path) -> Result<Position, OpenError> {
     };
     let (found, position) = work().map_err(|cause| open_error(path, cause))?;
     if found != LAYOUT_VERSION {
-        return Err(OpenError::Layout { path: path.to_owned(), found, expected: LAYOUT_VERSION });
+        return Err(OpenError::Layout {
+            path: path.to_owned(),
+            found,
+            expected: LAYOUT_VERSION,
+        });
     }
     Ok(position)
 }
@@ -226,17 +259,27 @@ fn open_error(path: &Path, cause: redb::Error) -> OpenError {
     let path = path.to_owned();
     match cause {
         redb::Error::DatabaseAlreadyOpen => OpenError::InUse { path },
-        redb::Error::Io(cause) if is_content(&cause) => {
-            OpenError::Damaged { path, cause: cause.to_string() }
-        }
-        redb::Error::Io(cause) => OpenError::Io { path, cause: cause.to_string() },
-        cause => OpenError::Damaged { path, cause: cause.to_string() },
+        redb::Error::Io(cause) if is_content(&cause) => OpenError::Damaged {
+            path,
+            cause: cause.to_string(),
+        },
+        redb::Error::Io(cause) => OpenError::Io {
+            path,
+            cause: cause.to_string(),
+        },
+        cause => OpenError::Damaged {
+            path,
+            cause: cause.to_string(),
+        },
     }
 }
 
 /// Whether the system read the file well but what was in it is wrong or cut short.
 fn is_content(cause: &io::Error) -> bool {
-    matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+    matches!(
+        cause.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+    )
 }
 
 #[cfg(test)]
@@ -247,19 +290,28 @@ mod tests {
     const AGE: std::time::Duration = std::time::Duration::from_secs(60);
 
     fn open(path: &Path, events: usize) -> Disk {
-        Disk::open(path, Bounds { events, age: AGE }, |_, _, _| {}).unwrap().0
+        Disk::open(path, Bounds { events, age: AGE }, |_, _, _| {})
+            .unwrap()
+            .0
     }
 
     fn write(disk: &Disk, revision: u64, now_ms: u64) -> Position {
         let key = Key::new(&Bucket::new("", "pods"), "default", "a");
         let kind = ChangeKind::Updated;
-        let event = EventRow { kind, time_ms: now_ms, key, previous: None, object: b"{}" };
+        let event = EventRow {
+            kind,
+            time_ms: now_ms,
+            key,
+            previous: None,
+            object: b"{}",
+        };
         disk.commit(&[Row { revision, event }], now_ms).unwrap()
     }
 
     fn logged(disk: &Disk) -> Vec<u64> {
         let mut revisions = Vec::new();
-        disk.events(0, |revision, _| revisions.push(revision)).unwrap();
+        disk.events(0, |revision, _| revisions.push(revision))
+            .unwrap();
         revisions
     }
 
@@ -271,7 +323,13 @@ mod tests {
             write(&disk, revision, 1000);
         }
         assert_eq!(logged(&disk), [4, 5, 6]);
-        assert_eq!(disk.events(0, |_, _| {}).unwrap(), Position { revision: 6, compacted: 3 });
+        assert_eq!(
+            disk.events(0, |_, _| {}).unwrap(),
+            Position {
+                revision: 6,
+                compacted: 3
+            }
+        );
     }
 
     #[test]
@@ -281,7 +339,13 @@ mod tests {
         write(&disk, 2, 1_000);
         write(&disk, 3, 40_000);
         let position = write(&disk, 4, 62_000);
-        assert_eq!(position, Position { revision: 4, compacted: 2 });
+        assert_eq!(
+            position,
+            Position {
+                revision: 4,
+                compacted: 2
+            }
+        );
         assert_eq!(logged(&disk), [3, 4]);
     }
 
@@ -290,7 +354,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let _held = open(&path, 3);
-        let second = Disk::open(&path, Bounds { events: 3, age: AGE }, |_, _, _| {});
+        let second = Disk::open(
+            &path,
+            Bounds {
+                events: 3,
+                age: AGE,
+            },
+            |_, _, _| {},
+        );
         assert!(matches!(second.err(), Some(OpenError::InUse { .. })));
     }
 

@@ -22,7 +22,10 @@ impl Attributes {
         labels: impl IntoIterator<Item = (&'a str, &'a str)>,
         fields: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
-        Self { labels: pairs(labels), fields: pairs(fields) }
+        Self {
+            labels: pairs(labels),
+            fields: pairs(fields),
+        }
     }
 
     /// The value of a label.
@@ -47,14 +50,18 @@ impl Attributes {
 }
 
 fn pairs<'a>(from: impl IntoIterator<Item = (&'a str, &'a str)>) -> Pairs {
-    let mut pairs: Vec<(Box<str>, Box<str>)> =
-        from.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let mut pairs: Vec<(Box<str>, Box<str>)> = from
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
     pairs.sort();
     pairs.into()
 }
 
 fn lookup<'a>(pairs: &'a Pairs, name: &str) -> Option<&'a str> {
-    let found = pairs.binary_search_by(|(candidate, _)| (**candidate).cmp(name)).ok()?;
+    let found = pairs
+        .binary_search_by(|(candidate, _)| (**candidate).cmp(name))
+        .ok()?;
     Some(&pairs[found].1)
 }
 
@@ -124,13 +131,20 @@ impl Change {
         entry: Arc<Entry>,
         previous: Option<Attributes>,
     ) -> Arc<Self> {
-        Arc::new(Self { kind, entry, previous, encodings: Default::default() })
+        Arc::new(Self {
+            kind,
+            entry,
+            previous,
+            encodings: Default::default(),
+        })
     }
 
     /// The encoding number `slot` (below [`Self::ENCODINGS`]; what it means is the readers'
     /// business), made by `encode` for the first reader and shared by the others.
     pub fn encoding(&self, slot: usize, encode: impl FnOnce(&Entry) -> Bytes) -> Bytes {
-        self.encodings[slot].get_or_init(|| encode(&self.entry)).clone()
+        self.encodings[slot]
+            .get_or_init(|| encode(&self.entry))
+            .clone()
     }
 }
 
@@ -145,12 +159,18 @@ mod tests {
         assert_eq!(attributes.label("b"), Some("2"));
         assert_eq!(attributes.label("c"), None);
         assert_eq!(attributes.field("spec.nodeName"), Some("n"));
-        assert_eq!(attributes.labels().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+        assert_eq!(
+            attributes.labels().collect::<Vec<_>>(),
+            [("a", "1"), ("b", "2")]
+        );
     }
 
     #[test]
     fn a_template_takes_the_revision() {
-        let template = Template { head: b"{\"v\":\"".to_vec(), tail: b"\"}".to_vec() };
+        let template = Template {
+            head: b"{\"v\":\"".to_vec(),
+            tail: b"\"}".to_vec(),
+        };
         assert_eq!(&template.fill(17)[..], b"{\"v\":\"17\"}");
     }
 }

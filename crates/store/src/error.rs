@@ -8,7 +8,9 @@ use crate::Key;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process holds the file.
-    #[error("open store {path}: another process has it open; stop the other API server of this cluster first")]
+    #[error(
+        "open store {path}: another process has it open; stop the other API server of this cluster first"
+    )]
     InUse {
         /// The store's file.
         path: PathBuf,
@@ -24,7 +26,9 @@ pub enum OpenError {
         cause: String,
     },
     /// The file was written by a version that lays it out differently.
-    #[error("open store {path}: its layout is version {found}, this program reads version {expected}")]
+    #[error(
+        "open store {path}: its layout is version {found}, this program reads version {expected}"
+    )]
     Layout {
         /// The store's file.
         path: PathBuf,

@@ -29,13 +29,17 @@ struct Slot {
 
 impl Index {
     pub fn new(position: Position) -> Self {
-        Self { position, buckets: HashMap::new() }
+        Self {
+            position,
+            buckets: HashMap::new(),
+        }
     }
 
     pub fn load(&mut self, entry: Entry) {
         let slot = self.buckets.entry(entry.key.bucket().clone()).or_default();
         slot.changed = slot.changed.max(entry.revision);
-        slot.entries.insert(entry.key.path().clone(), Arc::new(entry));
+        slot.entries
+            .insert(entry.key.path().clone(), Arc::new(entry));
     }
 
     pub fn get(&self, key: &Key) -> Option<&Arc<Entry>> {
@@ -49,7 +53,9 @@ impl Index {
         namespace: Option<&'a str>,
         after: Option<&str>,
     ) -> impl Iterator<Item = &'a Arc<Entry>> {
-        let first = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        let first = namespace
+            .map(|namespace| format!("{namespace}/"))
+            .unwrap_or_default();
         let start = match after {
             Some(after) if after >= first.as_str() => Bound::Excluded(after),
             _ => Bound::Included(first.as_str()),
@@ -70,7 +76,9 @@ impl Index {
 
     pub fn subscribe(&mut self, bucket: &Bucket) -> broadcast::Receiver<Arc<Change>> {
         let slot = self.buckets.entry(bucket.clone()).or_default();
-        slot.fan_out.get_or_insert_with(|| broadcast::channel(FAN_OUT).0).subscribe()
+        slot.fan_out
+            .get_or_insert_with(|| broadcast::channel(FAN_OUT).0)
+            .subscribe()
     }
 
     /// Takes in one committed change and hands it to the watchers.
@@ -95,7 +103,10 @@ impl Index {
     /// The number of objects and the watchers of each bucket.
     pub fn counts(&self) -> impl Iterator<Item = (&Bucket, usize, usize)> {
         self.buckets.iter().map(|(bucket, slot)| {
-            let watchers = slot.fan_out.as_ref().map_or(0, broadcast::Sender::receiver_count);
+            let watchers = slot
+                .fan_out
+                .as_ref()
+                .map_or(0, broadcast::Sender::receiver_count);
             (bucket, slot.entries.len(), watchers)
         })
     }
@@ -108,22 +119,37 @@ mod tests {
 
     fn index(paths: &[(&str, &str)]) -> (Index, Bucket) {
         let bucket = Bucket::new("", "pods");
-        let mut index = Index::new(Position { revision: 9, compacted: 0 });
+        let mut index = Index::new(Position {
+            revision: 9,
+            compacted: 0,
+        });
         for (namespace, name) in paths {
             let key = Key::new(&bucket, namespace, name);
             let attributes = Attributes::default();
-            index.load(Entry { key, revision: 1, attributes, object: Default::default() });
+            index.load(Entry {
+                key,
+                revision: 1,
+                attributes,
+                object: Default::default(),
+            });
         }
         (index, bucket)
     }
 
     #[test]
     fn ranges_keep_to_their_namespace() {
-        let (index, bucket) =
-            index(&[("a", "1"), ("a", "2"), ("a-b", "1"), ("a.c", "1"), ("b", "1")]);
+        let (index, bucket) = index(&[
+            ("a", "1"),
+            ("a", "2"),
+            ("a-b", "1"),
+            ("a.c", "1"),
+            ("b", "1"),
+        ]);
         let names = |namespace, after| {
             let found = index.range(&bucket, namespace, after);
-            found.map(|entry| entry.key.path().to_string()).collect::<Vec<_>>()
+            found
+                .map(|entry| entry.key.path().to_string())
+                .collect::<Vec<_>>()
         };
         assert_eq!(names(Some("a"), None), ["a/1", "a/2"]);
         assert_eq!(names(Some("a"), Some("a/1")), ["a/2"]);

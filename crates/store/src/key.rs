@@ -38,7 +38,10 @@ impl Key {
     /// Neither part may contain a slash, which no Kubernetes name does.
     pub fn new(bucket: &Bucket, namespace: &str, name: &str) -> Self {
         debug_assert!(!namespace.contains('/') && !name.contains('/'));
-        Self { bucket: bucket.clone(), path: format!("{namespace}/{name}").into() }
+        Self {
+            bucket: bucket.clone(),
+            path: format!("{namespace}/{name}").into(),
+        }
     }
 
     /// The resource this object belongs to.
@@ -48,12 +51,16 @@ impl Key {
 
     /// Namespace; empty for cluster-scoped objects.
     pub fn namespace(&self) -> &str {
-        self.path.split_once('/').map_or("", |(namespace, _)| namespace)
+        self.path
+            .split_once('/')
+            .map_or("", |(namespace, _)| namespace)
     }
 
     /// Name.
     pub fn name(&self) -> &str {
-        self.path.split_once('/').map_or(&self.path, |(_, name)| name)
+        self.path
+            .split_once('/')
+            .map_or(&self.path, |(_, name)| name)
     }
 
     /// `NAMESPACE/NAME`, the position of this object in its bucket.
@@ -66,7 +73,10 @@ impl Key {
         let mut parts = text.strip_prefix('/')?.split('/');
         let (group, resource) = (parts.next()?, parts.next()?);
         let (namespace, name) = (parts.next()?, parts.next()?);
-        parts.next().is_none().then(|| Self::new(&Bucket::new(group, resource), namespace, name))
+        parts
+            .next()
+            .is_none()
+            .then(|| Self::new(&Bucket::new(group, resource), namespace, name))
     }
 }
 

@@ -54,10 +54,19 @@ impl<'a> EventRow<'a> {
         let key = Key::parse(take_text(&mut rest)?)?;
         let previous = match take(&mut rest, 1)?[0] {
             0 => None,
-            1 => Some(Attributes::new(take_pairs(&mut rest)?, take_pairs(&mut rest)?)),
+            1 => Some(Attributes::new(
+                take_pairs(&mut rest)?,
+                take_pairs(&mut rest)?,
+            )),
             _ => return None,
         };
-        Some(Self { kind, time_ms, key, previous, object: rest })
+        Some(Self {
+            kind,
+            time_ms,
+            key,
+            previous,
+            object: rest,
+        })
     }
 
     /// The time of an event without decoding the rest of it.
@@ -114,7 +123,9 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
 
 fn take_pairs<'a>(rest: &mut &'a [u8]) -> Option<Vec<(&'a str, &'a str)>> {
     let count = take_u32(rest)?;
-    (0..count).map(|_| Some((take_text(rest)?, take_text(rest)?))).collect()
+    (0..count)
+        .map(|_| Some((take_text(rest)?, take_text(rest)?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -126,7 +137,10 @@ mod tests {
 
     #[test]
     fn an_event_reads_back() {
-        for previous in [None, Some(Attributes::new([("app", "web")], [("spec.nodeName", "")]))] {
+        for previous in [
+            None,
+            Some(Attributes::new([("app", "web")], [("spec.nodeName", "")])),
+        ] {
             let row = EventRow {
                 kind: ChangeKind::Updated,
                 time_ms: 1_700_000_000_123,

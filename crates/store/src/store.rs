@@ -46,7 +46,10 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { events: 16_384, age: Duration::from_secs(3600) }
+        Self {
+            events: 16_384,
+            age: Duration::from_secs(3600),
+        }
     }
 }
 
@@ -86,7 +89,9 @@ struct Shared {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("revision", &self.revision()).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("revision", &self.revision())
+            .finish_non_exhaustive()
     }
 }
 
@@ -97,11 +102,20 @@ impl Store {
     ///
     /// One variant of [`OpenError`] for each thing that an operator can do about it.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { path, bounds, describe } = options;
+        let Options {
+            path,
+            bounds,
+            describe,
+        } = options;
         let mut entries = Vec::new();
         let (disk, position) = Disk::open(&path, bounds, |key, revision, object| {
             let attributes = describe(&key, object);
-            entries.push(Entry { key, revision, attributes, object: Bytes::copy_from_slice(object) });
+            entries.push(Entry {
+                key,
+                revision,
+                attributes,
+                object: Bytes::copy_from_slice(object),
+            });
         })?;
         let mut index = Index::new(position);
         entries.into_iter().for_each(|entry| index.load(entry));
@@ -118,8 +132,19 @@ impl Store {
         std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run())
-            .map_err(|cause| OpenError::Io { path, cause: cause.to_string() })?;
-        Ok(Self { shared: Arc::new(Shared { disk, index, describe, revisions, queue }) })
+            .map_err(|cause| OpenError::Io {
+                path,
+                cause: cause.to_string(),
+            })?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                disk,
+                index,
+                describe,
+                revisions,
+                queue,
+            }),
+        })
     }
 
     /// The revision of the newest write.
@@ -162,7 +187,11 @@ impl Store {
     /// [`WatchError::Compacted`] if the log no longer reaches back that far, [`WatchError::Disk`]
     /// if it cannot be read.
     pub fn watch(&self, bucket: &Bucket, since: u64) -> Result<Watch, WatchError> {
-        let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        let mut index = self
+            .shared
+            .index
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let compacted = index.position.compacted;
         if since < compacted {
             return Err(WatchError::Compacted { since, compacted });
@@ -200,13 +229,17 @@ impl Store {
         template: Template,
         attributes: Attributes,
     ) -> Result<Arc<Entry>, WriteError> {
-        self.write(key, Expect::Revision(revision), template, attributes, true).await
+        self.write(key, Expect::Revision(revision), template, attributes, true)
+            .await
     }
 
     /// Objects and watchers of each bucket, by name of the bucket.
     pub fn counts(&self) -> Vec<(Bucket, usize, usize)> {
         let mut counts: Vec<_> = self.read(|index| {
-            index.counts().map(|(bucket, objects, watchers)| (bucket.clone(), objects, watchers)).collect()
+            index
+                .counts()
+                .map(|(bucket, objects, watchers)| (bucket.clone(), objects, watchers))
+                .collect()
         });
         counts.sort();
         counts
@@ -221,8 +254,19 @@ impl Store {
         delete: bool,
     ) -> Result<Arc<Entry>, WriteError> {
         let (reply, answer) = oneshot::channel();
-        let request = Request { key, expect, template, attributes, delete, reply };
-        self.shared.queue.send(request).await.map_err(|_| WriteError::Closed)?;
+        let request = Request {
+            key,
+            expect,
+            template,
+            attributes,
+            delete,
+            reply,
+        };
+        self.shared
+            .queue
+            .send(request)
+            .await
+            .map_err(|_| WriteError::Closed)?;
         answer.await.unwrap_or(Err(WriteError::Closed))
     }
 
@@ -241,9 +285,14 @@ impl Store {
                     found.push_back(writer::change(&self.shared.describe, revision, event));
                 }
             })
-            .map_err(|cause| WatchError::Disk { cause: cause.to_string() })?;
+            .map_err(|cause| WatchError::Disk {
+                cause: cause.to_string(),
+            })?;
         if since < position.compacted {
-            return Err(WatchError::Compacted { since, compacted: position.compacted });
+            return Err(WatchError::Compacted {
+                since,
+                compacted: position.compacted,
+            });
         }
         Ok(found)
     }
@@ -254,6 +303,12 @@ impl Store {
     }
 
     fn read<T>(&self, work: impl FnOnce(&Index) -> T) -> T {
-        work(&self.shared.index.read().unwrap_or_else(PoisonError::into_inner))
+        work(
+            &self
+                .shared
+                .index
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }

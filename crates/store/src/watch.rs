@@ -30,7 +30,13 @@ impl Watch {
         live: broadcast::Receiver<Arc<Change>>,
         newest: u64,
     ) -> Result<Self, WatchError> {
-        let mut watch = Self { store, bucket, since, backlog: VecDeque::new(), live };
+        let mut watch = Self {
+            store,
+            bucket,
+            since,
+            backlog: VecDeque::new(),
+            live,
+        };
         if since < newest {
             watch.read_log()?;
         }

@@ -54,10 +54,17 @@ impl Writer {
         let mut batch = Vec::new();
         while self.queue.blocking_recv_many(&mut batch, BATCH) > 0 {
             if broken {
-                broken = self.recover().inspect_err(|cause| {
-                    let failure = WriteError::Disk { cause: cause.to_string() };
-                    batch.drain(..).for_each(|request| answer(request.reply, Err(failure.clone())));
-                }).is_err();
+                broken = self
+                    .recover()
+                    .inspect_err(|cause| {
+                        let failure = WriteError::Disk {
+                            cause: cause.to_string(),
+                        };
+                        batch
+                            .drain(..)
+                            .for_each(|request| answer(request.reply, Err(failure.clone())));
+                    })
+                    .is_err();
             }
             let accepted = self.decide(batch.drain(..));
             if let Err(cause) = self.commit(accepted) {
@@ -96,7 +103,10 @@ impl Writer {
                 attributes: request.attributes,
             });
             pending.insert(request.key, (!request.delete).then(|| entry.clone()));
-            accepted.push(Accepted { change: Change::new(kind, entry, previous), reply: request.reply });
+            accepted.push(Accepted {
+                change: Change::new(kind, entry, previous),
+                reply: request.reply,
+            });
         }
         accepted
     }
@@ -106,17 +116,26 @@ impl Writer {
             return Ok(());
         }
         let time_ms = now_ms();
-        let rows: Vec<Row<'_>> = accepted.iter().map(|write| row(&write.change, time_ms)).collect();
+        let rows: Vec<Row<'_>> = accepted
+            .iter()
+            .map(|write| row(&write.change, time_ms))
+            .collect();
         let position = match self.disk.commit(&rows, time_ms) {
             Ok(position) => position,
             Err(cause) => {
-                let failure = WriteError::Disk { cause: cause.to_string() };
-                accepted.into_iter().for_each(|write| answer(write.reply, Err(failure.clone())));
+                let failure = WriteError::Disk {
+                    cause: cause.to_string(),
+                };
+                accepted
+                    .into_iter()
+                    .for_each(|write| answer(write.reply, Err(failure.clone())));
                 return Err(cause);
             }
         };
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        accepted.iter().for_each(|write| index.apply(write.change.clone()));
+        accepted
+            .iter()
+            .for_each(|write| index.apply(write.change.clone()));
         index.position = position;
         drop(index);
         self.revisions.send_replace(position.revision);
@@ -132,9 +151,11 @@ impl Writer {
         self.disk.reopen()?;
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let mut changes = Vec::new();
-        let position = self.disk.events(index.position.revision, |revision, event| {
-            changes.push(change(&self.describe, revision, event));
-        })?;
+        let position = self
+            .disk
+            .events(index.position.revision, |revision, event| {
+                changes.push(change(&self.describe, revision, event));
+            })?;
         changes.into_iter().for_each(|change| index.apply(change));
         index.position = position;
         drop(index);
@@ -148,7 +169,12 @@ impl Writer {
 pub(crate) fn change(describe: &Describe, revision: u64, event: EventRow<'_>) -> Arc<Change> {
     let attributes = describe(&event.key, event.object);
     let object = bytes::Bytes::copy_from_slice(event.object);
-    let entry = Arc::new(Entry { key: event.key, revision, attributes, object });
+    let entry = Arc::new(Entry {
+        key: event.key,
+        revision,
+        attributes,
+        object,
+    });
     Change::new(event.kind, entry, event.previous)
 }
 
@@ -160,7 +186,10 @@ fn row(change: &Change, time_ms: u64) -> Row<'_> {
         previous: change.previous.clone(),
         object: &change.entry.object,
     };
-    Row { revision: change.entry.revision, event }
+    Row {
+        revision: change.entry.revision,
+        event,
+    }
 }
 
 fn check(request: &Request, current: Option<&Arc<Entry>>) -> Result<(), WriteError> {
@@ -170,9 +199,11 @@ fn check(request: &Request, current: Option<&Arc<Entry>>) -> Result<(), WriteErr
         (Expect::Absent, Some(_)) => Err(WriteError::Exists { key: key() }),
         (Expect::Revision(_), None) => Err(WriteError::Absent { key: key() }),
         (Expect::Revision(expected), Some(entry)) if entry.revision == expected => Ok(()),
-        (Expect::Revision(expected), Some(entry)) => {
-            Err(WriteError::Conflict { key: key(), expected, found: entry.revision })
-        }
+        (Expect::Revision(expected), Some(entry)) => Err(WriteError::Conflict {
+            key: key(),
+            expected,
+            found: entry.revision,
+        }),
     }
 }
 
@@ -185,6 +216,8 @@ fn answer(
 }
 
 fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

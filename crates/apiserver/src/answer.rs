@@ -1,0 +1,216 @@
+//! Answers: objects, lists and errors in the form that the client asked for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
+use jiff::Timestamp;
+use sealane_store::Entry;
+use serde_json::{Value, json};
+
+use crate::{
+    kinds::Kind,
+    request::{Accept, Form, Syntax},
+    status::ApiError,
+    table,
+};
+
+/// The body of every answer.
+pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// The list of objects is sent in pieces of about this size.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// A body that is known as a whole.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// A plain text.
+pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    respond(code, "text/plain; charset=utf-8", full(text))
+}
+
+/// An answer with this content.
+pub fn respond(code: StatusCode, content_type: &str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(content_type) {
+        headers.insert(header::CONTENT_TYPE, value);
+    }
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
+    response
+}
+
+/// A value as it is.
+pub fn value(code: StatusCode, accept: Accept, value: &Value) -> Response<Body> {
+    let bytes = match accept.syntax {
+        Syntax::Json => value.to_string().into_bytes(),
+        Syntax::Yaml => serde_yaml_ng::to_string(value)
+            .unwrap_or_default()
+            .into_bytes(),
+    };
+    respond(code, &accept.content_type(), full(bytes))
+}
+
+/// An error, always as JSON.
+pub fn error(error: &ApiError) -> Response<Body> {
+    value(error.code, Accept::PLAIN, &error.status())
+}
+
+/// Adds warnings, which kubectl shows to its user.
+pub fn warn(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
+    for warning in warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(header) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(header::WARNING, header);
+        }
+    }
+    response
+}
+
+/// One encoded object in the form that is asked for.
+pub fn object(
+    code: StatusCode,
+    kind: &'static Kind,
+    accept: Accept,
+    stored: &Bytes,
+) -> Response<Body> {
+    if accept == Accept::PLAIN && kind.stored_as.is_none() {
+        return respond(code, &accept.content_type(), full(stored.clone()));
+    }
+    match serde_json::from_slice(stored) {
+        Ok(object) => value(code, accept, &shape(kind, accept, kind.to_served(object))),
+        Err(cause) => error(&ApiError::internal(cause)),
+    }
+}
+
+/// One served object in the form that is asked for.
+pub fn shape(kind: &'static Kind, accept: Accept, object: Value) -> Value {
+    match accept.form {
+        Form::Object | Form::Discovery(_) => object,
+        Form::Metadata => metadata_only(&object),
+        Form::Table(include) => {
+            let list = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });
+            table::table(kind, include, list, &[object], Timestamp::now(), true)
+        }
+    }
+}
+
+/// What a list says of itself.
+#[derive(Debug, Default)]
+pub struct ListMeta {
+    /// The revision it shows.
+    pub revision: u64,
+    /// Where the next page begins.
+    pub next: Option<String>,
+    /// How many objects are left behind the next page's beginning.
+    pub remaining: Option<usize>,
+}
+
+impl ListMeta {
+    fn value(&self) -> Value {
+        let mut meta = json!({ "resourceVersion": self.revision.to_string() });
+        if let Some(next) = &self.next {
+            meta["continue"] = next.as_str().into();
+        }
+        if let Some(remaining) = self.remaining {
+            meta["remainingItemCount"] = remaining.into();
+        }
+        meta
+    }
+}
+
+/// A list in the form that is asked for.
+pub fn list(
+    kind: &'static Kind,
+    accept: Accept,
+    meta: &ListMeta,
+    entries: Vec<Arc<Entry>>,
+) -> Response<Body> {
+    if accept == Accept::PLAIN && kind.stored_as.is_none() {
+        return respond(
+            StatusCode::OK,
+            &accept.content_type(),
+            stream_list(kind, meta, entries),
+        );
+    }
+    let objects: Result<Vec<Value>, _> = entries
+        .iter()
+        .map(|entry| serde_json::from_slice(&entry.object).map(|object| kind.to_served(object)))
+        .collect();
+    let objects = match objects {
+        Ok(objects) => objects,
+        Err(cause) => return error(&ApiError::internal(cause)),
+    };
+    let body = match accept.form {
+        Form::Object | Form::Discovery(_) => json!({
+            "kind": format!("{}List", kind.kind),
+            "apiVersion": kind.api_version(),
+            "metadata": meta.value(),
+            "items": objects,
+        }),
+        Form::Metadata => json!({
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": meta.value(),
+            "items": objects.iter().map(metadata_only).collect::<Vec<_>>(),
+        }),
+        Form::Table(include) => table::table(
+            kind,
+            include,
+            meta.value(),
+            &objects,
+            Timestamp::now(),
+            true,
+        ),
+    };
+    value(StatusCode::OK, accept, &body)
+}
+
+/// A list as JSON, put together from the encoded objects in pieces, so that a long one never
+/// stands in memory twice.
+fn stream_list(kind: &Kind, meta: &ListMeta, entries: Vec<Arc<Entry>>) -> Body {
+    let head = format!(
+        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
+        kind.kind,
+        kind.api_version(),
+        meta.value()
+    );
+    let mut piece = Some(head.into_bytes());
+    let mut entries = entries.into_iter().enumerate();
+    let pieces = std::iter::from_fn(move || {
+        let mut bytes = piece.take()?;
+        for (index, entry) in entries.by_ref() {
+            if index > 0 {
+                bytes.push(b',');
+            }
+            bytes.extend_from_slice(&entry.object);
+            if bytes.len() >= PIECE_BYTES {
+                piece = Some(Vec::with_capacity(PIECE_BYTES));
+                return Some(Ok(Frame::data(bytes.into())));
+            }
+        }
+        bytes.extend_from_slice(b"]}\n");
+        Some(Ok(Frame::data(bytes.into())))
+    });
+    StreamBody::new(stream::iter(pieces)).boxed_unsync()
+}
+
+/// Only the metadata of an object.
+pub fn metadata_only(object: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": object["metadata"],
+    })
+}

@@ -1,0 +1,16 @@
+//! Validation: what is wrong with an object, field by field.
+//!
+//! Most of it is data: a kind's row lists [`Rule`]s, each a field path and a [`Check`]. What
+//! compares several fields is a function in the row. Everything is collected, not only the first
+//! finding, as Kubernetes does.
+
+mod field_path;
+mod findings;
+pub mod format;
+mod metadata;
+mod rules;
+
+pub use field_path::FieldPath;
+pub use findings::Findings;
+pub use metadata::{NameRule, check_metadata, check_metadata_update, labels};
+pub use rules::{Check, Rule, run};

@@ -1,0 +1,292 @@
+//! The table of kinds: everything that the generic machinery has to know of a resource.
+//!
+//! To serve another kind is to add a row. What a row can say in data (defaults, rules, immutable
+//! fields, columns, selectable fields) it says in data; a function in a row is for what compares
+//! fields with each other.
+
+mod column;
+mod configuration;
+mod endpoint_slice;
+mod event;
+mod lease;
+mod namespace;
+mod node;
+mod pod;
+mod service;
+mod stored_as;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+pub use column::Column;
+use sealane_store::{Bucket, Key};
+pub use stored_as::StoredAs;
+
+use crate::{
+    check::{Findings, NameRule, Rule},
+    object::{Decoded, TypeError, decode},
+};
+
+/// One row: a resource and what is particular about it.
+pub struct Kind {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// API version.
+    pub version: &'static str,
+    /// Kind, as `Pod`.
+    pub kind: &'static str,
+    /// Plural name, which paths have.
+    pub plural: &'static str,
+    /// Singular name.
+    pub singular: &'static str,
+    /// What kubectl users type.
+    pub short_names: &'static [&'static str],
+    /// Groups of kinds for kubectl (`all`).
+    pub categories: &'static [&'static str],
+    /// Whether objects live in namespaces.
+    pub namespaced: bool,
+    /// Which names are allowed.
+    pub names: NameRule,
+    /// Whether there is a `status` that only its own subresource changes.
+    pub status: bool,
+    /// Whether the status may be given when the object is made (a node reports itself so).
+    pub status_on_create: bool,
+    /// Further subresources.
+    pub subresources: &'static [Subresource],
+    /// Checks the types of all fields.
+    pub decode: fn(&Value) -> Result<Decoded, TypeError>,
+    /// Field paths and the JSON they have if nothing is said.
+    pub defaults: &'static [(&'static str, &'static str)],
+    /// Defaults that depend on other fields; runs before `defaults`.
+    pub complete: fn(&mut Value),
+    /// What must hold of fields.
+    pub rules: &'static [Rule],
+    /// What must hold between fields.
+    pub validate: fn(&Value, &mut Findings),
+    /// What must hold between the new state and the old.
+    pub validate_update: fn(&Value, &Value, &mut Findings),
+    /// Paths that may not change once they are set.
+    pub immutable: &'static [&'static str],
+    /// Field selectors, by name and path, besides name and namespace.
+    pub fields: &'static [(&'static str, &'static str)],
+    /// What kubectl prints.
+    pub columns: &'static [Column],
+    /// Whether `metadata.generation` counts changes of the spec.
+    pub generation: bool,
+    /// Whether an update of an object that does not exist creates it.
+    pub create_on_update: bool,
+    /// Whether the answer to a deletion is the object.
+    pub returns_deleted: bool,
+    /// How long an object is kept after its last change.
+    pub ttl_seconds: Option<i64>,
+    /// What a deletion waits for.
+    pub deletion: Deletion,
+    /// What the server itself decides about a write.
+    pub admission: Admission,
+    /// Set if this is another view of a kind that is stored in its own way.
+    pub stored_as: Option<StoredAs>,
+}
+
+/// A subresource other than `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subresource {
+    /// `POST pods/NAME/binding`: the scheduler's decision.
+    Binding,
+    /// `PUT namespaces/NAME/finalize`: the finalizers in its spec.
+    Finalize,
+    /// A stream to or from the node of a pod: its path there.
+    Node(NodeStream),
+}
+
+/// Streams that the node serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeStream {
+    /// What a container has written.
+    Log,
+    /// A command in a container.
+    Exec,
+    /// The main process of a container.
+    Attach,
+    /// A port of the pod.
+    PortForward,
+}
+
+impl Subresource {
+    /// The name in the path.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Binding => "binding",
+            Self::Finalize => "finalize",
+            Self::Node(NodeStream::Log) => "log",
+            Self::Node(NodeStream::Exec) => "exec",
+            Self::Node(NodeStream::Attach) => "attach",
+            Self::Node(NodeStream::PortForward) => "portforward",
+        }
+    }
+
+    /// The kind of what is sent to it, for discovery.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Binding => "Binding",
+            Self::Finalize => "Namespace",
+            Self::Node(NodeStream::Log) => "Pod",
+            Self::Node(NodeStream::Exec) => "PodExecOptions",
+            Self::Node(NodeStream::Attach) => "PodAttachOptions",
+            Self::Node(NodeStream::PortForward) => "PodPortForwardOptions",
+        }
+    }
+
+    /// What may be done with it.
+    pub fn verbs(self) -> &'static [&'static str] {
+        match self {
+            Self::Binding => &["create"],
+            Self::Finalize => &["update"],
+            Self::Node(NodeStream::Log) => &["get"],
+            Self::Node(_) => &["create", "get"],
+        }
+    }
+}
+
+/// What a deletion waits for, besides finalizers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Nothing.
+    AtOnce,
+    /// The node has ended it, or the time that its spec gives is over.
+    Graceful,
+    /// All that is in the namespace is gone.
+    Contents,
+}
+
+/// What the server itself decides about a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Nothing.
+    None,
+    /// The addresses of a Service.
+    ServiceAddresses,
+}
+
+/// A row of which nothing is particular; each row begins with it.
+const PLAIN: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "",
+    plural: "",
+    singular: "",
+    short_names: &[],
+    categories: &[],
+    namespaced: true,
+    names: NameRule::Subdomain,
+    status: false,
+    status_on_create: false,
+    subresources: &[],
+    decode: decode::<Value>,
+    defaults: &[],
+    complete: |_| {},
+    rules: &[],
+    validate: |_, _| {},
+    validate_update: |_, _, _| {},
+    immutable: &[],
+    fields: &[],
+    columns: column::NAME_AND_AGE,
+    generation: false,
+    create_on_update: false,
+    returns_deleted: false,
+    ttl_seconds: None,
+    deletion: Deletion::AtOnce,
+    admission: Admission::None,
+    stored_as: None,
+};
+
+/// All kinds, in the order of discovery.
+pub static KINDS: &[&Kind] = &[
+    &configuration::CONFIG_MAP,
+    &event::EVENT,
+    &namespace::NAMESPACE,
+    &node::NODE,
+    &pod::POD,
+    &configuration::SECRET,
+    &configuration::SERVICE_ACCOUNT,
+    &service::SERVICE,
+    &lease::LEASE,
+    &endpoint_slice::ENDPOINT_SLICE,
+    &event::EVENTS_EVENT,
+];
+
+pub use configuration::SERVICE_ACCOUNT;
+pub use endpoint_slice::ENDPOINT_SLICE;
+pub use namespace::NAMESPACE;
+#[cfg(test)]
+pub use node::NODE;
+#[cfg(test)]
+pub use pod::POD;
+pub use service::SERVICE;
+
+/// Finds a kind by its place in a path.
+pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    let served =
+        |kind: &&&Kind| kind.group == group && kind.version == version && kind.plural == plural;
+    KINDS.iter().find(served).copied()
+}
+
+/// Finds the kind that is stored in `bucket`.
+pub fn stored_in(bucket: &Bucket) -> Option<&'static Kind> {
+    let stored =
+        |kind: &&&Kind| kind.stored_as.is_none() && (kind.group, kind.plural) == bucket.parts();
+    KINDS.iter().find(stored).copied()
+}
+
+impl Kind {
+    /// `GROUP/VERSION`, or the version alone in the core group.
+    pub fn api_version(&self) -> String {
+        match self.group {
+            "" => self.version.into(),
+            group => format!("{group}/{}", self.version),
+        }
+    }
+
+    /// `pods`, `leases.coordination.k8s.io`.
+    pub fn qualified(&self) -> String {
+        match self.group {
+            "" => self.plural.into(),
+            group => format!("{}.{group}", self.plural),
+        }
+    }
+
+    /// The kind that objects of this one are stored as: itself, mostly.
+    pub fn storage(&'static self) -> &'static Kind {
+        self.stored_as.as_ref().map_or(self, |stored| stored.kind)
+    }
+
+    /// Where its objects are stored.
+    pub fn bucket(&self) -> Bucket {
+        match &self.stored_as {
+            Some(stored) => stored.kind.bucket(),
+            None => Bucket::new(self.group, self.plural),
+        }
+    }
+
+    /// Where one object is stored.
+    pub fn key(&self, namespace: &str, name: &str) -> Key {
+        Key::new(&self.bucket(), namespace, name)
+    }
+
+    /// Whether a field selector may name this field.
+    pub fn selects(&self, field: &str) -> bool {
+        field == "metadata.name"
+            || (self.namespaced && field == "metadata.namespace")
+            || self.fields.iter().any(|(name, _)| *name == field)
+    }
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.qualified())
+    }
+}
+
+/// The decoder of a row: the kind's type in `k8s-openapi`.
+fn typed<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Decoded, TypeError> {
+    decode::<T>(value)
+}

@@ -1,0 +1,256 @@
+//! What a pod gets when it says nothing.
+
+use serde_json::{Value, json};
+
+use crate::object::elements_mut;
+
+/// Defaults of a pod's spec, for pods themselves.
+pub const TEMPLATE_DEFAULTS: &[(&str, &str)] = &[
+    ("spec.restartPolicy", "\"Always\""),
+    ("spec.dnsPolicy", "\"ClusterFirst\""),
+    ("spec.schedulerName", "\"default-scheduler\""),
+    ("spec.terminationGracePeriodSeconds", "30"),
+    ("spec.securityContext", "{}"),
+    ("spec.enableServiceLinks", "true"),
+    ("spec.preemptionPolicy", "\"PreemptLowerPriority\""),
+    ("spec.priority", "0"),
+    ("spec.serviceAccountName", "\"default\""),
+    ("spec.{containers,initContainers}[].resources", "{}"),
+    (
+        "spec.{containers,initContainers}[].terminationMessagePath",
+        "\"/dev/termination-log\"",
+    ),
+    (
+        "spec.{containers,initContainers}[].terminationMessagePolicy",
+        "\"File\"",
+    ),
+    (
+        "spec.{containers,initContainers}[].ports[].protocol",
+        "\"TCP\"",
+    ),
+    (
+        "spec.{containers,initContainers}[].env[].valueFrom.fieldRef.apiVersion",
+        "\"v1\"",
+    ),
+    (
+        "spec.{containers,initContainers}[].{livenessProbe,readinessProbe,startupProbe}.timeoutSeconds",
+        "1",
+    ),
+    (
+        "spec.{containers,initContainers}[].{livenessProbe,readinessProbe,startupProbe}.periodSeconds",
+        "10",
+    ),
+    (
+        "spec.{containers,initContainers}[].{livenessProbe,readinessProbe,startupProbe}.successThreshold",
+        "1",
+    ),
+    (
+        "spec.{containers,initContainers}[].{livenessProbe,readinessProbe,startupProbe}.failureThreshold",
+        "3",
+    ),
+    (
+        "spec.{containers,initContainers}[].{livenessProbe,readinessProbe,startupProbe}.httpGet.path",
+        "\"/\"",
+    ),
+    (
+        "spec.{containers,initContainers}[].{livenessProbe,readinessProbe,startupProbe}.httpGet.scheme",
+        "\"HTTP\"",
+    ),
+    (
+        "spec.{containers,initContainers}[].{livenessProbe,readinessProbe,startupProbe}.grpc.service",
+        "\"\"",
+    ),
+    (
+        "spec.{containers,initContainers}[].lifecycle.{postStart,preStop}.httpGet.path",
+        "\"/\"",
+    ),
+    (
+        "spec.{containers,initContainers}[].lifecycle.{postStart,preStop}.httpGet.scheme",
+        "\"HTTP\"",
+    ),
+    (
+        "spec.volumes[].{secret,configMap,downwardAPI,projected}.defaultMode",
+        "420",
+    ),
+    ("spec.volumes[].hostPath.type", "\"\""),
+    (
+        "spec.volumes[].downwardAPI.items[].fieldRef.apiVersion",
+        "\"v1\"",
+    ),
+    (
+        "spec.volumes[].projected.sources[].serviceAccountToken.expirationSeconds",
+        "3600",
+    ),
+    ("spec.topologySpreadConstraints[].minDomains", "1"),
+    ("status.phase", "\"Pending\""),
+];
+
+/// Taints of nodes in trouble that a pod puts up with for five minutes.
+const TROUBLE: [&str; 2] = [
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+];
+const TROUBLE_SECONDS: i64 = 300;
+
+/// Fills in what depends on other fields.
+pub fn complete(pod: &mut Value) {
+    if !pod["spec"].is_object() {
+        return;
+    }
+    let host_network = pod["spec"]["hostNetwork"] == json!(true);
+    for part in ["containers", "initContainers"] {
+        for container in elements_mut(&mut pod["spec"], part) {
+            complete_container(container, host_network);
+        }
+    }
+    for volume in elements_mut(&mut pod["spec"], "volumes") {
+        if let Some(volume) = volume.as_object_mut().filter(|volume| volume.len() == 1) {
+            volume.insert("emptyDir".into(), json!({}));
+        }
+    }
+    account(&mut pod["spec"]);
+    tolerate(&mut pod["spec"]);
+    if pod["status"]["qosClass"].is_null() {
+        pod["status"]["qosClass"] = qos_class(pod).into();
+    }
+}
+
+fn complete_container(container: &mut Value, host_network: bool) {
+    if container["imagePullPolicy"].is_null() {
+        let image = container["image"].as_str().unwrap_or("");
+        let policy = if is_latest(image) {
+            "Always"
+        } else {
+            "IfNotPresent"
+        };
+        container["imagePullPolicy"] = policy.into();
+    }
+    let limits = container["resources"]["limits"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    for (resource, limit) in limits {
+        let requests = &mut container["resources"]["requests"];
+        if requests[&resource].is_null() {
+            requests[&resource] = limit;
+        }
+    }
+    for port in elements_mut(container, "ports") {
+        if host_network && port["hostPort"].is_null() {
+            port["hostPort"] = port["containerPort"].clone();
+        }
+    }
+}
+
+/// Whether an image is named by the tag `latest`, or by none.
+fn is_latest(image: &str) -> bool {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    !image.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+}
+
+/// The older name of the field has the same value.
+fn account(spec: &mut Value) {
+    let said = [&spec["serviceAccountName"], &spec["serviceAccount"]];
+    let account = said
+        .into_iter()
+        .find(|name| name.as_str().is_some_and(|name| !name.is_empty()));
+    let account = account.cloned().unwrap_or_else(|| json!("default"));
+    spec["serviceAccountName"] = account.clone();
+    spec["serviceAccount"] = account;
+}
+
+fn tolerate(spec: &mut Value) {
+    if !spec["tolerations"].is_array() {
+        spec["tolerations"] = json!([]);
+    }
+    for taint in TROUBLE {
+        let applies = elements_mut(spec, "tolerations").any(|toleration| {
+            let key = toleration["key"].as_str().unwrap_or("");
+            let effect = toleration["effect"].as_str().unwrap_or("");
+            (key.is_empty() || key == taint) && (effect.is_empty() || effect == "NoExecute")
+        });
+        if applies {
+            continue;
+        }
+        if let Some(tolerations) = spec["tolerations"].as_array_mut() {
+            tolerations.push(json!({
+                "key": taint, "operator": "Exists", "effect": "NoExecute",
+                "tolerationSeconds": TROUBLE_SECONDS,
+            }));
+        }
+    }
+}
+
+/// The class of service that a pod's requests and limits put it into.
+pub fn qos_class(pod: &Value) -> &'static str {
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|part| pod["spec"][part].as_array().into_iter().flatten());
+    let (mut any, mut all) = (false, true);
+    for container in containers {
+        let resources = &container["resources"];
+        for resource in ["cpu", "memory"] {
+            let (request, limit) = (
+                &resources["requests"][resource],
+                &resources["limits"][resource],
+            );
+            any |= !request.is_null() || !limit.is_null();
+            all &= !limit.is_null() && (request.is_null() || request == limit);
+        }
+    }
+    match (any, all) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_without_a_version_are_always_pulled() {
+        for (image, latest) in [
+            ("nginx", true),
+            ("nginx:latest", true),
+            ("nginx:1.25", false),
+            ("host:5000/nginx", true),
+            ("host:5000/nginx:1", false),
+            ("nginx@sha256:abc", false),
+        ] {
+            assert_eq!(is_latest(image), latest, "{image}");
+        }
+    }
+
+    #[test]
+    fn requests_follow_limits_and_make_the_class() {
+        let pod = |resources: Value| json!({"spec": {"containers": [{"resources": resources}]}});
+        let mut guaranteed = pod(json!({"limits": {"cpu": "1", "memory": "1Gi"}}));
+        complete(&mut guaranteed);
+        assert_eq!(guaranteed["status"]["qosClass"], "Guaranteed");
+        let requests = &guaranteed["spec"]["containers"][0]["resources"]["requests"];
+        assert_eq!(*requests, json!({"cpu": "1", "memory": "1Gi"}));
+        assert_eq!(qos_class(&pod(json!({}))), "BestEffort");
+        assert_eq!(
+            qos_class(&pod(json!({"requests": {"cpu": "1"}}))),
+            "Burstable"
+        );
+    }
+
+    #[test]
+    fn completing_twice_changes_nothing() {
+        let mut pod = json!({"spec": {
+            "hostNetwork": true, "volumes": [{"name": "v"}],
+            "containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 1}]}],
+        }});
+        complete(&mut pod);
+        let once = pod.clone();
+        complete(&mut pod);
+        assert_eq!(pod, once);
+        assert_eq!(pod["spec"]["volumes"][0]["emptyDir"], json!({}));
+        assert_eq!(pod["spec"]["containers"][0]["ports"][0]["hostPort"], 1);
+        assert_eq!(pod["spec"]["tolerations"].as_array().map(Vec::len), Some(2));
+        assert_eq!(pod["spec"].get("initContainers"), None);
+    }
+}

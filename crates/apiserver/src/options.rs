@@ -1,0 +1,83 @@
+//! Flags.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use ipnet::IpNet;
+
+/// Flags of `sealane apiserver`, named as those of kube-apiserver where it has them.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Address and port to serve on; may be given several times
+    #[arg(long, required = true, value_name = "IP:PORT")]
+    pub listen: Vec<SocketAddr>,
+
+    /// Address and port at which pods find this server: the endpoint of the `kubernetes` Service
+    #[arg(long, value_name = "IP:PORT")]
+    pub advertise_address: SocketAddr,
+
+    /// File that holds the objects; made if it does not exist
+    #[arg(long, value_name = "FILE")]
+    pub store: PathBuf,
+
+    /// Certificates (PEM) of the authority that signs client certificates
+    ///
+    /// The common name of a client's certificate is its user name, the organizations are its
+    /// groups.
+    #[arg(long, value_name = "FILE")]
+    pub client_ca: PathBuf,
+
+    /// Certificate (PEM) that this server shows to clients
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: PathBuf,
+
+    /// Key (PEM) of that certificate
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: PathBuf,
+
+    /// Certificate (PEM) that this server shows to nodes, for logs, exec and port-forward
+    #[arg(long, value_name = "FILE")]
+    pub kubelet_client_cert: PathBuf,
+
+    /// Key (PEM) of that certificate
+    #[arg(long, value_name = "FILE")]
+    pub kubelet_client_key: PathBuf,
+
+    /// Certificates (PEM) of the authority that signs the nodes' serving certificates
+    #[arg(long, value_name = "FILE")]
+    pub kubelet_ca: PathBuf,
+
+    /// Addresses of Services; one range, or one for each IP family
+    #[arg(
+        long,
+        value_name = "CIDR",
+        value_delimiter = ',',
+        default_value = "10.96.0.0/12"
+    )]
+    pub service_cluster_ip_range: Vec<IpNet>,
+
+    /// Ports of Services of type NodePort and LoadBalancer
+    #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767", value_parser = port_range)]
+    pub service_node_port_range: PortRange,
+
+    /// Unix socket for /metrics, /healthz, /debug/config and /debug/state
+    #[arg(long, value_name = "PATH")]
+    pub debug_socket: Option<PathBuf>,
+}
+
+/// Ports from the first to the last, both included.
+pub type PortRange = std::ops::RangeInclusive<u16>;
+
+fn port_range(text: &str) -> Result<PortRange, String> {
+    let parsed = text.split_once('-').and_then(|(first, last)| {
+        Some((
+            first.trim().parse::<u16>().ok()?,
+            last.trim().parse::<u16>().ok()?,
+        ))
+    });
+    match parsed {
+        Some((first, last)) if first > 0 && first <= last => Ok(first..=last),
+        _ => Err(format!(
+            "expected FIRST-LAST, such as 30000-32767, found {text:?}"
+        )),
+    }
+}

@@ -1,0 +1,224 @@
+//! JSON patch: RFC 6902, with pointers of RFC 6901.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::PatchError;
+
+/// More operations than this are refused, as kube-apiserver does.
+const OPERATIONS_MAX: usize = 10_000;
+
+/// One operation.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub enum Operation {
+    /// Puts a value somewhere.
+    Add { path: String, value: Value },
+    /// Takes what is somewhere away.
+    Remove { path: String },
+    /// Puts a value in another's place.
+    Replace { path: String, value: Value },
+    /// Takes what is somewhere elsewhere.
+    Move { from: String, path: String },
+    /// Puts what is somewhere also elsewhere.
+    Copy { from: String, path: String },
+    /// Goes on only if a value is somewhere.
+    Test { path: String, value: Value },
+}
+
+/// Reads the operations.
+pub fn parse(patch: Value) -> Result<Vec<Operation>, PatchError> {
+    let operations = Vec::<Operation>::deserialize(patch)
+        .map_err(|cause| PatchError::Malformed(cause.to_string()))?;
+    if operations.len() > OPERATIONS_MAX {
+        let message = format!(
+            "the allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}",
+            operations.len()
+        );
+        return Err(PatchError::Malformed(message));
+    }
+    Ok(operations)
+}
+
+/// Applies the operations in order; all of them or none.
+pub fn apply(operations: &[Operation], mut document: Value) -> Result<Value, PatchError> {
+    for operation in operations {
+        match operation {
+            Operation::Add { path, value } => add(&mut document, path, value.clone())?,
+            Operation::Remove { path } => {
+                remove(&mut document, path)?;
+            }
+            Operation::Replace { path, value } => *at(&mut document, path)? = value.clone(),
+            Operation::Move { from, path } => {
+                if path
+                    .strip_prefix(from.as_str())
+                    .is_some_and(|rest| rest.starts_with('/'))
+                {
+                    return Err(unfit("move", path, "a value cannot be moved into itself"));
+                }
+                let value = remove(&mut document, from)?;
+                add(&mut document, path, value)?;
+            }
+            Operation::Copy { from, path } => {
+                let value = at(&mut document, from)?.clone();
+                add(&mut document, path, value)?;
+            }
+            Operation::Test { path, value } => {
+                if at(&mut document, path)? != value {
+                    return Err(unfit("test", path, "the value is another"));
+                }
+            }
+        }
+    }
+    Ok(document)
+}
+
+fn unfit(operation: &str, path: &str, why: &str) -> PatchError {
+    PatchError::Unfit(format!(
+        "{operation} operation does not apply: path {path:?}: {why}"
+    ))
+}
+
+fn missing(path: &str) -> PatchError {
+    unfit("patch", path, "missing value")
+}
+
+/// What a pointer points at.
+fn at<'a>(document: &'a mut Value, path: &str) -> Result<&'a mut Value, PatchError> {
+    document.pointer_mut(path).ok_or_else(|| missing(path))
+}
+
+/// The parent that a pointer leads to, and the last part of it.
+fn parent<'a>(document: &'a mut Value, path: &str) -> Result<(&'a mut Value, String), PatchError> {
+    let (above, last) = path.rsplit_once('/').ok_or_else(|| missing(path))?;
+    let last = last.replace("~1", "/").replace("~0", "~");
+    Ok((at(document, above)?, last))
+}
+
+fn add(document: &mut Value, path: &str, value: Value) -> Result<(), PatchError> {
+    if path.is_empty() {
+        *document = value;
+        return Ok(());
+    }
+    match parent(document, path)? {
+        (Value::Object(map), name) => {
+            map.insert(name, value);
+        }
+        (Value::Array(items), index) => {
+            let index = if index == "-" {
+                Some(items.len())
+            } else {
+                number(&index)
+            };
+            match index.filter(|index| *index <= items.len()) {
+                Some(index) => items.insert(index, value),
+                None => return Err(unfit("add", path, "no such place in the list")),
+            }
+        }
+        _ => return Err(missing(path)),
+    }
+    Ok(())
+}
+
+fn remove(document: &mut Value, path: &str) -> Result<Value, PatchError> {
+    if path.is_empty() {
+        return Ok(document.take());
+    }
+    let removed = match parent(document, path)? {
+        (Value::Object(map), name) => map.remove(&name),
+        (Value::Array(items), index) => number(&index)
+            .filter(|index| *index < items.len())
+            .map(|index| items.remove(index)),
+        _ => None,
+    };
+    removed.ok_or_else(|| unfit("remove", path, "missing value"))
+}
+
+/// An index without leading zeros (RFC 6901 §4).
+fn number(text: &str) -> Option<usize> {
+    let plain = text == "0" || !text.starts_with(['0', '+']);
+    text.parse().ok().filter(|_| plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(document: Value, patch: Value) -> Result<Value, PatchError> {
+        apply(&parse(patch)?, document)
+    }
+
+    /// Examples of RFC 6902, appendix A, and of what clients of Kubernetes send.
+    #[test]
+    fn operations_do_what_the_rfc_says() {
+        for (document, patch, expected) in [
+            (
+                json!({"foo": "bar"}),
+                json!([{"op": "add", "path": "/baz", "value": "qux"}]),
+                json!({"foo": "bar", "baz": "qux"}),
+            ),
+            (
+                json!({"foo": ["bar", "baz"]}),
+                json!([{"op": "add", "path": "/foo/1", "value": "qux"}]),
+                json!({"foo": ["bar", "qux", "baz"]}),
+            ),
+            (
+                json!({"foo": ["bar"]}),
+                json!([{"op": "add", "path": "/foo/-", "value": ["abc"]}]),
+                json!({"foo": ["bar", ["abc"]]}),
+            ),
+            (
+                json!({"foo": ["a", "b", "c"]}),
+                json!([{"op": "remove", "path": "/foo/1"}]),
+                json!({"foo": ["a", "c"]}),
+            ),
+            (
+                json!({"foo": {"bar": 1, "waldo": 2}, "qux": {}}),
+                json!([{"op": "move", "from": "/foo/waldo", "path": "/qux/thud"}]),
+                json!({"foo": {"bar": 1}, "qux": {"thud": 2}}),
+            ),
+            (
+                json!({"metadata": {"annotations": {"a/b": "x"}}}),
+                json!([
+                    {"op": "test", "path": "/metadata/annotations/a~1b", "value": "x"},
+                    {"op": "replace", "path": "/metadata/annotations/a~1b", "value": "y"},
+                    {"op": "copy", "from": "/metadata/annotations/a~1b", "path": "/z"},
+                ]),
+                json!({"metadata": {"annotations": {"a/b": "y"}}, "z": "y"}),
+            ),
+        ] {
+            assert_eq!(run(document, patch.clone()).unwrap(), expected, "{patch}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        for patch in [
+            json!([{"op": "remove", "path": "/x"}]),
+            json!([{"op": "replace", "path": "/x", "value": 1}]),
+            json!([{"op": "add", "path": "/x/y", "value": 1}]),
+            json!([{"op": "add", "path": "/list/5", "value": 1}]),
+            json!([{"op": "remove", "path": "/list/01"}]),
+            json!([{"op": "test", "path": "/list", "value": []}]),
+            json!([{"op": "move", "from": "/map", "path": "/map/a"}]),
+        ] {
+            let refused = run(json!({"list": [1, 2], "map": {}}), patch.clone());
+            assert!(
+                matches!(refused, Err(PatchError::Unfit(_))),
+                "{patch} {refused:?}"
+            );
+        }
+        for patch in [
+            json!({}),
+            json!([{"op": "jump", "path": "/"}]),
+            json!([{"op": "add"}]),
+        ] {
+            assert!(matches!(
+                run(json!({}), patch),
+                Err(PatchError::Malformed(_))
+            ));
+        }
+    }
+}

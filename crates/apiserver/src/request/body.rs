@@ -1,0 +1,74 @@
+//! Bodies of requests: bounded, and read by their content type.
+
+use bytes::Bytes;
+use http::{HeaderMap, header::CONTENT_TYPE};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use crate::{
+    object::{Input, parse_json, parse_yaml},
+    status::ApiError,
+};
+
+/// A body and what its sender says it is.
+#[derive(Debug)]
+pub struct Payload {
+    /// The media type without parameters; empty if there is none.
+    pub media: String,
+    /// The body.
+    pub bytes: Bytes,
+}
+
+/// The largest body that is read: 3 MiB, as kube-apiserver.
+pub const fn limit_bytes() -> usize {
+    3 << 20
+}
+
+/// Reads the whole body.
+///
+/// # Errors
+///
+/// 413 beyond the limit, 400 if the client stops in the middle.
+pub async fn read(headers: &HeaderMap, body: Incoming) -> Result<Payload, ApiError> {
+    let media = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
+    let media = media
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
+    match Limited::new(body, limit_bytes()).collect().await {
+        Ok(body) => Ok(Payload {
+            media,
+            bytes: body.to_bytes(),
+        }),
+        Err(cause) if cause.is::<LengthLimitError>() => Err(ApiError::too_large(limit_bytes())),
+        Err(cause) => Err(ApiError::bad_request(format!(
+            "read the request body: {cause}"
+        ))),
+    }
+}
+
+/// Reads an object out of a body.
+///
+/// # Errors
+///
+/// 415 for a type that we do not read, 400 for a body that is not what its type says.
+pub fn read_value(payload: &Payload) -> Result<Input, ApiError> {
+    let parsed = match payload.media.as_str() {
+        "" | "application/json" | "*/*" => parse_json(&payload.bytes),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(&payload.bytes),
+        _ => {
+            return Err(ApiError::unsupported_media_type(&[
+                "application/json",
+                "application/yaml",
+            ]));
+        }
+    };
+    parsed.map_err(|cause| {
+        ApiError::bad_request(format!("the object provided is unrecognized: {cause}"))
+    })
+}

@@ -1,0 +1,99 @@
+//! Listeners and connections: HTTP/1.1 and HTTP/2 over TLS.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    identity::User,
+    server::{Server, handle},
+};
+
+/// How long a client may take for the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long connections may take to end when the server stops.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Pause after an accept that failed for want of descriptors or memory.
+const BREATHER: Duration = Duration::from_millis(50);
+
+/// Opens all listeners, so that a port that is taken is told before anything else is done.
+pub async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = TcpListener::bind(address).await;
+        listeners.push(listener.with_context(|| format!("listen on {address}"))?);
+    }
+    Ok(listeners)
+}
+
+/// Takes connections until the server stops, then waits for those that are open.
+pub async fn accept(listener: TcpListener, acceptor: TlsAcceptor, server: Arc<Server>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve(stream, acceptor.clone(), server.clone()));
+                }
+                Err(cause) => {
+                    tracing::warn!(%cause, "accept a connection");
+                    tokio::time::sleep(BREATHER).await;
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = server.shutdown.cancelled() => break,
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Waits a little for all tasks, then ends them.
+pub async fn drain(mut tasks: JoinSet<()>) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if timeout(DRAIN, all).await.is_err() {
+        tracing::debug!(left = tasks.len(), "connections are cut");
+    }
+    tasks.shutdown().await;
+}
+
+async fn serve(stream: TcpStream, acceptor: TlsAcceptor, server: Arc<Server>) {
+    // Without a delay: small events matter more than full packets.
+    let _ = stream.set_nodelay(true);
+    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(cause)) => return tracing::debug!(%cause, "TLS handshake"),
+        Err(_) => return tracing::debug!("TLS handshake: timed out"),
+    };
+    let certificates = stream.get_ref().1.peer_certificates();
+    let user = certificates.and_then(<[_]>::first).and_then(User::of);
+    let shutdown = server.shutdown.clone();
+    let service = service_fn(move |request| {
+        let (server, user) = (server.clone(), user.clone());
+        async move { Ok::<_, Infallible>(handle(server, user, request).await) }
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(cause) = served {
+        tracing::debug!(cause, "a connection ended");
+    }
+}

@@ -1,0 +1,319 @@
+//! Delete: at once, or as a wish that others have to fulfil first.
+//!
+//! ```text
+//!   deletionTimestamp set ─── finalizers gone ─── grace over (pods) / contents gone (namespaces) ─── removed
+//! ```
+
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+use jiff::{Timestamp, ToSpan};
+use sealane_store::Entry;
+use serde_json::{Value, json};
+
+use super::{
+    finish::{commit, store_error},
+    update::{ATTEMPTS, is_finished},
+};
+use crate::{
+    answer::{self, Body, ListMeta},
+    kinds::{Deletion, Kind},
+    object,
+    request::{DeleteOptions, ListOptions, Payload},
+    server::{Context, Server},
+    status::{self, ApiError},
+};
+
+/// How long a pod may take to end, if it does not say.
+const GRACE_SECONDS: i64 = 30;
+
+/// What came of a deletion.
+pub enum Deleted {
+    /// The object is gone; this was its last state.
+    Gone(Arc<Entry>),
+    /// The object is marked and will go.
+    Marked(Arc<Entry>),
+}
+
+impl Deleted {
+    fn entry(&self) -> &Arc<Entry> {
+        match self {
+            Self::Gone(entry) | Self::Marked(entry) => entry,
+        }
+    }
+}
+
+/// Deletes one object.
+///
+/// # Errors
+///
+/// As Kubernetes: 400, 403, 404, 409, 422.
+pub async fn delete(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
+    let options = DeleteOptions::parse(&context.query, &payload)?;
+    let (kind, target) = (context.kind, &context.target);
+    let deleted = delete_object(
+        &context.server,
+        kind,
+        &target.namespace,
+        &target.name,
+        &options,
+    )
+    .await?;
+    let (entry, accept) = (deleted.entry(), context.accept);
+    if matches!(deleted, Deleted::Marked(_)) || kind.returns_deleted {
+        return Ok(answer::object(StatusCode::OK, kind, accept, &entry.object));
+    }
+    let object: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
+    let status = status::deleted(kind, &target.name, object::meta(&object, "uid"));
+    Ok(answer::value(
+        StatusCode::OK,
+        crate::request::Accept::PLAIN,
+        &status,
+    ))
+}
+
+/// Deletes the objects that the selectors choose.
+///
+/// # Errors
+///
+/// The first deletion that is refused.
+pub async fn delete_collection(
+    context: &Context,
+    payload: Payload,
+) -> Result<Response<Body>, ApiError> {
+    let options = DeleteOptions::parse(&context.query, &payload)?;
+    let selection = ListOptions::parse(&context.query)?;
+    super::list::check_fields(context.kind, &selection)?;
+    let listing = context
+        .server
+        .store
+        .list(&context.bucket(), context.namespace(), |entry| {
+            super::list::selected(&selection, entry)
+        });
+    let mut entries = Vec::with_capacity(listing.entries.len());
+    for entry in listing.entries {
+        let (namespace, name) = (entry.key.namespace(), entry.key.name());
+        match delete_object(&context.server, context.kind, namespace, name, &options).await {
+            Ok(deleted) => entries.push(deleted.entry().clone()),
+            Err(error) if error.code == StatusCode::NOT_FOUND => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let meta = ListMeta {
+        revision: context.server.store.revision(),
+        ..ListMeta::default()
+    };
+    Ok(answer::list(context.kind, context.accept, &meta, entries))
+}
+
+/// Deletes one object, as far as can be done now.
+pub async fn delete_object(
+    server: &Server,
+    kind: &'static Kind,
+    namespace: &str,
+    name: &str,
+    options: &DeleteOptions,
+) -> Result<Deleted, ApiError> {
+    if kind.deletion == Deletion::Contents && PROTECTED.contains(&name) {
+        return Err(ApiError::forbidden(
+            kind,
+            name,
+            "this namespace may not be deleted",
+        ));
+    }
+    for attempt in 1.. {
+        let found = server.store.get(&kind.key(namespace, name));
+        let current = found.ok_or_else(|| ApiError::not_found(kind, name))?;
+        match delete_current(server, kind, current, options).await {
+            Err(error) if error.reason == "Conflict" && attempt < ATTEMPTS => {
+                let unchanged = options.preconditions.resource_version.is_some()
+                    || options.preconditions.uid.is_some();
+                if unchanged {
+                    return Err(error);
+                }
+            }
+            result => return result,
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// Namespaces that the cluster cannot be without.
+const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+async fn delete_current(
+    server: &Server,
+    kind: &'static Kind,
+    current: Arc<Entry>,
+    options: &DeleteOptions,
+) -> Result<Deleted, ApiError> {
+    let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+    check_preconditions(kind, &old, options)?;
+    let new = marked(kind, &old, options, Timestamp::now());
+    if options.is_dry_run() {
+        return Ok(Deleted::Marked(current));
+    }
+    if is_finished(kind, &new) {
+        return Ok(Deleted::Gone(remove(server, kind, &new, &current).await?));
+    }
+    if new == old {
+        return Ok(Deleted::Marked(current));
+    }
+    Ok(Deleted::Marked(
+        commit(server, kind, &new, Some(&current)).await?,
+    ))
+}
+
+fn check_preconditions(kind: &Kind, old: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
+    let wanted = &options.preconditions;
+    for (what, place, wanted, is) in [
+        ("UID", "UID", &wanted.uid, object::meta(old, "uid")),
+        (
+            "ResourceVersion",
+            "ResourceVersion",
+            &wanted.resource_version,
+            object::resource_version(old),
+        ),
+    ] {
+        if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != is) {
+            let why = format!(
+                "Precondition failed: {what} in precondition: {wanted}, {place} in object meta: {is}"
+            );
+            return Err(ApiError::conflict(kind, object::name(old), &why));
+        }
+    }
+    Ok(())
+}
+
+/// The object with the wish that it goes.
+fn marked(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp) -> Value {
+    let mut new = old.clone();
+    let grace = match kind.deletion {
+        Deletion::Graceful => grace_seconds(old, options),
+        Deletion::AtOnce | Deletion::Contents => 0,
+    };
+    let before = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
+    if object::is_deleting(old) && before.is_some_and(|before| before <= grace) {
+        return new;
+    }
+    let first = !object::is_deleting(old);
+    let metadata = object::metadata_mut(&mut new);
+    let end = now.checked_add(grace.seconds()).unwrap_or(now);
+    metadata.insert("deletionTimestamp".into(), object::time(end).into());
+    if kind.deletion != Deletion::Contents {
+        metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
+    }
+    if first && let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
+        metadata.insert("generation".into(), (generation + 1).into());
+    }
+    if kind.deletion == Deletion::Contents {
+        new["status"]["phase"] = json!("Terminating");
+    }
+    new
+}
+
+/// How long a pod may take to end. One that no node runs, or that has ended, needs no time.
+fn grace_seconds(pod: &Value, options: &DeleteOptions) -> i64 {
+    let phase = pod["status"]["phase"].as_str().unwrap_or("");
+    let runs_nowhere = pod["spec"]["nodeName"].as_str().unwrap_or("").is_empty();
+    if runs_nowhere || phase == "Succeeded" || phase == "Failed" {
+        return 0;
+    }
+    let own = pod["spec"]["terminationGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(GRACE_SECONDS);
+    // A negative time means the shortest there is, as in Kubernetes.
+    match options.grace_period_seconds.unwrap_or(own) {
+        negative if negative < 0 => 1,
+        grace => grace,
+    }
+}
+
+/// Removes an object from the store; `last` is its last state.
+pub async fn remove(
+    server: &Server,
+    kind: &'static Kind,
+    last: &Value,
+    current: &Entry,
+) -> Result<Arc<Entry>, ApiError> {
+    let kind = kind.storage();
+    let removed = server.store.delete(
+        current.key.clone(),
+        current.revision,
+        object::template(last),
+        object::describe(kind, last),
+    );
+    removed
+        .await
+        .map_err(|cause| store_error(kind, current.key.name(), cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::{NAMESPACE, POD};
+
+    fn options(grace: Option<i64>) -> DeleteOptions {
+        DeleteOptions {
+            grace_period_seconds: grace,
+            ..DeleteOptions::default()
+        }
+    }
+
+    fn pod(node: &str, phase: &str) -> Value {
+        json!({
+            "metadata": {"name": "p", "generation": 1},
+            "spec": {"nodeName": node, "terminationGracePeriodSeconds": 10},
+            "status": {"phase": phase},
+        })
+    }
+
+    #[test]
+    fn pods_get_the_time_they_need() {
+        for (node, phase, asked, expected) in [
+            ("n", "Running", None, 10),
+            ("n", "Running", Some(3), 3),
+            ("n", "Running", Some(0), 0),
+            ("n", "Running", Some(-1), 1),
+            ("", "Pending", None, 0),
+            ("n", "Succeeded", None, 0),
+        ] {
+            assert_eq!(
+                grace_seconds(&pod(node, phase), &options(asked)),
+                expected,
+                "{node} {phase}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_second_wish_can_only_shorten_the_time() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let once = marked(&POD, &pod("n", "Running"), &options(None), now);
+        assert_eq!(
+            once["metadata"]["deletionTimestamp"],
+            "2026-01-01T00:00:10Z"
+        );
+        assert_eq!(once["metadata"]["generation"], 2);
+        assert_eq!(marked(&POD, &once, &options(Some(20)), now), once);
+        let sooner = marked(&POD, &once, &options(Some(0)), now);
+        assert_eq!(sooner["metadata"]["deletionGracePeriodSeconds"], 0);
+        assert_eq!(sooner["metadata"]["generation"], 2);
+        assert!(is_finished(&POD, &sooner) && !is_finished(&POD, &once));
+    }
+
+    #[test]
+    fn a_namespace_waits_for_its_contents() {
+        let namespace = json!({
+            "metadata": {"name": "n"}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
+        });
+        let marked = marked(
+            &NAMESPACE,
+            &namespace,
+            &options(None),
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(marked["status"]["phase"], "Terminating");
+        assert!(!is_finished(&NAMESPACE, &marked));
+    }
+}

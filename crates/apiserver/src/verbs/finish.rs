@@ -1,0 +1,130 @@
+//! The last steps of every write: defaults, validation, the store.
+
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+use sealane_store::{Entry, Expect, WriteError};
+use serde_json::Value;
+
+use crate::{
+    answer::{self, Body},
+    check::{self, FieldPath, Findings},
+    kinds::Kind,
+    object,
+    server::{Context, Server},
+    status::ApiError,
+};
+
+/// Completes an object and checks it, and what it changes of `old`.
+///
+/// # Errors
+///
+/// 422 with everything that is wrong.
+pub fn prepare(kind: &'static Kind, new: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
+    (kind.complete)(new);
+    for (path, json) in kind.defaults {
+        FieldPath::parse(path).visit_mut(new, |map, name| {
+            if map.get(name).is_none_or(Value::is_null) {
+                let value = serde_json::from_str(json).expect("defaults in the table are JSON");
+                map.insert(name.into(), value);
+            }
+        });
+    }
+    let mut findings = Findings::default();
+    check::check_metadata(kind.names, new, &mut findings);
+    check::run(kind.rules, new, &mut findings);
+    (kind.validate)(new, &mut findings);
+    if let Some(old) = old {
+        check::check_metadata_update(new, old, &mut findings);
+        immutable(kind, new, old, &mut findings);
+        (kind.validate_update)(new, old, &mut findings);
+    }
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let name = match object::name(new) {
+        "" => object::meta(new, "generateName"),
+        name => name,
+    };
+    Err(ApiError::invalid(kind.kind, kind.group, name, &findings))
+}
+
+/// Fields of the row that are set stay as they are.
+fn immutable(kind: &Kind, new: &Value, old: &Value, findings: &mut Findings) {
+    for path in kind.immutable {
+        let path_of = FieldPath::parse(path);
+        let (Some(was), is) = (path_of.get(old), path_of.get(new)) else {
+            continue;
+        };
+        if Some(was) != is {
+            findings.invalid(*path, is.unwrap_or(&Value::Null), "field is immutable");
+        }
+    }
+}
+
+/// Writes an object, over `current` if there is one.
+///
+/// # Errors
+///
+/// 409 if somebody else was faster, 500 if the disk does not take it.
+pub async fn commit(
+    server: &Server,
+    kind: &'static Kind,
+    new: &Value,
+    current: Option<&Entry>,
+) -> Result<Arc<Entry>, ApiError> {
+    let kind = kind.storage();
+    let (namespace, name) = (object::namespace(new), object::name(new));
+    let expect = current.map_or(Expect::Absent, |entry| Expect::Revision(entry.revision));
+    let attributes = object::describe(kind, new);
+    let written = server.store.put(
+        kind.key(namespace, name),
+        expect,
+        object::template(new),
+        attributes,
+    );
+    written
+        .await
+        .map_err(|cause| store_error(kind, name, cause))
+}
+
+/// What a client is told of a write that did not happen.
+pub fn store_error(kind: &Kind, name: &str, cause: WriteError) -> ApiError {
+    match cause {
+        WriteError::Exists { .. } => ApiError::already_exists(kind, name),
+        WriteError::Absent { .. } => ApiError::not_found(kind, name),
+        WriteError::Conflict { .. } => ApiError::stale(kind, name),
+        WriteError::Closed => ApiError::unavailable("the server is shutting down"),
+        cause @ WriteError::Disk { .. } => ApiError::internal(cause),
+    }
+}
+
+/// What was written, or would have been.
+pub enum Outcome {
+    /// It is in the store.
+    Written(Arc<Entry>),
+    /// It was only tried out.
+    Tried(Value),
+}
+
+impl Outcome {
+    /// The answer to the client.
+    pub fn answer(
+        &self,
+        context: &Context,
+        code: StatusCode,
+        warnings: &[String],
+    ) -> Response<Body> {
+        let response = match self {
+            Self::Written(entry) => {
+                answer::object(code, context.kind, context.accept, &entry.object)
+            }
+            Self::Tried(object) => {
+                let served = context.kind.to_served(object.clone());
+                let shaped = answer::shape(context.kind, context.accept, served);
+                answer::value(code, context.accept, &shaped)
+            }
+        };
+        answer::warn(response, warnings)
+    }
+}

@@ -1,0 +1,25 @@
+//! What can be done with objects.
+//!
+//! ```text
+//!   create ─┐                                    ┌─ complete, default ─ admit ─ validate ─┐
+//!   update ─┤ read body ─ check types ─ prepare ─┤                                        ├─ store
+//!   patch ──┘ (patch: apply to the current)      └─ again, if somebody else was faster ◄──┘
+//! ```
+
+mod bind;
+mod create;
+mod decode;
+mod delete;
+mod finish;
+mod list;
+mod patch;
+mod update;
+mod watch;
+
+pub use bind::bind;
+pub use create::{create, create_object};
+pub use delete::{delete, delete_collection, delete_object};
+
+pub use list::{get, list_or_watch};
+pub use patch::patch;
+pub use update::{Part, replace, update};

@@ -1,0 +1,94 @@
+//! Patch: a change to whatever the object is now.
+
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::{
+    decode::{decode, judge},
+    update::{ATTEMPTS, Part, replace},
+};
+use crate::{
+    answer::Body,
+    check::Findings,
+    object::{self, Input},
+    patch::{Patch, PatchError},
+    request::{Payload, WriteOptions},
+    server::Context,
+    status::ApiError,
+};
+
+/// Applies the patch in the body.
+///
+/// # Errors
+///
+/// As Kubernetes: 400, 404, 409, 415, 422.
+pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
+    let (kind, target) = (context.kind, &context.target);
+    let options = WriteOptions::parse(&context.query, "PatchOptions")?;
+    let patch = Patch::parse(&payload.media, &payload.bytes).map_err(|cause| match cause {
+        PatchError::Media => ApiError::unsupported_media_type(Patch::MEDIA),
+        cause => ApiError::bad_request(format!("error decoding patch: {cause}")),
+    })?;
+    let part = Part::of(context);
+    for attempt in 1.. {
+        let found = context
+            .server
+            .store
+            .get(&kind.key(&target.namespace, &target.name));
+        let current = found.ok_or_else(|| ApiError::not_found(kind, &target.name))?;
+        let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+        let patched = patch.apply(kind.to_served(old.clone())).map_err(|cause| {
+            let code = StatusCode::UNPROCESSABLE_ENTITY;
+            ApiError::new(
+                code,
+                "Invalid",
+                format!("the server rejected our request: {cause}"),
+            )
+        })?;
+        let input = Input {
+            value: patched,
+            duplicates: patch.duplicates().to_vec(),
+        };
+        let decoded = decode(kind, input)?;
+        let warnings = judge(decoded.problems, options.field_validation, |why| {
+            refuse(&payload, &why)
+        })?;
+        let mut new = decoded.object;
+        check_name(context, &new)?;
+        let versioned = object::resource_version(&new) != object::resource_version(&old);
+        if !versioned {
+            object::metadata_mut(&mut new).remove("resourceVersion");
+        }
+        let written = replace(&context.server, kind, part, new, &current, options.dry_run).await;
+        match written {
+            Ok(outcome) => return Ok(outcome.answer(context, StatusCode::OK, &warnings)),
+            Err(error) if error.reason == "Conflict" && !versioned && attempt < ATTEMPTS => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// The error for a patch whose result has unknown fields, for a strict client.
+fn refuse(payload: &Payload, why: &str) -> ApiError {
+    let mut findings = Findings::default();
+    let patch = String::from_utf8_lossy(&payload.bytes);
+    findings.invalid("patch", &json!(patch), why);
+    ApiError::invalid("", "", "", &findings)
+}
+
+fn check_name(context: &Context, new: &Value) -> Result<(), ApiError> {
+    let (name, namespace) = (object::name(new), object::namespace(new));
+    if name != context.target.name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            context.target.name
+        )));
+    }
+    if context.kind.namespaced && namespace != context.target.namespace {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! Update: the whole object, its status alone, or a namespace's finalizers.
+
+use http::{Response, StatusCode};
+use sealane_store::Entry;
+use serde_json::{Value, json};
+
+use super::{
+    create::create_object,
+    decode::{Incoming, cannot, decode, judge},
+    delete::remove,
+    finish::{Outcome, commit, prepare},
+};
+use crate::{
+    answer::Body,
+    kinds::{Deletion, Kind},
+    object,
+    request::{Payload, WriteOptions, read_value},
+    server::{Context, Server},
+    status::ApiError,
+};
+
+/// How often a write without a resource version is tried again after somebody was faster.
+pub const ATTEMPTS: usize = 16;
+
+/// Which part of an object a write is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All but the status.
+    Main,
+    /// The status, and labels and annotations.
+    Status,
+    /// The finalizers in the spec of a namespace.
+    Finalizers,
+}
+
+impl Part {
+    /// The part that a path names.
+    pub fn of(context: &Context) -> Self {
+        match context.target.subresource.as_str() {
+            "status" => Self::Status,
+            "finalize" => Self::Finalizers,
+            _ => Self::Main,
+        }
+    }
+}
+
+/// Replaces the object by that in the body.
+///
+/// # Errors
+///
+/// As Kubernetes: 400, 404, 409, 415, 422.
+pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
+    let (kind, target) = (context.kind, &context.target);
+    let options = WriteOptions::parse(&context.query, "UpdateOptions")?;
+    let Incoming {
+        mut object,
+        problems,
+    } = decode(kind, read_value(&payload)?)?;
+    let warnings = judge(problems, options.field_validation, |why| cannot(kind, &why))?;
+    let name = object::name(&object);
+    if name != target.name {
+        let message = match name {
+            "" => "name must be provided".to_owned(),
+            name => format!(
+                "the name of the object ({name}) does not match the name on the URL ({})",
+                target.name
+            ),
+        };
+        return Err(ApiError::bad_request(message));
+    }
+    locate(kind, &target.namespace, &mut object)?;
+    let part = Part::of(context);
+    let key = kind.key(&target.namespace, &target.name);
+    for attempt in 1.. {
+        let Some(current) = context.server.store.get(&key) else {
+            if !kind.create_on_update || part != Part::Main {
+                return Err(ApiError::not_found(kind, &target.name));
+            }
+            object::metadata_mut(&mut object).remove("resourceVersion");
+            let made = create_object(
+                &context.server,
+                kind,
+                &target.namespace,
+                object,
+                options.dry_run,
+            );
+            return Ok(made.await?.answer(context, StatusCode::CREATED, &warnings));
+        };
+        let written = replace(
+            &context.server,
+            kind,
+            part,
+            object.clone(),
+            &current,
+            options.dry_run,
+        )
+        .await;
+        match written {
+            Ok(outcome) => return Ok(outcome.answer(context, StatusCode::OK, &warnings)),
+            Err(error) if may_retry(&error, &object) && attempt < ATTEMPTS => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// Whether a write that came too late may be tried on the newer state: it named none.
+pub fn may_retry(error: &ApiError, object: &Value) -> bool {
+    error.reason == "Conflict" && object::resource_version(object).is_empty()
+}
+
+fn locate(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), ApiError> {
+    let said = object::namespace(object);
+    if !kind.namespaced {
+        object::metadata_mut(object).remove("namespace");
+    } else if said.is_empty() {
+        object::metadata_mut(object).insert("namespace".into(), namespace.into());
+    } else if said != namespace {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}
+
+/// Writes `new` over `current`, as far as `part` goes.
+pub async fn replace(
+    server: &Server,
+    kind: &'static Kind,
+    part: Part,
+    mut new: Value,
+    current: &Entry,
+    dry_run: bool,
+) -> Result<Outcome, ApiError> {
+    let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+    check_version(kind, &new, &old)?;
+    keep_ours(kind, part, &mut new, &old);
+    prepare(kind.storage(), &mut new, Some(&old))?;
+    if kind.generation && new["spec"] != old["spec"] {
+        let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+        new["metadata"]["generation"] = generation.into();
+    }
+    new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+    if dry_run {
+        return Ok(Outcome::Tried(new));
+    }
+    if is_finished(kind, &new) {
+        return Ok(Outcome::Written(remove(server, kind, &new, current).await?));
+    }
+    if new == old {
+        let key = current.key.clone();
+        let entry = server
+            .store
+            .get(&key)
+            .filter(|entry| entry.revision == current.revision);
+        return entry
+            .map(Outcome::Written)
+            .ok_or_else(|| ApiError::stale(kind, key.name()));
+    }
+    Ok(Outcome::Written(
+        commit(server, kind, &new, Some(current)).await?,
+    ))
+}
+
+fn check_version(kind: &Kind, new: &Value, old: &Value) -> Result<(), ApiError> {
+    let (uid, was) = (object::meta(new, "uid"), object::meta(old, "uid"));
+    let name = object::name(old);
+    if !uid.is_empty() && uid != was {
+        let why =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {was}");
+        return Err(ApiError::conflict(kind, name, &why));
+    }
+    let version = object::resource_version(new);
+    if !version.is_empty() && version != "0" && version != object::resource_version(old) {
+        return Err(ApiError::stale(kind, name));
+    }
+    Ok(())
+}
+
+/// Takes from `old` what the write is not about and what only the server decides.
+fn keep_ours(kind: &Kind, part: Part, new: &mut Value, old: &Value) {
+    match part {
+        Part::Main => {
+            if kind.status {
+                object::copy_part(new, old, "status");
+            }
+            if kind.deletion == Deletion::Contents {
+                object::copy_part(new, old, "spec");
+            }
+        }
+        Part::Status => {
+            let status = new["status"].take();
+            let metadata = new["metadata"].take();
+            *new = old.clone();
+            new["status"] = status;
+            for field in ["labels", "annotations"] {
+                if !metadata[field].is_null() {
+                    new["metadata"][field] = metadata[field].clone();
+                }
+            }
+        }
+        Part::Finalizers => {
+            let finalizers = new["spec"]["finalizers"].take();
+            *new = old.clone();
+            new["spec"]["finalizers"] = if finalizers.is_null() {
+                json!([])
+            } else {
+                finalizers
+            };
+        }
+    }
+    let metadata = object::metadata_mut(new);
+    for ours in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ] {
+        match &old["metadata"][ours] {
+            Value::Null => metadata.remove(ours),
+            value => metadata.insert(ours.into(), value.clone()),
+        };
+    }
+    metadata.remove("managedFields");
+    metadata.remove("selfLink");
+}
+
+/// Whether nothing holds back the deletion of an object any longer.
+pub fn is_finished(kind: &Kind, object: &Value) -> bool {
+    let waits = match kind.deletion {
+        Deletion::AtOnce => false,
+        Deletion::Graceful => object["metadata"]["deletionGracePeriodSeconds"] != json!(0),
+        Deletion::Contents => object["spec"]["finalizers"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty()),
+    };
+    object::is_deleting(object) && !object::has_finalizers(object) && !waits
+}

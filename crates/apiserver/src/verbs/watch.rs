@@ -1,0 +1,261 @@
+//! Watch: a stream of changes, a line of JSON for each.
+//!
+//! The line of a change is made once and shared by all watchers that ask for plain objects. What
+//! a watcher is told depends on its selectors: an object that begins to match is ADDED to it, one
+//! that no longer does is DELETED.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::stream;
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use jiff::Timestamp;
+use sealane_store::{Attributes, Change, ChangeKind, Entry, Watch, WatchError};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use super::list::selected;
+use crate::{
+    answer::{self, Body},
+    request::{Form, ListOptions},
+    server::Context,
+    status::ApiError,
+    table,
+};
+
+/// How often a quiet watch tells how far it has come.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long a watch lasts that does not say; clients start a new one where it ended.
+const LASTS: Duration = Duration::from_secs(3600);
+
+/// What is told of a change. The numbers are the places of shared encodings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Added = 0,
+    Modified = 1,
+    Deleted = 2,
+}
+
+impl Told {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+/// Starts a watch.
+///
+/// # Errors
+///
+/// None but those of the stream itself: a watch that cannot start says so in its first line, as
+/// that of kube-apiserver does; clients rely on it.
+pub fn watch(context: Context, options: ListOptions) -> Result<Response<Body>, ApiError> {
+    let store = &context.server.store;
+    let initial = match (options.send_initial_events, options.resource_version) {
+        (Some(wanted), _) => wanted,
+        (None, version) => version.is_none(),
+    };
+    let mut lines = VecDeque::new();
+    let mut told_columns = false;
+    let namespace = context.namespace().map(str::to_owned);
+    let since = if initial {
+        let listing = store.list(&context.bucket(), namespace.as_deref(), |entry| {
+            selected(&options, entry)
+        });
+        for entry in &listing.entries {
+            lines.push_back(line(&context, Told::Added, entry, &mut told_columns));
+        }
+        if options.send_initial_events == Some(true) && options.bookmarks {
+            lines.push_back(bookmark(&context, listing.revision, true));
+        }
+        listing.revision
+    } else {
+        options.resource_version.unwrap_or_else(|| store.revision())
+    };
+    let (changes, end) = match store.watch(&context.bucket(), since) {
+        Ok(changes) => (Some(changes), None),
+        Err(cause) => (None, Some(error_line(&watch_error(cause)))),
+    };
+    lines.extend(end);
+    let lasts = options.timeout_seconds.map_or(LASTS, Duration::from_secs);
+    let now = Instant::now();
+    let stream = Stream {
+        context,
+        options,
+        namespace,
+        lines,
+        changes,
+        told_columns,
+        bookmark_at: now + BOOKMARK_EVERY,
+        ends_at: now + lasts,
+    };
+    let frames = stream::unfold(stream, |mut stream| async move {
+        let line = stream.next().await?;
+        Some((Ok(Frame::data(line)), stream))
+    });
+    let body = StreamBody::new(frames).boxed_unsync();
+    Ok(answer::respond(StatusCode::OK, "application/json", body))
+}
+
+struct Stream {
+    context: Context,
+    options: ListOptions,
+    namespace: Option<String>,
+    /// To be sent before anything else.
+    lines: VecDeque<Bytes>,
+    /// `None` once the watch has ended.
+    changes: Option<Watch>,
+    told_columns: bool,
+    bookmark_at: Instant,
+    ends_at: Instant,
+}
+
+impl Stream {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(line) = self.lines.pop_front() {
+                return Some(line);
+            }
+            let changes = self.changes.as_mut()?;
+            let change = tokio::select! {
+                change = changes.next() => Some(change),
+                () = sleep_until(self.bookmark_at), if self.options.bookmarks => None,
+                () = sleep_until(self.ends_at) => return None,
+                () = self.context.server.shutdown.cancelled() => return None,
+            };
+            match change {
+                Some(Ok(change)) => {
+                    if let Some(told) = self.told(&change) {
+                        return Some(self.line(told, &change));
+                    }
+                }
+                Some(Err(WatchError::Closed)) => return None,
+                Some(Err(cause)) => {
+                    self.changes = None;
+                    return Some(error_line(&watch_error(cause)));
+                }
+                None => {
+                    let progress = changes.progress();
+                    self.bookmark_at = Instant::now() + BOOKMARK_EVERY;
+                    if let Some(revision) = progress {
+                        return Some(bookmark(&self.context, revision, false));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What this watcher is told of a change, if anything.
+    fn told(&self, change: &Change) -> Option<Told> {
+        let key = &change.entry.key;
+        if self
+            .namespace
+            .as_deref()
+            .is_some_and(|namespace| namespace != key.namespace())
+        {
+            return None;
+        }
+        let matches = |attributes: &Attributes| {
+            self.options.labels.matches(attributes)
+                && self
+                    .options
+                    .fields
+                    .matches(key.namespace(), key.name(), attributes)
+        };
+        let before = change.previous.as_ref().is_some_and(matches);
+        let after = change.kind != ChangeKind::Deleted && matches(&change.entry.attributes);
+        match (before, after) {
+            (false, true) => Some(Told::Added),
+            (true, true) => Some(Told::Modified),
+            (true, false) => Some(Told::Deleted),
+            (false, false) => None,
+        }
+    }
+
+    fn line(&mut self, told: Told, change: &Change) -> Bytes {
+        if is_shared(&self.context) {
+            return change.encoding(told as usize, |entry| plain_line(told, entry));
+        }
+        line(&self.context, told, &change.entry, &mut self.told_columns)
+    }
+}
+
+/// Whether the watcher asks for objects as they are stored.
+fn is_shared(context: &Context) -> bool {
+    context.accept.form == Form::Object && context.kind.stored_as.is_none()
+}
+
+fn plain_line(told: Told, entry: &Entry) -> Bytes {
+    let mut line = Vec::with_capacity(entry.object.len() + 40);
+    line.extend_from_slice(b"{\"type\":\"");
+    line.extend_from_slice(told.word().as_bytes());
+    line.extend_from_slice(b"\",\"object\":");
+    line.extend_from_slice(&entry.object);
+    line.extend_from_slice(b"}\n");
+    line.into()
+}
+
+fn line(context: &Context, told: Told, entry: &Arc<Entry>, told_columns: &mut bool) -> Bytes {
+    if is_shared(context) {
+        return plain_line(told, entry);
+    }
+    let object: Value = match serde_json::from_slice(&entry.object) {
+        Ok(object) => context.kind.to_served(object),
+        Err(cause) => return error_line(&ApiError::internal(cause)),
+    };
+    let object = match context.accept.form {
+        Form::Table(include) => {
+            let meta = json!({ "resourceVersion": entry.revision.to_string() });
+            let first = !std::mem::replace(told_columns, true);
+            table::table(
+                context.kind,
+                include,
+                meta,
+                &[object],
+                Timestamp::now(),
+                first,
+            )
+        }
+        _ => answer::shape(context.kind, context.accept, object),
+    };
+    event(told.word(), &object)
+}
+
+fn event(word: &str, object: &Value) -> Bytes {
+    format!("{}\n", json!({ "type": word, "object": object })).into()
+}
+
+fn bookmark(context: &Context, revision: u64, initial_end: bool) -> Bytes {
+    let mut metadata =
+        json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
+    if initial_end {
+        metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
+    }
+    let (kind, version) = match context.accept.form {
+        Form::Table(_) => ("Table".into(), "meta.k8s.io/v1".into()),
+        Form::Metadata => ("PartialObjectMetadata".into(), "meta.k8s.io/v1".into()),
+        _ => (context.kind.kind.to_owned(), context.kind.api_version()),
+    };
+    let mut object = json!({ "kind": kind, "apiVersion": version, "metadata": metadata });
+    if let Form::Table(_) = context.accept.form {
+        object["rows"] = json!([]);
+    }
+    event("BOOKMARK", &object)
+}
+
+fn error_line(error: &ApiError) -> Bytes {
+    event("ERROR", &error.status())
+}
+
+fn watch_error(cause: WatchError) -> ApiError {
+    match cause {
+        cause @ WatchError::Compacted { .. } => ApiError::expired(cause.to_string()),
+        WatchError::Closed => ApiError::unavailable("the server is shutting down"),
+        cause @ WatchError::Disk { .. } => ApiError::internal(cause),
+    }
+}
