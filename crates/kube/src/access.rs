@@ -153,7 +153,9 @@ struct Surroundings {
 
 impl Surroundings {
     fn of_this_process() -> Self {
-        let home = std::env::home_dir().map(|home| home.join(".kube/config"));
+        // Not `std::env::home_dir`: without $HOME it asks the user database, and in a
+        // static binary glibc then loads modules of this machine that may not fit it.
+        let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config"));
         let variable = std::env::var_os("KUBECONFIG").and_then(|list| {
             std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty())
         });
