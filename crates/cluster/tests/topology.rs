@@ -8,6 +8,8 @@
 //!   world 192.0.2.1 ── uplink 192.0.2.2 machine sl-NAME ── NAME-net ── NAME-node-1, NAME-node-2
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

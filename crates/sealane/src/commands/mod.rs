@@ -1,0 +1,12 @@
+//! One file for each command.
+
+pub mod agent;
+pub mod apiserver;
+pub mod completions;
+pub mod controllers;
+pub mod down;
+pub mod kubeconfig;
+pub mod node;
+pub mod status;
+pub mod supervise;
+pub mod up;
