@@ -2,6 +2,8 @@
 //! by plain sockets and, where the answer is a matter of habit, our `curl`
 //! beside the real one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};

@@ -6,12 +6,13 @@
 //! is `nodev` too. That holds on both versions of cgroups and needs neither a
 //! device list nor a BPF program.
 
-use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, fstat, mknod};
 
 use super::make_dirs;
 use crate::failure::{Context, Failure};
@@ -53,8 +54,8 @@ impl Nodes {
         mount_on(dev, "tmpfs", flags, "mode=755,size=64m")?;
         for (name, node) in &self.0 {
             let target = dev.join(name);
-            File::create(&target)
-                .and_then(|_| sys::attach(node, &target))
+            make_placeholder(node, &target)
+                .and_then(|()| sys::attach(node, &target))
                 .context(|| format!("make {}", target.display()))?;
         }
         for (name, target) in LINKS {
@@ -62,6 +63,14 @@ impl Nodes {
         }
         place_file_systems(dev, shm)
     }
+}
+
+/// The place to mount a node on is a node itself, one that opens nothing:
+/// programs that walk the tree believe the kind that a directory states, and
+/// would take a file for something to be read to its end.
+fn make_placeholder(node: &OwnedFd, target: &Path) -> io::Result<()> {
+    let device = fstat(node)?.st_rdev;
+    Ok(mknod(target, SFlag::S_IFCHR, Mode::empty(), device)?)
 }
 
 fn place_file_systems(dev: &Path, shm: &OwnedFd) -> Result<(), Failure> {
