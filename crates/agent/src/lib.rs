@@ -1,1 +1,123 @@
 //! Task: the network of one node.
+//!
+//! ```text
+//!        Kubernetes API                     container runtime
+//!     Nodes │    │ Pods of this node              │ exec
+//!           ▼    ▼                                ▼
+//!         feed (256)                      plugin ─► agent.sock
+//!              └───────────► core ◄───────────────┘
+//!                             │ one task, one state
+//!          ┌──────────────────┼─────────────────────┐
+//!          ▼                  ▼                     ▼
+//!   leases.json        node's network         pods' links
+//!   durable first      bridge, table, routes  veth, addresses
+//! ```
+//!
+//! * [`core`]: the task that owns the state; its module draws its channels.
+//! * [`node`]: what all pods of the node share, as observe, compile, diff, apply.
+//! * [`leases`]: who has which address, durable before use.
+//! * [`wire`]: one pod's link.
+//! * [`reconcile`]: what leaked or broke, decided from kernel, API and leases.
+//! * [`serve()`]: all of it over any source of API objects; [`run`] takes the
+//!   API server's and is what the program calls.
+//!
+//! What the agent makes in the kernel outlives it: pods talk on while it is
+//! away, and when it comes back it changes only what is wrong.
+
+mod answer;
+pub mod core;
+mod install;
+pub mod leases;
+pub mod node;
+mod options;
+mod privileges;
+pub mod reconcile;
+mod serve;
+mod socket;
+pub mod wire;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use futures::{Stream, StreamExt};
+use sealane_introspect::Introspect;
+use sealane_kube::{
+    Api, Client, Filter,
+    k8s_openapi::api::core::v1::{Node, Pod},
+    node_net, pod_net, watch_as,
+};
+use sealane_netlink::Netlink;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use options::{Attachment, Options, Settings};
+pub use serve::{Feed, Surroundings, serve};
+
+/// How many changes of the API wait for the core.
+const FEED: usize = 256;
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Settings that cannot be used, privileges that are missing, or another agent
+/// on the same folders. An API server that is away is waited for.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    let settings = options.resolve()?;
+    privileges::drop_unneeded()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(run_here(settings))
+}
+
+async fn run_here(settings: Settings) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    cancel_on_signals(&shutdown)?;
+    let client = sealane_kube::client(&settings.access, "agent").await?;
+    let surroundings = Surroundings {
+        kernel: Netlink::in_current()?,
+        program: PathBuf::from(install::SELF),
+        feed: feed(&client, &settings.node_name),
+        introspect: Introspect::new("agent"),
+    };
+    serve(settings, surroundings, shutdown).await
+}
+
+fn cancel_on_signals(shutdown: &CancellationToken) -> anyhow::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind).context("listen for signals")?;
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            tracing::info!("ending; the node's network stays as it is");
+            shutdown.cancel();
+        });
+    }
+    Ok(())
+}
+
+/// Watches what the agent needs of the API, and no more.
+fn feed(client: &Client, node_name: &str) -> mpsc::Receiver<Feed> {
+    let (sender, feed) = mpsc::channel(FEED);
+    let nodes = watch_as(Api::<Node>::all(client.clone()), &Filter::all(), |node| {
+        node_net(&node)
+    });
+    tokio::spawn(forward(nodes.map(Feed::Nodes), sender.clone()));
+    let here = Filter::fields(format!("spec.nodeName={node_name}"));
+    let pods = watch_as(Api::<Pod>::all(client.clone()), &here, |pod| pod_net(&pod));
+    tokio::spawn(forward(pods.map(Feed::Pods), sender));
+    feed
+}
+
+async fn forward(changes: impl Stream<Item = Feed>, to: mpsc::Sender<Feed>) {
+    let mut changes = std::pin::pin!(changes);
+    while let Some(change) = changes.next().await {
+        if to.send(change).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the plugin, and through it the container runtime, is told.
+//!
+//! Only here do our errors become codes of the CNI specification. Each says
+//! what failed and what to do or check next.
+
+use sealane_cni::types::{AddResult, CniError, Dns, Interface, IpConfig, Route, code};
+use sealane_net::{IpNet, names};
+
+use crate::{
+    leases::{Key, Lease, LeaseError, file::FileError},
+    node::Programmed,
+    wire::{WireError, Wired},
+};
+
+/// Indexes in the interfaces of a result.
+const POD_INTERFACE: usize = 2;
+
+/// The result of ADD: bridge, near end and far end, as the reference plugin lists them.
+pub fn added(node: &Programmed, lease: &Lease, wired: &Wired, netns: &str) -> AddResult {
+    let mtu = Some(wired.mtu.bytes());
+    let bridge = Interface {
+        name: names::POD_BRIDGE.into(),
+        mac: node.bridge_mac.to_string(),
+        mtu: Some(node.mtu.bytes()),
+        ..Interface::default()
+    };
+    let near = Interface {
+        name: wired.link.clone(),
+        mac: wired
+            .link_mac
+            .map(|mac| mac.to_string())
+            .unwrap_or_default(),
+        mtu,
+        ..Interface::default()
+    };
+    let far = Interface {
+        name: lease.ifname.clone(),
+        mac: wired.pod_mac.to_string(),
+        mtu,
+        sandbox: netns.to_owned(),
+        ..Interface::default()
+    };
+    AddResult {
+        interfaces: vec![bridge, near, far],
+        ips: lease.addresses.iter().map(|a| ip(node, *a)).collect(),
+        routes: lease
+            .addresses
+            .iter()
+            .filter_map(|a| default_route(node, *a))
+            .collect(),
+        dns: Dns::default(),
+    }
+}
+
+fn gateway(node: &Programmed, address: IpNet) -> Option<std::net::IpAddr> {
+    let gateways = node.program.bridge.gateways.iter().map(IpNet::addr);
+    gateways
+        .into_iter()
+        .find(|gateway| address.contains(gateway))
+}
+
+fn ip(node: &Programmed, address: IpNet) -> IpConfig {
+    IpConfig {
+        address,
+        gateway: gateway(node, address),
+        interface: Some(POD_INTERFACE),
+    }
+}
+
+fn default_route(node: &Programmed, address: IpNet) -> Option<Route> {
+    let everything = sealane_net::Family::from(address).everything();
+    gateway(node, address).map(|gateway| Route::via(everything, gateway))
+}
+
+/// The node is not ready to wire pods, and why.
+pub fn not_ready(why: &str) -> CniError {
+    CniError::new(
+        code::TRY_AGAIN_LATER,
+        format!("the network of this node is not ready: {why}; try again later"),
+    )
+    .with_details("the agent's /readyz says what it is waiting for")
+}
+
+/// Another call for the same interface is in flight.
+pub fn busy(key: &Key) -> CniError {
+    CniError::new(
+        code::TRY_AGAIN_LATER,
+        format!("{key} is being changed by an earlier call; try again later"),
+    )
+}
+
+/// ADD for what has been added.
+pub fn already_attached(key: &Key) -> CniError {
+    CniError::new(
+        code::ALREADY_ATTACHED,
+        format!("add {key}: it has a network already"),
+    )
+    .with_details("call DEL before another ADD (CNI spec 1.1.0 §2)")
+}
+
+/// No address.
+pub fn no_lease(error: &LeaseError) -> CniError {
+    match error {
+        LeaseError::Exhausted(exhausted) => {
+            CniError::new(code::ADDRESSES_USED_UP, exhausted.to_string()).with_details(
+                "delete pods of this node, let it run fewer (maxPods), \
+                 or give its Node larger subnets (--node-cidr-mask-size of the controllers, before the node joins)",
+            )
+        }
+        LeaseError::NoSubnet => not_ready(&error.to_string()),
+    }
+}
+
+/// The lease is not on disk.
+pub fn not_durable(error: &FileError) -> CniError {
+    CniError::new(code::IO_FAILURE, error.to_string()).with_details(
+        "is the disk full or read-only? No pod gets an address that a crash could forget",
+    )
+}
+
+/// The kernel refused.
+pub fn not_wired(key: &Key, error: &WireError) -> CniError {
+    let code = match error {
+        WireError::Kernel(_) => code::WIRING_FAILED,
+        WireError::NameTaken { .. } | WireError::Attached => code::ALREADY_ATTACHED,
+    };
+    CniError::new(code, format!("wire {key}: {error}"))
+}
+
+/// CHECK has found faults.
+pub fn faulty(key: &Key, faults: &[String]) -> CniError {
+    CniError::new(
+        code::CHECK_FAILED,
+        format!("check {key}: {}", faults.join("; ")),
+    )
+    .with_details("DEL and ADD make it anew")
+}
+
+/// STATUS: ADD would not be served.
+pub fn not_available(why: &str) -> CniError {
+    CniError::new(
+        code::NOT_AVAILABLE,
+        format!("the network of this node is not ready: {why}"),
+    )
+}
+
+/// The request does not hold what its command needs.
+pub fn incomplete(what: &str) -> CniError {
+    CniError::new(
+        code::DECODE_FAILURE,
+        format!("read request of the plugin: {what} is missing"),
+    )
+    .with_details("plugin and agent may be of different versions")
+}

@@ -1,0 +1,272 @@
+//! The one task that owns the node's network.
+//!
+//! ```text
+//! watch of Nodes ──┐                                   ┌─► writer thread (leases.json)
+//! watch of Pods ───┤  Message, 256, senders wait       ├─► tasks: synchronize the node
+//! CNI connections ─┼──────────────► Core ──────────────┼─► tasks: wire, unwire, check one pod
+//! results of work ─┘                │  │               └─► (each ends with one Message)
+//!                                   │  └─► View, latest wins ─► /debug/state, /metrics, health, install
+//!                                   └────► oneshot Response ──► its connection
+//! ```
+//!
+//! Nothing else changes leases or decides about them; work that takes time
+//! runs beside and reports back, so a hundred ADDs at once proceed together:
+//!
+//! ```text
+//! ADD ─► lease in memory ─► Saving ──written──► Wiring ──wired──► answer
+//! DEL ─► Unwiring ──unwired──► release in memory ─► Freeing ──written──► answer
+//! ```
+//!
+//! A message queue that is full makes its senders wait, which ends in the
+//! plugin's processes. All leases that change while one version of the file is
+//! being written go into the next one, so a burst costs two or three syncs.
+//! An ADD that comes before the node is ready is parked for a moment, since at
+//! the start of a node and after a restart readiness is close.
+
+mod attach;
+mod message;
+mod sync;
+mod view;
+mod work;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use sealane_cni::types::CniError;
+use sealane_introspect::Introspect;
+use sealane_kube::Mirror;
+use sealane_net::Ranges;
+use sealane_netlink::Netlink;
+use sealane_objects::{NodeNet, PodNet};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use message::{Message, Reply};
+pub use view::View;
+
+use crate::{
+    answer,
+    leases::{
+        Book, Key,
+        file::{FileError, Loaded, Version, Writer},
+    },
+};
+use sync::NodeSync;
+use view::Meters;
+use work::{Add, Work};
+
+/// How many messages wait before senders do.
+pub const QUEUE: usize = 256;
+/// How often everything is compared with the kernel although nothing happened.
+const RESYNC: Duration = Duration::from_secs(60);
+/// How long an ADD waits for the node to become ready.
+const PARKED: Duration = Duration::from_secs(10);
+/// Pause after a version of the leases that could not be written.
+const SAVE_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the core needs from outside.
+pub struct Parts {
+    pub node_name: String,
+    pub cluster_cidr: Option<Ranges>,
+    pub kernel: Netlink,
+    pub leases: Loaded,
+    pub writer: Writer,
+    /// For the work that reports back; the receiver is given to [`Core::run`].
+    pub inbox: mpsc::Sender<Message>,
+    pub introspect: Introspect,
+}
+
+/// State of the node's network.
+pub struct Core {
+    node_name: String,
+    cluster_cidr: Option<Ranges>,
+    kernel: Netlink,
+    inbox: mpsc::Sender<Message>,
+    nodes: Mirror<NodeNet>,
+    pods: Mirror<PodNet>,
+    node: NodeSync,
+    book: Book,
+    same_boot: bool,
+    /// Addresses of pods without a lease were looked for.
+    held: bool,
+    work: BTreeMap<Key, Work>,
+    parked: Vec<(Instant, Add)>,
+    save: Save,
+    resync_at: Instant,
+    meters: Meters,
+    view: watch::Sender<Arc<View>>,
+}
+
+/// What is known about the file of leases.
+struct Save {
+    writer: Writer,
+    /// The version that is being written.
+    running: Option<u64>,
+    /// The newest version that was handed over.
+    latest: u64,
+    failed: Option<FileError>,
+    again_at: Option<Instant>,
+}
+
+impl Core {
+    /// A core that knows nothing of the API yet, and the view of it.
+    pub fn new(parts: Parts) -> (Self, watch::Receiver<Arc<View>>) {
+        let (view, seen) = watch::channel(Arc::default());
+        let latest = parts.leases.book.version();
+        let core = Self {
+            node_name: parts.node_name,
+            cluster_cidr: parts.cluster_cidr,
+            kernel: parts.kernel,
+            inbox: parts.inbox,
+            nodes: Mirror::default(),
+            pods: Mirror::default(),
+            node: NodeSync::default(),
+            book: parts.leases.book,
+            same_boot: parts.leases.same_boot,
+            held: false,
+            work: BTreeMap::new(),
+            parked: Vec::new(),
+            save: Save {
+                writer: parts.writer,
+                running: None,
+                latest,
+                failed: None,
+                again_at: None,
+            },
+            resync_at: Instant::now() + RESYNC,
+            meters: Meters::new(&parts.introspect),
+            view,
+        };
+        (core, seen)
+    }
+
+    /// Works until the token is cancelled. Work in flight is dropped: a
+    /// restart finds what it left, as after a kill.
+    pub async fn run(mut self, mut messages: mpsc::Receiver<Message>, shutdown: CancellationToken) {
+        let mut batch = Vec::with_capacity(QUEUE);
+        self.publish();
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = messages.recv_many(&mut batch, QUEUE) => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            for message in batch.drain(..) {
+                self.handle(message);
+            }
+            self.wake_up(Instant::now());
+            self.synchronize();
+            self.unpark();
+            self.save();
+            self.publish();
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Nodes(change) => self.take_nodes(change),
+            Message::Pods(change) => self.take_pods(change),
+            Message::Request {
+                request,
+                netns,
+                reply,
+            } => self.request(request, netns, reply),
+            Message::Written { number, result } => self.written(number, result),
+            Message::Synchronized(result) => self.synchronized(result),
+            Message::Links(links) => self.links(&links),
+            Message::Wired { key, result } => self.wired(key, result),
+            Message::Unwired { key, result } => self.unwired(key, result),
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let parked = self.parked.iter().map(|(deadline, _)| *deadline);
+        let others = [self.node.again_at(), self.save.again_at];
+        let first = parked.chain(others.into_iter().flatten()).min();
+        first.map_or(self.resync_at, |first| first.min(self.resync_at))
+    }
+
+    fn wake_up(&mut self, now: Instant) {
+        if now >= self.resync_at {
+            self.resync_at = now + RESYNC;
+            self.node.set_dirty();
+            self.look_at_links();
+        }
+        self.node.wake_up(now);
+        if self.save.again_at.is_some_and(|at| now >= at) {
+            self.save.again_at = None;
+        }
+        if self.parked.iter().any(|(deadline, _)| now >= *deadline) {
+            let why = answer::not_ready(&self.why_not_ready().unwrap_or_default());
+            let (late, waiting) = std::mem::take(&mut self.parked)
+                .into_iter()
+                .partition(|(deadline, _)| now >= *deadline);
+            self.parked = waiting;
+            for (_, add) in late {
+                add.reply.fail(why.clone());
+            }
+        }
+    }
+
+    /// What keeps ADD from being served, `None` when nothing does.
+    fn why_not_ready(&self) -> Option<String> {
+        self.node
+            .why_not_ready(&self.node_name, &self.nodes)
+            .or_else(|| {
+                (!self.held).then(|| "waiting for the API server to list this node's pods".into())
+            })
+    }
+
+    /// Hands the book to the writer, unless it is writing or the last attempt has just failed.
+    fn save(&mut self) {
+        let idle = self.save.running.is_none() && self.save.again_at.is_none();
+        if idle && (self.book.version() > self.save.latest || self.save.failed.is_some()) {
+            let version = Version::of(&self.book);
+            self.save.running = Some(version.number);
+            self.save.latest = version.number;
+            self.save.writer.write(version);
+        }
+    }
+
+    fn written(&mut self, number: u64, result: Result<(), FileError>) {
+        self.save.running = None;
+        match &result {
+            Ok(()) => self.save.failed = None,
+            Err(error) => {
+                tracing::error!("{error}; trying again");
+                self.save.again_at = Some(Instant::now() + SAVE_AGAIN);
+                self.save.failed = Some(error.clone());
+            }
+        }
+        let result = result.map_err(|error| answer::not_durable(&error));
+        self.saved(number, &result);
+    }
+
+    /// Goes on with what waited for a version.
+    fn saved(&mut self, number: u64, result: &Result<(), CniError>) {
+        let waited: Vec<Key> = self
+            .work
+            .iter()
+            .filter(|(_, work)| work.waits_for().is_some_and(|waits| waits <= number))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in waited {
+            match (self.work.remove(&key), result) {
+                (Some(Work::Saving { add, .. }), Ok(())) => self.start_wiring(key, add, false),
+                (Some(Work::Saving { add, .. }), Err(error)) => {
+                    self.book.release(&key);
+                    add.reply.fail(error.clone());
+                }
+                (Some(Work::Freeing { replies, .. }), result) => {
+                    for reply in replies {
+                        reply.done(result.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The plugin's requests.
+
+use std::{os::fd::OwnedFd, sync::Arc};
+
+use sealane_cni::{
+    protocol::{Request, Response},
+    types::{CniError, Command, ValidAttachment, code},
+};
+use sealane_objects::ObjectName;
+use tokio::time::Instant;
+
+use super::{
+    Core, Message, PARKED, Reply,
+    work::{Add, Work},
+};
+use crate::{
+    answer,
+    leases::{Key, Lease, PodRef},
+    wire::{self, Ground, WireError, Wired},
+};
+
+impl Core {
+    pub(super) fn request(&mut self, request: Box<Request>, netns: Option<OwnedFd>, reply: Reply) {
+        self.meters.request(request.command);
+        let key = Key {
+            container_id: request.container_id.clone(),
+            ifname: request.ifname.clone(),
+        };
+        match (request.command, netns) {
+            (Command::Add, Some(netns)) => self.add(
+                key,
+                Add {
+                    request,
+                    netns,
+                    reply,
+                },
+            ),
+            (Command::Check, Some(netns)) => self.check(&key, &request, netns, reply),
+            (Command::Add | Command::Check, None) => {
+                reply.fail(answer::incomplete("the network namespace's descriptor"));
+            }
+            (Command::Del, _) => self.del(key, reply),
+            (Command::Status, _) => reply.done(self.status()),
+            (Command::Gc, _) => self.collect(&request, reply),
+            // Answered by the plugin itself.
+            (Command::Version, _) => reply.done(Ok(())),
+        }
+    }
+
+    fn add(&mut self, key: Key, add: Add) {
+        if self.why_not_ready().is_some() {
+            self.parked.push((Instant::now() + PARKED, add));
+            return;
+        }
+        if self.work.contains_key(&key) {
+            add.reply.fail(answer::busy(&key));
+            return;
+        }
+        if self.book.get(&key).is_some() {
+            // Of an earlier ADD that was cut off, or a second ADD: the kernel tells.
+            self.start_wiring(key, add, true);
+            return;
+        }
+        match self
+            .book
+            .lease(&key, &add.request.network, pod_of(&add.request))
+        {
+            Ok(_) => {
+                let number = self.book.version();
+                self.work.insert(key, Work::Saving { number, add });
+            }
+            Err(error) => {
+                tracing::warn!("add {key}: {error}");
+                add.reply.fail(answer::no_lease(&error));
+            }
+        }
+    }
+
+    /// Takes up what waited for the node to become ready.
+    pub(super) fn unpark(&mut self) {
+        if self.why_not_ready().is_none() {
+            for (_, add) in std::mem::take(&mut self.parked) {
+                let key = Key {
+                    container_id: add.request.container_id.clone(),
+                    ifname: add.request.ifname.clone(),
+                };
+                self.add(key, add);
+            }
+        }
+    }
+
+    /// Wires a lease that is on disk.
+    pub(super) fn start_wiring(&mut self, key: Key, add: Add, found: bool) {
+        let (Some(lease), Some(ground)) = (self.book.get(&key).cloned(), self.node.ground()) else {
+            add.reply.fail(answer::busy(&key));
+            return;
+        };
+        let Add {
+            request,
+            netns,
+            reply,
+        } = add;
+        let (kernel, inbox) = (self.kernel.clone(), self.inbox.clone());
+        let task_key = key.clone();
+        tokio::spawn(async move {
+            let result = wire::wire(&kernel, &ground, &lease, &netns).await;
+            let key = task_key;
+            // Fails only when the core has gone, and with it whoever asked.
+            let _ = inbox.send(Message::Wired { key, result }).await;
+        });
+        let work = Work::Wiring {
+            netns: request.netns,
+            found,
+            reply,
+            then: Vec::new(),
+        };
+        self.work.insert(key, work);
+    }
+
+    pub(super) fn wired(&mut self, key: Key, result: Result<Wired, WireError>) {
+        let Some(Work::Wiring {
+            netns,
+            found,
+            reply,
+            then,
+        }) = self.work.remove(&key)
+        else {
+            return;
+        };
+        self.node.note_wired(&key);
+        let lease = self.book.get(&key).cloned();
+        match (result, self.node.programmed(), lease) {
+            (Ok(wired), Some(node), Some(lease)) => {
+                tracing::debug!("added {key}: {:?}", lease.addresses);
+                reply.added(answer::added(node, &lease, &wired, &netns));
+            }
+            (Err(error), _, _) => {
+                tracing::warn!("wire {key}: {error}");
+                // A second ADD must not end the lease of the first.
+                if !(found && matches!(error, WireError::Attached)) {
+                    self.book.release(&key);
+                }
+                reply.fail(match error {
+                    WireError::Attached => answer::already_attached(&key),
+                    error => answer::not_wired(&key, &error),
+                });
+            }
+            // A node that was ready stays so, and a lease in work stays.
+            (Ok(_), _, _) => reply.fail(answer::busy(&key)),
+        }
+        if !then.is_empty() {
+            self.start_unwiring(key, then);
+        }
+    }
+
+    fn del(&mut self, key: Key, reply: Reply) {
+        self.drop_parked(&key);
+        match self.work.get_mut(&key) {
+            None => self.start_unwiring(key, vec![reply]),
+            Some(Work::Wiring { then, .. }) => then.push(reply),
+            Some(Work::Unwiring { replies } | Work::Freeing { replies, .. }) => replies.push(reply),
+            Some(Work::Saving { .. }) => {
+                if let Some(Work::Saving { add, .. }) = self.work.remove(&key) {
+                    add.reply.fail(answer::busy(&key));
+                }
+                self.free(key, vec![reply]);
+            }
+        }
+    }
+
+    /// A DEL means that nobody waits for the ADD before it any more.
+    fn drop_parked(&mut self, key: &Key) {
+        self.parked.retain(|(_, add)| {
+            add.request.container_id != key.container_id || add.request.ifname != key.ifname
+        });
+    }
+
+    fn start_unwiring(&mut self, key: Key, replies: Vec<Reply>) {
+        let (kernel, inbox) = (self.kernel.clone(), self.inbox.clone());
+        let task_key = key.clone();
+        tokio::spawn(async move {
+            let result = wire::unwire(&kernel, &task_key).await;
+            let key = task_key;
+            let _ = inbox.send(Message::Unwired { key, result }).await;
+        });
+        self.work.insert(key, Work::Unwiring { replies });
+    }
+
+    pub(super) fn unwired(&mut self, key: Key, result: Result<(), WireError>) {
+        let Some(Work::Unwiring { replies }) = self.work.remove(&key) else {
+            return;
+        };
+        match result {
+            Ok(()) => self.free(key, replies),
+            Err(error) => {
+                tracing::warn!("unwire {key}: {error}");
+                let error = answer::not_wired(&key, &error);
+                for reply in replies {
+                    reply.fail(error.clone());
+                }
+            }
+        }
+    }
+
+    /// Releases a lease; whoever waits is answered when that is on disk.
+    pub(super) fn free(&mut self, key: Key, replies: Vec<Reply>) {
+        if self.book.release(&key).is_some() {
+            tracing::debug!("released {key}");
+            let number = self.book.version();
+            self.work.insert(key, Work::Freeing { number, replies });
+        } else {
+            for reply in replies {
+                reply.done(Ok(()));
+            }
+        }
+    }
+
+    fn status(&self) -> Result<(), CniError> {
+        if let Some(why) = self.why_not_ready() {
+            return Err(answer::not_available(&why));
+        }
+        if let Some(error) = &self.save.failed {
+            return Err(answer::not_available(&error.to_string()));
+        }
+        match self
+            .book
+            .pools()
+            .iter()
+            .find(|pool| pool.leased() as u128 >= pool.size())
+        {
+            Some(full) => Err(answer::not_available(&format!(
+                "subnet {} is used up: all of its {} pod addresses are leased",
+                full.subnet(),
+                full.size()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn check(&self, key: &Key, request: &Request, netns: OwnedFd, reply: Reply) {
+        let (lease, ground) = match (self.book.get(key), self.node.ground()) {
+            (None, _) => return reply.fail(answer::faulty(key, &["it has no lease".into()])),
+            (_, None) => {
+                let why = self.why_not_ready().unwrap_or_default();
+                return reply.fail(answer::not_ready(&why));
+            }
+            (Some(lease), Some(ground)) => (Arc::clone(lease), ground),
+        };
+        let differing = unlike_result(&lease, request);
+        let (kernel, key) = (self.kernel.clone(), key.clone());
+        tokio::spawn(async move {
+            reply.done(examine(&kernel, &ground, &lease, &netns, differing, &key).await);
+        });
+    }
+
+    /// GC: a DEL for each attachment of the network that is not valid any more.
+    fn collect(&mut self, request: &Request, reply: Reply) {
+        let Some(valid) = &request.valid_attachments else {
+            // Without the list everything would be garbage.
+            return reply.fail(CniError::new(
+                code::INVALID_CONFIG,
+                "GC without cni.dev/valid-attachments",
+            ));
+        };
+        let is_garbage = |lease: &&Arc<Lease>| {
+            let kept = |v: &ValidAttachment| {
+                v.container_id == lease.container_id && v.ifname == lease.ifname
+            };
+            lease.network == request.network
+                && !valid.iter().any(kept)
+                && !self.work.contains_key(&lease.key())
+        };
+        let garbage: Vec<Key> = self
+            .book
+            .leases()
+            .filter(is_garbage)
+            .map(|l| l.key())
+            .collect();
+        let mut answers = Vec::new();
+        for key in garbage {
+            tracing::info!("collect {key}: the runtime does not know it any more");
+            let (each, answer) = Reply::channel();
+            answers.push(answer);
+            self.del(key, each);
+        }
+        tokio::spawn(async move {
+            let mut result = Ok(());
+            for answer in answers {
+                if let Ok(Response::Failed(error)) = answer.await {
+                    result = Err(error);
+                }
+            }
+            reply.done(result);
+        });
+    }
+}
+
+/// The pod as Kubernetes' runtimes name it in `CNI_ARGS`.
+fn pod_of(request: &Request) -> Option<PodRef> {
+    let arg = |name: &str| request.args.get(name).cloned();
+    Some(PodRef {
+        name: ObjectName::new(arg("K8S_POD_NAMESPACE")?, arg("K8S_POD_NAME")?),
+        uid: arg("K8S_POD_UID").unwrap_or_default(),
+    })
+}
+
+/// What the runtime remembers of ADD, against the lease.
+fn unlike_result(lease: &Lease, request: &Request) -> Vec<String> {
+    let Some(result) = &request.prev_result else {
+        return Vec::new();
+    };
+    let missing = lease.addresses.iter().filter(|leased| {
+        !result
+            .ips
+            .iter()
+            .any(|ip| ip.address.addr() == leased.addr())
+    });
+    missing
+        .map(|leased| format!("prevResult does not have the leased address {leased}"))
+        .collect()
+}
+
+async fn examine(
+    kernel: &sealane_netlink::Netlink,
+    ground: &Ground,
+    lease: &Lease,
+    netns: &OwnedFd,
+    mut faults: Vec<String>,
+    key: &Key,
+) -> Result<(), CniError> {
+    match wire::faults(kernel, ground, lease, netns).await {
+        Ok(found) => faults.extend(found),
+        Err(error) => return Err(answer::not_wired(key, &error)),
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(answer::faulty(key, &faults))
+    }
+}

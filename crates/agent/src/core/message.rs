@@ -1,0 +1,75 @@
+use std::os::fd::OwnedFd;
+
+use sealane_cni::{
+    protocol::{Request, Response},
+    types::{AddResult, CniError},
+};
+use sealane_kube::Change;
+use sealane_objects::{NodeNet, PodNet};
+use tokio::sync::oneshot;
+
+use crate::{
+    leases::{Key, file::FileError},
+    node::{Programmed, SyncError},
+    reconcile::Links,
+    wire::{WireError, Wired},
+};
+
+/// Everything that changes the core's state.
+pub enum Message {
+    /// The API's Nodes.
+    Nodes(Change<NodeNet>),
+    /// The API's Pods of this node.
+    Pods(Change<PodNet>),
+    /// A call of the CNI plugin, with the descriptor that came with it.
+    Request {
+        request: Box<Request>,
+        netns: Option<OwnedFd>,
+        reply: Reply,
+    },
+    /// A version of the leases is on disk, or could not be written.
+    Written {
+        number: u64,
+        result: Result<(), FileError>,
+    },
+    /// The node's network was compared with the kernel and repaired.
+    Synchronized(Result<Box<Programmed>, SyncError>),
+    /// The near ends of pods' links; `None` when the kernel did not answer.
+    Links(Option<Links>),
+    /// ADD's work in the kernel is done.
+    Wired {
+        key: Key,
+        result: Result<Wired, WireError>,
+    },
+    /// DEL's work in the kernel is done.
+    Unwired {
+        key: Key,
+        result: Result<(), WireError>,
+    },
+}
+
+/// Where the answer to one request goes. A plugin that has gone away does not wait for it.
+pub struct Reply(oneshot::Sender<Response>);
+
+impl Reply {
+    /// A reply and where it arrives.
+    pub fn channel() -> (Self, oneshot::Receiver<Response>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(sender), receiver)
+    }
+
+    pub(crate) fn added(self, result: AddResult) {
+        let _gone = self.0.send(Response::Added(result));
+    }
+
+    pub(crate) fn done(self, result: Result<(), CniError>) {
+        let _gone = self.0.send(match result {
+            Ok(()) => Response::Done,
+            Err(error) => Response::Failed(error),
+        });
+    }
+
+    pub(crate) fn fail(self, error: CniError) {
+        self.done(Err(error));
+    }
+}

@@ -1,0 +1,267 @@
+//! Keeping node and leases in step with the API and the kernel.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use sealane_kube::{Backoff, Change, Mirror};
+use sealane_net::names;
+use sealane_netlink::Netlink;
+use sealane_objects::{NodeNet, PodNet};
+use tokio::time::Instant;
+
+use super::{Core, Message, view::NetworkView};
+use crate::{
+    leases::{Key, Lease},
+    node::{self, Programmed, SyncError},
+    reconcile::{Facts, Links, reconcile},
+    wire::{self, Ground},
+};
+
+/// Where the node's own network stands.
+#[derive(Default)]
+pub struct NodeSync {
+    programmed: Option<Box<Programmed>>,
+    ground: Option<Arc<Ground>>,
+    shown: Arc<NetworkView>,
+    dirty: bool,
+    running: bool,
+    again_at: Option<Instant>,
+    backoff: Option<Backoff>,
+    /// Why the last run failed, or none could be started.
+    trouble: Option<String>,
+    /// The links are being listed: what was wired since is not in the list.
+    listing: bool,
+    wired_since: BTreeSet<Key>,
+}
+
+impl NodeSync {
+    pub fn programmed(&self) -> Option<&Programmed> {
+        self.programmed.as_deref()
+    }
+
+    pub fn ground(&self) -> Option<Arc<Ground>> {
+        self.ground.clone()
+    }
+
+    pub fn shown(&self) -> Arc<NetworkView> {
+        Arc::clone(&self.shown)
+    }
+
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    pub fn again_at(&self) -> Option<Instant> {
+        self.again_at
+    }
+
+    pub fn set_dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    pub fn note_wired(&mut self, key: &Key) {
+        if self.listing {
+            self.wired_since.insert(key.clone());
+        }
+    }
+
+    pub fn wake_up(&mut self, now: Instant) {
+        if self.again_at.is_some_and(|at| now >= at) {
+            self.again_at = None;
+            self.dirty = true;
+        }
+    }
+
+    /// What keeps the node from wiring pods. A node that once was ready stays
+    /// so: what a later run cannot repair does not make new pods worse.
+    pub fn why_not_ready(&self, name: &str, nodes: &Mirror<NodeNet>) -> Option<String> {
+        if self.programmed.is_some() {
+            return None;
+        }
+        if !nodes.is_synced() {
+            return Some("waiting for the API server to list nodes".into());
+        }
+        let why = match nodes.get_cluster_wide(name) {
+            None => format!("the API server has no Node {name}; is --node-name right?"),
+            Some(node) if node.pod_cidrs.is_empty() => format!(
+                "Node {name} has no .spec.podCIDRs; do the controllers run with a cluster range (--cluster-cidr)?"
+            ),
+            Some(_) => match &self.trouble {
+                Some(trouble) => trouble.clone(),
+                None => "its network is being made".into(),
+            },
+        };
+        Some(why)
+    }
+}
+
+impl Core {
+    pub(super) fn take_nodes(&mut self, change: Change<NodeNet>) {
+        // Heartbeats change much of a Node that is nothing to us.
+        let known = |name, node: &NodeNet| self.nodes.get(name) == Some(node);
+        if let Change::Applied(name, node) = &change
+            && known(name, node)
+        {
+            return;
+        }
+        self.nodes.apply(change);
+        self.node.dirty = true;
+    }
+
+    pub(super) fn take_pods(&mut self, change: Change<PodNet>) {
+        let all = matches!(change, Change::Reset(_));
+        self.pods.apply(change);
+        let pods = &self.pods;
+        self.book
+            .unhold(|name| pods.get(name).is_some_and(PodNet::needs_address));
+        if all {
+            self.hold_unknown();
+            self.look_at_links();
+        }
+    }
+
+    /// Starts a run when something has changed and none is under way.
+    pub(super) fn synchronize(&mut self) {
+        if !self.node.dirty || self.node.running {
+            return;
+        }
+        let Some(this) = self.this_node() else { return };
+        if let Err(error) = self.book.set_subnets(&this.pod_cidrs) {
+            self.node.dirty = false;
+            return self.node_trouble(&error.into());
+        }
+        self.hold_unknown();
+        self.node.dirty = false;
+        self.node.running = true;
+        let nodes: Vec<NodeNet> = self.nodes.values().cloned().collect();
+        let (kernel, cluster) = (self.kernel.clone(), self.cluster_cidr.clone());
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            let result = node::synchronize(&kernel, &this, &nodes, cluster.as_ref()).await;
+            let _ = inbox
+                .send(Message::Synchronized(result.map(Box::new)))
+                .await;
+        });
+    }
+
+    fn this_node(&self) -> Option<NodeNet> {
+        let this = self.nodes.get_cluster_wide(&self.node_name)?;
+        (!this.pod_cidrs.is_empty()).then(|| this.clone())
+    }
+
+    /// Once the API has listed the pods: their addresses are taken even where
+    /// no lease says so, after a loss of the file.
+    fn hold_unknown(&mut self) {
+        if self.held || !self.pods.is_synced() || self.book.pools().is_empty() {
+            return;
+        }
+        self.held = true;
+        let pods = self.pods.values().filter(|pod| pod.needs_address());
+        self.book
+            .hold(pods.map(|pod| (&pod.name, &pod.pod_ips[..])));
+        for (pod, addresses) in self.book.held() {
+            tracing::warn!("pod {pod} has {addresses:?} and no lease; kept until it is gone");
+        }
+    }
+
+    pub(super) fn synchronized(&mut self, result: Result<Box<Programmed>, SyncError>) {
+        self.node.running = false;
+        match result {
+            Ok(programmed) => {
+                self.tell_problems(&programmed);
+                let first = self.node.programmed.is_none();
+                self.node.ground = Some(Arc::new(Ground::from(&*programmed)));
+                self.node.shown = Arc::new(NetworkView::from(&*programmed));
+                self.node.programmed = Some(programmed);
+                self.node.trouble = None;
+                self.node.backoff = None;
+                if first {
+                    self.look_at_links();
+                }
+            }
+            Err(error) => self.node_trouble(&error),
+        }
+    }
+
+    fn node_trouble(&mut self, error: &SyncError) {
+        let text = error.to_string();
+        if self.node.trouble.as_ref() != Some(&text) {
+            tracing::warn!("synchronize the node's network: {text}; trying again");
+        }
+        self.node.trouble = Some(text);
+        // A changed Node comes by itself; the kernel does not tell when to try again.
+        let backoff = self.node.backoff.get_or_insert_with(Backoff::reconnect);
+        self.node.again_at = Some(Instant::now() + backoff.next_delay());
+    }
+
+    fn tell_problems(&self, programmed: &Programmed) {
+        let before = self.node.programmed().map(|p| &p.program.problems);
+        for problem in &programmed.program.problems {
+            if !before.is_some_and(|before| before.contains(problem)) {
+                tracing::warn!("{problem}");
+            }
+        }
+    }
+
+    /// Lists the pods' links, for [`Core::links`] to compare with the leases.
+    pub(super) fn look_at_links(&mut self) {
+        if self.node.listing {
+            return;
+        }
+        self.node.listing = true;
+        self.node.wired_since.clear();
+        let (kernel, inbox) = (self.kernel.clone(), self.inbox.clone());
+        tokio::spawn(async move {
+            let _ = inbox.send(Message::Links(pod_links(&kernel).await)).await;
+        });
+    }
+
+    pub(super) fn links(&mut self, links: &Option<Links>) {
+        self.node.listing = false;
+        let (Some(links), Some(ground)) = (links, self.node.ground()) else {
+            return;
+        };
+        let settled = |lease: &&Lease| {
+            let key = lease.key();
+            !self.work.contains_key(&key) && !self.node.wired_since.contains(&key)
+        };
+        let verdict = reconcile(&Facts {
+            leases: self.book.leases().map(|l| &**l).filter(settled).collect(),
+            links,
+            pods: &self.pods,
+            same_boot: self.same_boot,
+            bridge_index: ground.bridge_index,
+        });
+        for key in verdict.leaked {
+            tracing::info!("release {key}: its pod and its link are gone");
+            self.free(key, Vec::new());
+        }
+        for link in verdict.broken {
+            tracing::info!(
+                "repair link {link}: it is down or no port of {}",
+                names::POD_BRIDGE
+            );
+            let (kernel, ground) = (self.kernel.clone(), Arc::clone(&ground));
+            tokio::spawn(async move {
+                if let Err(error) = wire::repair(&kernel, &ground, &link).await {
+                    tracing::warn!("{error}");
+                }
+            });
+        }
+    }
+}
+
+async fn pod_links(kernel: &Netlink) -> Option<Links> {
+    match kernel.links().await {
+        Ok(links) => Some(
+            links
+                .into_iter()
+                .filter(|link| names::is_pod_link(&link.name))
+                .map(|link| (link.name.clone(), link))
+                .collect(),
+        ),
+        Err(error) => {
+            tracing::warn!("{error}");
+            None
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What others see of the core.
+
+use std::sync::Arc;
+
+use sealane_cni::types::Command;
+use sealane_introspect::{Counter, Gauge, Introspect, Readiness};
+use sealane_objects::NodeNet;
+use serde::Serialize;
+use serde_json::json;
+
+use super::Core;
+use crate::{
+    leases::Lease,
+    node::{BridgeProgram, Programmed, Uplink},
+};
+
+/// A picture of the core at one moment, shown by `/debug/state`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    /// Whether ADD is served.
+    pub ready: bool,
+    /// Why not, or what could not be repaired.
+    pub trouble: Option<String>,
+    pub node: Option<NodeNet>,
+    pub subnets: Vec<SubnetView>,
+    pub leases: Vec<Arc<Lease>>,
+    /// Addresses that pods have without a lease.
+    pub held: serde_json::Value,
+    /// What is in flight, for each attachment.
+    pub work: Vec<String>,
+    #[serde(flatten)]
+    pub network: Arc<NetworkView>,
+}
+
+/// What is in the kernel, as it was compared with it last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkView {
+    pub uplink: Option<Uplink>,
+    pub bridge: Option<BridgeProgram>,
+    /// As `ip route` shows them.
+    pub routes: Vec<String>,
+    /// Nodes that cannot be reached, and why.
+    pub problems: Vec<String>,
+    /// As `nft list table` shows them.
+    pub tables: Vec<String>,
+}
+
+impl From<&Programmed> for NetworkView {
+    fn from(node: &Programmed) -> Self {
+        Self {
+            uplink: Some(node.uplink.clone()),
+            bridge: Some(node.program.bridge.clone()),
+            routes: shown(&node.program.routes),
+            problems: shown(&node.program.problems),
+            tables: shown(&node.program.tables),
+        }
+    }
+}
+
+/// How much of a subnet is used.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SubnetView {
+    pub subnet: String,
+    pub size: String,
+    pub leased: usize,
+}
+
+/// The core's metrics and readiness.
+pub struct Meters {
+    introspect: Introspect,
+    network: Readiness,
+    leases_file: Readiness,
+    leases: Gauge,
+    routes: Gauge,
+    parked: Gauge,
+}
+
+impl Meters {
+    pub fn new(introspect: &Introspect) -> Self {
+        Self {
+            network: introspect.readiness("network"),
+            leases_file: introspect.readiness("leases"),
+            leases: introspect.gauge("sealane_ipam_leases", "Pods' leases on this node.", &[]),
+            routes: introspect.gauge("sealane_routes", "Routes to pods of other nodes.", &[]),
+            parked: introspect.gauge(
+                "sealane_cni_parked",
+                "ADDs that wait for the node to become ready.",
+                &[],
+            ),
+            introspect: introspect.clone(),
+        }
+    }
+
+    pub fn request(&self, command: Command) {
+        self.counter(command).inc();
+    }
+
+    fn counter(&self, command: Command) -> Counter {
+        let labels = [("command", command.as_str())];
+        self.introspect.counter(
+            "sealane_cni_requests_total",
+            "Calls of the CNI plugin.",
+            &labels,
+        )
+    }
+
+    fn subnet(&self, subnet: &SubnetView, size: f64) {
+        let labels = [("subnet", subnet.subnet.as_str())];
+        self.introspect
+            .gauge(
+                "sealane_ipam_subnet_size",
+                "Pod addresses of a subnet.",
+                &labels,
+            )
+            .set(size);
+        self.introspect
+            .gauge(
+                "sealane_ipam_subnet_leased",
+                "Leased pod addresses of a subnet.",
+                &labels,
+            )
+            .set(subnet.leased as f64);
+    }
+}
+
+impl Core {
+    /// Shows the state as it is now, if it is another than before.
+    pub(super) fn publish(&mut self) {
+        let view = self.picture();
+        self.measure(&view);
+        self.view.send_if_modified(|shown| {
+            let changed = **shown != view;
+            if changed {
+                *shown = Arc::new(view);
+            }
+            changed
+        });
+    }
+
+    fn picture(&self) -> View {
+        let why = self.why_not_ready();
+        View {
+            ready: why.is_none(),
+            trouble: why.or_else(|| self.node.trouble().map(str::to_owned)),
+            node: self.nodes.get_cluster_wide(&self.node_name).cloned(),
+            subnets: self.book.pools().iter().map(subnet).collect(),
+            leases: self.book.leases().cloned().collect(),
+            held: self.held_view(),
+            work: self
+                .work
+                .iter()
+                .map(|(key, work)| format!("{key}: {}", work.name()))
+                .collect(),
+            network: self.node.shown(),
+        }
+    }
+
+    fn held_view(&self) -> serde_json::Value {
+        let held = self.book.held().iter();
+        held.map(|(pod, addresses)| (pod.to_string(), json!(addresses)))
+            .collect()
+    }
+
+    fn measure(&self, view: &View) {
+        match &view.trouble {
+            Some(trouble) if !view.ready => self.meters.network.not_ready(trouble),
+            _ => self.meters.network.ready(),
+        }
+        match &self.save.failed {
+            Some(error) => self.meters.leases_file.not_ready(error.to_string()),
+            None => self.meters.leases_file.ready(),
+        }
+        self.meters.leases.set(view.leases.len() as f64);
+        self.meters.routes.set(view.network.routes.len() as f64);
+        self.meters.parked.set(self.parked.len() as f64);
+        for (subnet, pool) in view.subnets.iter().zip(self.book.pools()) {
+            self.meters.subnet(subnet, pool.size() as f64);
+        }
+    }
+}
+
+fn subnet(pool: &sealane_ipam::Pool) -> SubnetView {
+    SubnetView {
+        subnet: pool.subnet().to_string(),
+        size: pool.size().to_string(),
+        leased: pool.leased(),
+    }
+}
+
+fn shown<T: ToString>(list: &[T]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}

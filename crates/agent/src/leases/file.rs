@@ -1,0 +1,295 @@
+//! The book on disk: `leases.json` in the state folder.
+//!
+//! A new version is written beside, synced, renamed over the old one, and the
+//! folder is synced: a crash at any instruction leaves the old file or the new
+//! one. A thread of its own writes, one version at a time; what changes
+//! meanwhile goes into the next, so a burst of leases costs few syncs.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    net::IpAddr,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Book, Lease};
+
+const NAME: &str = "leases.json";
+/// Grows when an older agent could not read the file any more.
+const FORMAT: u32 = 1;
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Why leases are not durable.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{verb} leases in {path}: {source}", path = path.display())]
+pub struct FileError {
+    verb: &'static str,
+    path: PathBuf,
+    source: Arc<io::Error>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Content<L> {
+    format: u32,
+    /// Links do not survive a boot, so leases of another one have none.
+    #[serde(rename = "bootID")]
+    boot_id: String,
+    last: Vec<IpAddr>,
+    leases: Vec<L>,
+}
+
+/// What was found at start.
+#[derive(Debug)]
+pub struct Loaded {
+    pub book: Book,
+    /// The machine has not been booted since the file was written.
+    pub same_boot: bool,
+}
+
+/// Reads the file; a missing one is an empty book.
+///
+/// A file that cannot be understood is moved aside and counts as missing: the
+/// addresses of running pods are then learnt from the API.
+///
+/// # Errors
+/// When the folder cannot be made or the file cannot be read.
+pub fn load(dir: &Path) -> Result<Loaded, FileError> {
+    let path = dir.join(NAME);
+    fs::create_dir_all(dir).map_err(failed("make folder for", &path))?;
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(empty()),
+        Err(error) => return Err(failed("read", &path)(error)),
+    };
+    match serde_json::from_slice::<Content<Lease>>(&text) {
+        Ok(content) if content.format == FORMAT => Ok(Loaded {
+            same_boot: content.boot_id == boot_id(),
+            book: Book::new(content.leases, content.last),
+        }),
+        Ok(content) => set_aside(
+            &path,
+            &format!("format {}, expected {FORMAT}", content.format),
+        ),
+        Err(error) => set_aside(&path, &error.to_string()),
+    }
+}
+
+fn empty() -> Loaded {
+    Loaded {
+        book: Book::default(),
+        same_boot: true,
+    }
+}
+
+fn set_aside(path: &Path, why: &str) -> Result<Loaded, FileError> {
+    let aside = path.with_extension("json.unreadable");
+    tracing::error!(
+        "read leases in {}: {why}; moved to {}, addresses of running pods are learnt from the API",
+        path.display(),
+        aside.display()
+    );
+    fs::rename(path, &aside).map_err(failed("set aside", path))?;
+    Ok(empty())
+}
+
+fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    move |source| FileError {
+        verb,
+        path: path.to_owned(),
+        source: Arc::new(source),
+    }
+}
+
+/// One version of the book, to be written.
+pub struct Version {
+    pub number: u64,
+    text: Vec<u8>,
+}
+
+impl Version {
+    /// The book as it is now.
+    pub fn of(book: &Book) -> Self {
+        let content = Content {
+            format: FORMAT,
+            boot_id: boot_id(),
+            last: book.last().to_vec(),
+            leases: book.leases().map(|lease| &**lease).collect(),
+        };
+        let mut text = serde_json::to_vec_pretty(&content).expect("leases have only text keys");
+        text.push(b'\n');
+        Self {
+            number: book.version(),
+            text,
+        }
+    }
+
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// When the disk refuses; the old file is then still there.
+    pub fn write(&self, dir: &Path) -> Result<(), FileError> {
+        let path = dir.join(NAME);
+        let beside = path.with_extension("json.new");
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)
+            .map_err(failed("open new", &beside))?;
+        file.write_all(&self.text)
+            .and_then(|()| file.sync_data())
+            .map_err(failed("write", &beside))?;
+        fs::rename(&beside, &path)
+            .and_then(|()| File::open(dir)?.sync_all())
+            .map_err(failed("put in place", &path))
+    }
+}
+
+fn boot_id() -> String {
+    fs::read_to_string(BOOT_ID)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+/// Writes versions on a thread of its own; dropping it ends the thread after the current one.
+pub struct Writer {
+    versions: mpsc::Sender<Version>,
+}
+
+impl Writer {
+    /// Starts the thread; `written` is called on it after each version.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(
+        dir: PathBuf,
+        written: impl Fn(u64, Result<(), FileError>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (versions, queue) = mpsc::channel::<Version>();
+        thread::Builder::new()
+            .name("leases".into())
+            .spawn(move || {
+                for version in queue {
+                    written(version.number, version.write(&dir));
+                }
+            })?;
+        Ok(Self { versions })
+    }
+
+    /// Hands over a version; whoever does so waits for it before handing over the next.
+    pub fn write(&self, version: Version) {
+        // The thread ends only with this sender.
+        let _ = self.versions.send(version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leases::Key;
+
+    fn book() -> Book {
+        let mut book = Book::default();
+        book.set_subnets(&["10.0.0.0/24".parse().unwrap()]).unwrap();
+        for container in ["a", "b"] {
+            let key = Key {
+                container_id: container.into(),
+                ifname: "eth0".into(),
+            };
+            book.lease(&key, "sealane", None).unwrap();
+        }
+        book
+    }
+
+    fn leases(book: &Book) -> Vec<Lease> {
+        book.leases().map(|lease| Lease::clone(lease)).collect()
+    }
+
+    #[test]
+    fn reads_back_what_it_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = book();
+        Version::of(&book).write(dir.path()).unwrap();
+        let loaded = load(dir.path()).unwrap();
+        assert!(loaded.same_boot);
+        assert_eq!(leases(&loaded.book), leases(&book));
+        assert_eq!(loaded.book.last(), book.last());
+    }
+
+    #[test]
+    fn a_missing_file_is_an_empty_book_and_the_folder_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("a/b");
+        assert_eq!(load(&state).unwrap().book.leases().len(), 0);
+        Version::of(&book()).write(&state).unwrap();
+    }
+
+    #[test]
+    fn a_crash_while_writing_leaves_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = book();
+        Version::of(&book).write(dir.path()).unwrap();
+        fs::write(dir.path().join("leases.json.new"), "{\"format\":").unwrap();
+        assert_eq!(leases(&load(dir.path()).unwrap().book), leases(&book));
+        Version::of(&book).write(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_torn_file_is_kept_aside_and_does_not_stop_the_agent() {
+        for text in [
+            "",
+            "{",
+            "[]",
+            r#"{"format":99,"bootID":"","last":[],"leases":[]}"#,
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(NAME), text).unwrap();
+            assert_eq!(load(dir.path()).unwrap().book.leases().len(), 0);
+            let aside = fs::read_to_string(dir.path().join("leases.json.unreadable")).unwrap();
+            assert_eq!(aside, text);
+        }
+    }
+
+    #[test]
+    fn leases_of_another_boot_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = Version::of(&book());
+        let text = String::from_utf8(version.text).unwrap();
+        let other = text.replace(&boot_id(), "00000000-0000-0000-0000-000000000000");
+        fs::write(dir.path().join(NAME), other).unwrap();
+        let loaded = load(dir.path()).unwrap();
+        assert!(!loaded.same_boot);
+        assert_eq!(loaded.book.leases().len(), 2);
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_told_with_the_path() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("leases.json.new")).unwrap();
+        let error = Version::of(&book())
+            .write(dir.path())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("leases.json.new"), "{error}");
+    }
+
+    #[test]
+    fn the_writer_reports_every_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tell, told) = mpsc::channel();
+        let writer = Writer::start(dir.path().to_owned(), move |number, result| {
+            tell.send((number, result.is_ok())).unwrap();
+        })
+        .unwrap();
+        writer.write(Version::of(&book()));
+        assert_eq!(told.recv().unwrap(), (2, true));
+    }
+}

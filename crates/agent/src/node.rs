@@ -1,0 +1,40 @@
+//! The node's own network: what all its pods share.
+//!
+//! ```text
+//! Nodes of the API ──┐
+//! uplink (observed) ─┴─ compile ─► Program ─┐
+//! kernel ── observe ────────────► Observed ─┴─ diff ─► [Step] ── apply ─► kernel
+//! ```
+//!
+//! A pod subnet's first address is on bridge `cbr0`; routes lead to the pods
+//! of the other nodes; a table of ours gives pods that leave the cluster the
+//! node's address. What is right already yields no step, so a restart of the
+//! agent changes nothing. Nothing is ever flushed, and what carries neither
+//! our name nor our number is not looked at.
+
+mod apply;
+mod observe;
+mod program;
+mod steps;
+
+pub use apply::{Programmed, SyncError, synchronize};
+pub use observe::{Observed, ObservedBridge, Uplink};
+pub use program::{BridgeProgram, Program, compile, mac_of};
+pub use steps::{Step, diff};
+
+/// Why the node's network is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The Node says an address that no link here has.
+    #[error(
+        "find the uplink of node {node}: no link of this network namespace has its InternalIP {address}; \
+         is the agent started in the node's network namespace (hostNetwork)?"
+    )]
+    NoUplink {
+        node: String,
+        address: std::net::IpAddr,
+    },
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] sealane_netlink::Error),
+}

@@ -1,0 +1,246 @@
+//! What a user may say: flags, a file with the same settings, and defaults.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use sealane_kube::Access;
+use sealane_net::Ranges;
+use serde::{Deserialize, Serialize};
+
+const CNI_BIN_DIR: &str = "/opt/cni/bin";
+const CNI_CONF_DIR: &str = "/etc/cni/net.d";
+const STATE_DIR: &str = "/var/lib/sealane/agent";
+const RUN_DIR: &str = "/run/sealane";
+/// 10256 is left to whoever programs Services, kube-proxy for instance.
+const HEALTH_PORT: u16 = 10266;
+
+/// Run the network of one node, in the network namespace in which this is started.
+///
+/// Works with any Kubernetes API server. It waits for the pod subnets in
+/// `.spec.podCIDRs` of its Node, makes bridge cbr0, keeps routes to the other
+/// nodes (`ip route show proto 94`), gives pods that leave the cluster the
+/// node's address (`nft list table ip sealane`), and answers the CNI plugin,
+/// which it installs for the container runtime once it is ready. What it finds
+/// right it does not touch: restarting it cuts no connection.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    #[command(flatten)]
+    pub access: Access,
+
+    /// Name of this node's Node object [default: $NODE_NAME, else the host name]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+
+    /// Ranges of all pods of the cluster, one for each address family: never masqueraded
+    /// [default: the pod subnets of all nodes]
+    #[arg(long, value_name = "CIDRS")]
+    pub cluster_cidr: Option<Ranges>,
+
+    /// How pods are attached to the node: `bridge` makes them ports of cbr0 [default: bridge]
+    #[arg(long, value_name = "KIND")]
+    pub attachment: Option<Attachment>,
+
+    /// Folder in which the container runtime looks for CNI plugins [default: /opt/cni/bin]
+    #[arg(long, value_name = "DIR")]
+    pub cni_bin_dir: Option<PathBuf>,
+
+    /// Folder in which the container runtime looks for CNI configurations [default: /etc/cni/net.d]
+    #[arg(long, value_name = "DIR")]
+    pub cni_conf_dir: Option<PathBuf>,
+
+    /// Folder for what must survive a restart: which pod has which address [default: /var/lib/sealane/agent]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Folder for the sockets agent.sock (CNI plugin) and agent.debug.sock (state, metrics) [default: /run/sealane]
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+
+    /// Port on the node's address for /healthz, /readyz and /metrics, 0 for none [default: 10266]
+    #[arg(long, value_name = "PORT")]
+    pub health_port: Option<u16>,
+
+    /// YAML file with the same settings, named as the flags without dashes in front; flags win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// How pods are attached to the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attachment {
+    /// A veth pair whose near end is a port of the bridge cbr0.
+    #[default]
+    Bridge,
+}
+
+/// The file's form: every flag, without the dashes.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct FileOptions {
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+    api_server: Option<String>,
+    node_name: Option<String>,
+    /// As the flag takes it: one text, comma between two ranges.
+    cluster_cidr: Option<String>,
+    attachment: Option<Attachment>,
+    cni_bin_dir: Option<PathBuf>,
+    cni_conf_dir: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
+    run_dir: Option<PathBuf>,
+    health_port: Option<u16>,
+}
+
+/// The settings as resolved; shown by `/debug/config`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    #[serde(skip)]
+    pub access: Access,
+    pub node_name: String,
+    pub cluster_cidr: Option<Ranges>,
+    pub attachment: Attachment,
+    pub cni_bin_dir: PathBuf,
+    pub cni_conf_dir: PathBuf,
+    pub state_dir: PathBuf,
+    pub run_dir: PathBuf,
+    /// `None`: health and metrics on the socket alone.
+    pub health_port: Option<u16>,
+}
+
+impl Options {
+    /// Joins flags, file and defaults.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown or malformed setting, no node name.
+    pub fn resolve(self) -> anyhow::Result<Settings> {
+        let file = match &self.config {
+            Some(path) => read_file(path)?,
+            None => FileOptions::default(),
+        };
+        let cluster_cidr = match (self.cluster_cidr, file.cluster_cidr) {
+            (Some(ranges), _) => Some(ranges),
+            (None, Some(text)) => Some(
+                text.parse()
+                    .context("use cluster-cidr of the config file")?,
+            ),
+            (None, None) => None,
+        };
+        let or = |flag: Option<PathBuf>, file: Option<PathBuf>, default: &str| {
+            flag.or(file).unwrap_or_else(|| default.into())
+        };
+        let run_dir = or(self.run_dir, file.run_dir, RUN_DIR);
+        Ok(Settings {
+            access: Access {
+                kubeconfig: self.access.kubeconfig.or(file.kubeconfig),
+                context: self.access.context.or(file.context),
+                api_server: self.access.api_server.or(file.api_server),
+            },
+            node_name: node_name(self.node_name.or(file.node_name))?,
+            cluster_cidr,
+            attachment: self.attachment.or(file.attachment).unwrap_or_default(),
+            cni_bin_dir: or(self.cni_bin_dir, file.cni_bin_dir, CNI_BIN_DIR),
+            cni_conf_dir: or(self.cni_conf_dir, file.cni_conf_dir, CNI_CONF_DIR),
+            state_dir: or(self.state_dir, file.state_dir, STATE_DIR),
+            // The plugin runs in another folder, so its conflist must name the socket in full.
+            run_dir: std::path::absolute(&run_dir)
+                .with_context(|| format!("use run folder {}", run_dir.display()))?,
+            health_port: Some(self.health_port.or(file.health_port).unwrap_or(HEALTH_PORT))
+                .filter(|port| *port != 0),
+        })
+    }
+}
+
+impl Settings {
+    /// Where the CNI plugin reaches the agent.
+    pub fn cni_socket(&self) -> PathBuf {
+        self.run_dir.join("agent.sock")
+    }
+
+    /// Where state, metrics and health are served.
+    pub fn debug_socket(&self) -> PathBuf {
+        self.run_dir.join("agent.debug.sock")
+    }
+}
+
+fn read_file(path: &Path) -> anyhow::Result<FileOptions> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("read config file {}", path.display()))?;
+    // An empty document is null, not an empty mapping.
+    let options: Option<FileOptions> = serde_yaml_ng::from_str(&text)
+        .with_context(|| format!("read config file {}", path.display()))?;
+    Ok(options.unwrap_or_default())
+}
+
+fn node_name(given: Option<String>) -> anyhow::Result<String> {
+    let name = given
+        .or_else(|| std::env::var("NODE_NAME").ok())
+        .or_else(|| nix::unistd::gethostname().ok()?.into_string().ok())
+        .filter(|name| !name.is_empty());
+    match name {
+        // The name of a Node is a DNS name, so lower case, whatever the host is called.
+        Some(name) => Ok(name.to_lowercase()),
+        None => bail!("find this node's name: give --node-name NAME or set NODE_NAME"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_file(text: &str, flags: Options) -> anyhow::Result<Settings> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.yaml");
+        fs::write(&path, text).unwrap();
+        Options {
+            config: Some(path),
+            ..flags
+        }
+        .resolve()
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let flags = Options {
+            node_name: Some("Node-1".into()),
+            ..Options::default()
+        };
+        let settings = with_file(
+            "node-name: other\nhealth-port: 0\ncluster-cidr: 10.244.0.0/16\nrun-dir: /run/x\n",
+            flags,
+        )
+        .unwrap();
+        assert_eq!(settings.node_name, "node-1");
+        assert_eq!(settings.health_port, None);
+        assert_eq!(settings.cni_socket(), Path::new("/run/x/agent.sock"));
+        assert_eq!(settings.cni_bin_dir, Path::new(CNI_BIN_DIR));
+        assert_eq!(settings.cluster_cidr.unwrap().to_string(), "10.244.0.0/16");
+    }
+
+    #[test]
+    fn an_empty_file_is_no_settings() {
+        let flags = Options {
+            node_name: Some("a".into()),
+            ..Options::default()
+        };
+        assert_eq!(with_file("", flags).unwrap().health_port, Some(HEALTH_PORT));
+    }
+
+    #[test]
+    fn what_the_file_cannot_mean_is_refused_by_name() {
+        for (text, why) in [
+            ("node: a\n", "unknown field `node`"),
+            ("health-port: many\n", "health-port"),
+            ("cluster-cidr: 10.244.0.0\n", "10.244.0.0"),
+        ] {
+            let error = with_file(text, Options::default()).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

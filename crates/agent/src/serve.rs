@@ -1,0 +1,233 @@
+//! The agent's parts put together, over any source of API objects.
+
+use std::{
+    fs::File,
+    io::Write,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use nix::fcntl::{Flock, FlockArg};
+use sealane_introspect::{Introspect, Readiness};
+use sealane_kube::Change;
+use sealane_netlink::Netlink;
+use sealane_objects::{NodeNet, PodNet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Settings,
+    core::{Core, Message, Parts, QUEUE, View},
+    install,
+    leases::file::{self, Writer},
+    socket,
+};
+
+/// How often the installed files are looked after, and failed installations repeated.
+const INSTALL_AGAIN: Duration = Duration::from_secs(30);
+/// How long to wait before the health port is tried again.
+const HEALTH_AGAIN: Duration = Duration::from_secs(5);
+
+/// What the API tells; see [`sealane_kube::watch`] for what may be assumed of the order.
+pub enum Feed {
+    /// All Nodes of the cluster.
+    Nodes(Change<NodeNet>),
+    /// The Pods of this node.
+    Pods(Change<PodNet>),
+}
+
+/// What the agent works on; the program starts it on its own, tests on others.
+pub struct Surroundings {
+    /// The node's network namespace.
+    pub kernel: Netlink,
+    /// The program that is installed as plugin.
+    pub program: PathBuf,
+    /// Objects of the API.
+    pub feed: mpsc::Receiver<Feed>,
+    /// Where state and health are shown.
+    pub introspect: Introspect,
+}
+
+/// Runs the node's network until `shutdown`. Everything in the kernel stays as it is then.
+///
+/// # Errors
+/// When another agent uses the state folder, or a folder or socket cannot be made.
+pub async fn serve(
+    settings: Settings,
+    surroundings: Surroundings,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let Surroundings {
+        kernel,
+        program,
+        feed,
+        introspect,
+    } = surroundings;
+    let leases = file::load(&settings.state_dir)?;
+    let _lock = lock(&settings)?;
+    let listener = socket::bind(&settings.cni_socket())?;
+    introspect.config(&settings);
+    let _debug = introspect.serve_unix(settings.debug_socket())?;
+    let (inbox, messages) = mpsc::channel(QUEUE);
+    let written = inbox.clone();
+    let writer = Writer::start(settings.state_dir.clone(), move |number, result| {
+        // Fails only when the core has gone.
+        let _ = written.blocking_send(Message::Written { number, result });
+    })
+    .context("start the thread that writes leases")?;
+    let (core, view) = Core::new(Parts {
+        node_name: settings.node_name.clone(),
+        cluster_cidr: settings.cluster_cidr.clone(),
+        kernel,
+        leases,
+        writer,
+        inbox: inbox.clone(),
+        introspect: introspect.clone(),
+    });
+    show(&introspect, view.clone());
+    // Dropped at the end, which ends them.
+    let mut beside = JoinSet::new();
+    beside.spawn(socket::serve(listener, inbox.clone()));
+    beside.spawn(pass_on(feed, inbox));
+    beside.spawn(keep_installed(
+        settings.clone(),
+        program,
+        view.clone(),
+        introspect.readiness("cni"),
+    ));
+    if let Some(port) = settings.health_port {
+        beside.spawn(serve_health(introspect, view, port));
+    }
+    core.run(messages, shutdown).await;
+    Ok(())
+}
+
+/// Two agents on one state folder would lease the same addresses.
+fn lock(settings: &Settings) -> anyhow::Result<Flock<File>> {
+    let path = settings.state_dir.join("lock");
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("open lock {}", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            // For people who wonder; the lock itself is the kernel's.
+            let _ = lock
+                .set_len(0)
+                .and_then(|()| writeln!(lock, "{}", std::process::id()));
+            Ok(lock)
+        }
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => bail!(
+            "lock state folder {}: another agent uses it; \
+             end it, or give each agent its own --state-dir",
+            settings.state_dir.display()
+        ),
+        Err((_, error)) => bail!("lock {}: {error}", path.display()),
+    }
+}
+
+fn show(introspect: &Introspect, view: watch::Receiver<Arc<View>>) {
+    introspect.state("network", move || {
+        let view = Arc::clone(&view.borrow());
+        serde_json::to_value(&*view).unwrap_or_default()
+    });
+}
+
+async fn pass_on(mut feed: mpsc::Receiver<Feed>, inbox: mpsc::Sender<Message>) {
+    while let Some(change) = feed.recv().await {
+        let message = match change {
+            Feed::Nodes(change) => Message::Nodes(change),
+            Feed::Pods(change) => Message::Pods(change),
+        };
+        if inbox.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Installs the plugin at once and the conflist when pods can be wired; what is removed later comes back.
+async fn keep_installed(
+    settings: Settings,
+    program: PathBuf,
+    mut view: watch::Receiver<Arc<View>>,
+    readiness: Readiness,
+) {
+    let settings = Arc::new(settings);
+    let program = Arc::new(program);
+    let mut ready = false;
+    let mut first = true;
+    loop {
+        let (settings, program) = (Arc::clone(&settings), Arc::clone(&program));
+        let work = move || install_all(&settings, &program, first, ready);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(())) => {
+                first = false;
+                if ready {
+                    readiness.ready();
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::error!("{error:#}; trying again");
+                readiness.not_ready(format!("{error:#}"));
+            }
+            // The runtime is ending.
+            Err(_) => return,
+        }
+        if ready {
+            time::sleep(INSTALL_AGAIN).await;
+            continue;
+        }
+        match time::timeout(INSTALL_AGAIN, view.wait_for(|view| view.ready)).await {
+            Ok(Ok(_)) => ready = true,
+            Ok(Err(_)) => return,
+            Err(_) => {}
+        }
+    }
+}
+
+/// To compare a copied plugin with this program takes long, so that is done the `first` time only.
+fn install_all(
+    settings: &Settings,
+    program: &Path,
+    first: bool,
+    ready: bool,
+) -> anyhow::Result<()> {
+    if first || !settings.cni_bin_dir.join(install::PLUGIN).exists() {
+        install::plugin(program, &settings.cni_bin_dir)?;
+    }
+    if ready {
+        install::conflist(&settings.cni_socket(), &settings.cni_conf_dir)?;
+    }
+    Ok(())
+}
+
+/// Serves health and metrics on the node's address, once that is known.
+async fn serve_health(introspect: Introspect, mut view: watch::Receiver<Arc<View>>, port: u16) {
+    let known = |view: &Arc<View>| view.network.uplink.is_some();
+    let Ok(address) = view.wait_for(known).await.map(|view| node_address(&view)) else {
+        return;
+    };
+    let Some(address) = address else { return };
+    loop {
+        match introspect.serve_tcp(SocketAddr::new(address, port)).await {
+            Ok(_served) => return std::future::pending().await,
+            Err(error) => {
+                tracing::warn!("{error}; is another program on it? --health-port chooses another");
+                time::sleep(HEALTH_AGAIN).await;
+            }
+        }
+    }
+}
+
+fn node_address(view: &View) -> Option<std::net::IpAddr> {
+    view.node.as_ref()?.internal_ips.first().copied()
+}

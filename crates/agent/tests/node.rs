@@ -1,0 +1,264 @@
+//! The node's network and what an agent finds when it comes back, on the real kernel.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod stage;
+
+use std::{fs, net::IpAddr};
+
+use sealane_agent::{leases::Key, wire::link_name};
+use sealane_testkit::{Stream, Topology};
+use serde_json::json;
+use stage::{Agent, NODE_IP, OUTSIDE_IP, Stage, ip, node, ping, pod, seen_source, this_node};
+
+const SUBNET: &str = "10.244.1.0/24";
+
+fn outside() -> IpAddr {
+    OUTSIDE_IP.parse().unwrap()
+}
+
+#[test]
+fn a_pod_leaves_the_cluster_with_the_nodes_address_and_stays_itself_inside() {
+    let stage = Stage::new();
+    let agent = stage.start_ready(&[SUBNET]);
+    let runtime = stage.runtime();
+    let (_pods, [a, b]) = Topology::new(["a", "b"]);
+    let a_ip = ip(&runtime.add("a", &a).unwrap());
+    let b_ip = ip(&runtime.add("b", &b).unwrap());
+    let node_ip: IpAddr = NODE_IP.parse().unwrap();
+    assert_eq!(seen_source(&a, &stage.outside, outside()), node_ip);
+    assert_eq!(seen_source(&a, &b, b_ip), a_ip);
+    assert_eq!(seen_source(&a, &stage.node, node_ip), a_ip);
+    assert_eq!(seen_source(&stage.node, &a, a_ip).to_string(), "10.244.1.1");
+
+    // Now outside becomes the second node.
+    let second = node("node-2", OUTSIDE_IP, &["10.244.2.0/24"]);
+    agent.tell_nodes(vec![this_node(&[SUBNET]), second]);
+    agent.wait("the route is there", |s| {
+        s["routes"][0] == "10.244.2.0/24 via 172.29.0.1 proto 94"
+    });
+    let far: IpAddr = "10.244.2.5".parse().unwrap();
+    stage
+        .outside
+        .run("ip", ["address", "add", "10.244.2.5/32", "dev", "lo"])
+        .ok();
+    stage
+        .outside
+        .run("ip", ["route", "add", SUBNET, "via", NODE_IP])
+        .ok();
+    assert_eq!(
+        seen_source(&a, &stage.outside, far),
+        a_ip,
+        "to a pod of another node"
+    );
+    assert_eq!(
+        seen_source(&a, &stage.outside, outside()),
+        a_ip,
+        "to another node"
+    );
+    assert_eq!(
+        seen_source(&stage.outside, &a, a_ip),
+        outside(),
+        "from another node"
+    );
+}
+
+#[test]
+fn routes_follow_the_nodes_and_foreign_ones_are_left_alone() {
+    let stage = Stage::new();
+    stage
+        .node
+        .run("ip", ["route", "add", "10.9.0.0/24", "via", OUTSIDE_IP])
+        .ok();
+    let agent = stage.start_ready(&[SUBNET]);
+    let others = |ip: &str| vec![this_node(&[SUBNET]), node("node-2", ip, &["10.244.2.0/24"])];
+    agent.tell_nodes(others("172.29.0.3"));
+    agent.wait("the route is there", |s| {
+        s["routes"][0] == "10.244.2.0/24 via 172.29.0.3 proto 94"
+    });
+    agent.tell_nodes(others("172.29.0.4"));
+    agent.wait("the route has moved", |s| {
+        s["routes"][0] == "10.244.2.0/24 via 172.29.0.4 proto 94"
+    });
+    let routes = stage.node.run("ip", ["route"]).ok();
+    assert!(
+        routes.contains("10.244.2.0/24 via 172.29.0.4 dev eth0 proto 94"),
+        "{routes}"
+    );
+    agent.tell_nodes(vec![this_node(&[SUBNET])]);
+    agent.wait("the route is gone", |s| s["routes"] == json!([]));
+    let routes = stage.node.run("ip", ["route"]).ok();
+    assert!(!routes.contains("proto 94"), "{routes}");
+    assert!(routes.contains("10.9.0.0/24"), "{routes}");
+}
+
+#[test]
+fn a_restart_cuts_no_stream_and_changes_nothing() {
+    let stage = Stage::new();
+    let runtime = stage.runtime();
+    let mut agent = stage.start_ready(&[SUBNET]);
+    let (_pods, [a, b, c]) = Topology::new(["a", "b", "c"]);
+    runtime.add("a", &a).unwrap();
+    let b_ip = ip(&runtime.add("b", &b).unwrap());
+    let stream = Stream::between(&a, &b, b_ip);
+    let outwards = Stream::between(&a, &stage.outside, outside());
+    let before = stage.kernel();
+    for _ in 0..3 {
+        agent.kill();
+        agent = stage.start();
+        agent.tell_nodes(vec![this_node(&[SUBNET])]);
+        agent.tell_pods(vec![pod("a", &[]), pod("b", &[])]);
+        agent.wait_ready();
+        stream.expect_progress();
+        outwards.expect_progress();
+    }
+    assert_eq!(stage.kernel(), before);
+    assert_eq!(agent.leases(), 2);
+    runtime.add("c", &c).unwrap();
+    ping(&c, b_ip);
+    assert_eq!(stream.finish().retransmissions, 0);
+    assert_eq!(outwards.finish().retransmissions, 0);
+}
+
+#[test]
+fn what_is_missing_after_a_restart_is_repaired() {
+    let stage = Stage::new();
+    let runtime = stage.runtime();
+    let agent = stage.start_ready(&[SUBNET]);
+    let (_pods, [a]) = Topology::new(["a"]);
+    let a_ip = ip(&runtime.add("a", &a).unwrap());
+    agent.kill();
+    let key = Key {
+        container_id: "a".into(),
+        ifname: "eth0".into(),
+    };
+    let link = link_name(&key);
+    stage
+        .node
+        .run("ip", ["link", "set", &link, "nomaster"])
+        .ok();
+    stage
+        .node
+        .run("ip", ["address", "flush", "dev", "cbr0"])
+        .ok();
+    stage.node.run("ip", ["link", "set", "cbr0", "down"]).ok();
+    stage.node.run("nft", ["flush", "ruleset"]).ok();
+    stage
+        .node
+        .run("sysctl", ["-w", "net.ipv4.ip_forward=0"])
+        .ok();
+    let agent = stage.start_ready(&[SUBNET]);
+    sealane_testkit::eventually(sealane_testkit::SOON, "the link is a port again", || {
+        stage
+            .node
+            .run("ip", ["-o", "link", "show", &link])
+            .ok()
+            .contains("master cbr0")
+    });
+    ping(&stage.node, a_ip);
+    assert_eq!(
+        seen_source(&a, &stage.outside, outside()).to_string(),
+        NODE_IP
+    );
+    assert_eq!(agent.leases(), 1);
+}
+
+/// The state on disk after a crash between lease and link: the lease alone.
+fn crashed_lease(stage: &Stage, container: &str) {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let leases = json!({
+        "format": 1, "bootID": boot_id.trim(), "last": ["10.244.1.7"],
+        "leases": [{
+            "containerID": container, "ifname": "eth0", "network": "sealane",
+            "pod": {"namespace": "default", "name": container, "uid": format!("uid-{container}")},
+            "addresses": ["10.244.1.7/24"],
+        }],
+    });
+    fs::create_dir_all(stage.path("state")).unwrap();
+    fs::write(stage.path("state/leases.json"), leases.to_string()).unwrap();
+}
+
+#[test]
+fn a_crash_between_lease_and_link_loses_nothing_while_the_pod_is_there() {
+    let stage = Stage::new();
+    crashed_lease(&stage, "a");
+    let agent = stage.start();
+    agent.tell_nodes(vec![this_node(&[SUBNET])]);
+    agent.tell_pods(vec![pod("a", &[])]);
+    agent.wait_ready();
+    let runtime = stage.runtime();
+    let (_pods, [a, b]) = Topology::new(["a", "b"]);
+    assert_eq!(ip(&runtime.add("b", &b).unwrap()).to_string(), "10.244.1.8");
+    // The runtime may call ADD again, or DEL first.
+    assert_eq!(ip(&runtime.add("a", &a).unwrap()).to_string(), "10.244.1.7");
+    ping(&a, "10.244.1.8".parse().unwrap());
+    runtime.del("a", Some(&a)).unwrap();
+    assert_eq!(agent.leases(), 1);
+}
+
+#[test]
+fn a_crash_between_lease_and_link_leaks_nothing_when_the_pod_is_gone() {
+    let stage = Stage::new();
+    crashed_lease(&stage, "a");
+    let agent = stage.start();
+    agent.tell_nodes(vec![this_node(&[SUBNET])]);
+    agent.tell_pods(vec![]);
+    agent.wait("the lease is released", |s| {
+        s["ready"] == true && s["leases"] == json!([])
+    });
+    sealane_testkit::eventually(sealane_testkit::SOON, "the release is on disk", || {
+        stage.leases_on_disk()["leases"] == json!([])
+    });
+}
+
+#[test]
+fn a_lost_file_gives_no_pods_address_away() {
+    let stage = Stage::new();
+    let agent = stage.start_ready(&["10.244.1.0/29"]);
+    let runtime = stage.runtime();
+    let (_pods, [a, b]) = Topology::new(["a", "b"]);
+    let a_ip = ip(&runtime.add("a", &a).unwrap());
+    agent.kill();
+    fs::write(stage.path("state/leases.json"), "{ torn").unwrap();
+    let agent = stage.start();
+    agent.tell_nodes(vec![this_node(&["10.244.1.0/29"])]);
+    agent.tell_pods(vec![pod("a", &[&a_ip.to_string()])]);
+    agent.wait_ready();
+    let b_ip = ip(&runtime.add("b", &b).unwrap());
+    assert_ne!(a_ip, b_ip);
+    ping(&a, b_ip);
+    assert_eq!(agent.state().unwrap()["held"], json!({"default/a": [a_ip]}));
+    runtime.del("a", Some(&a)).unwrap();
+    assert!(
+        !a.run("ip", ["link"]).ok().contains("eth0"),
+        "DEL works without a lease"
+    );
+    agent.tell_pods(vec![pod("b", &[&b_ip.to_string()])]);
+    agent.wait("the address is free again", |s| s["held"] == json!({}));
+}
+
+#[test]
+fn two_agents_on_one_state_folder_are_refused() {
+    let stage = Stage::new();
+    let _first = stage.start_ready(&[SUBNET]);
+    let second = stage.start();
+    let outcome = sealane_testkit::eventually(sealane_testkit::SOON, "the second gives up", || {
+        second.outcome()
+    });
+    assert!(outcome.contains("another agent uses it"), "{outcome}");
+    assert!(stage.path("run/agent.sock").exists());
+}
+
+#[test]
+fn an_agent_in_the_wrong_namespace_says_so() {
+    let stage = Stage::new();
+    let agent = Agent::start(stage.settings(), stage.outside.title());
+    agent.tell_nodes(vec![this_node(&[SUBNET])]);
+    agent.tell_pods(vec![]);
+    let state = agent.wait("the trouble is known", |s| {
+        s["trouble"]
+            .as_str()
+            .is_some_and(|t| t.contains("no link of this network namespace"))
+    });
+    assert_eq!(state["ready"], false);
+    assert!(!stage.outside.run("ip", ["link"]).ok().contains("cbr0"));
+}
