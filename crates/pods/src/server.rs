@@ -60,8 +60,7 @@ pub struct ListenError {
 
 /// The server. Dropping it cuts all connections.
 pub struct Server {
-    listeners: JoinSet<()>,
-    addresses: Vec<SocketAddr>,
+    _listeners: JoinSet<()>,
 }
 
 /// What is served, and to whom.
@@ -87,27 +86,18 @@ impl Server {
     /// # Errors
     /// The first address that cannot be listened on.
     pub async fn start(service: Service, addresses: &[SocketAddr]) -> Result<Self, ListenError> {
-        let mut server = Self {
-            listeners: JoinSet::new(),
-            addresses: Vec::new(),
-        };
+        let mut listeners = JoinSet::new();
         for address in addresses {
             let failed = |source| ListenError {
                 address: *address,
                 source,
             };
             let listener = TcpListener::bind(address).await.map_err(failed)?;
-            server
-                .addresses
-                .push(listener.local_addr().map_err(failed)?);
-            server.listeners.spawn(listen(service.clone(), listener));
+            listeners.spawn(listen(service.clone(), listener));
         }
-        Ok(server)
-    }
-
-    /// Where it listens, with the ports that were chosen for port 0.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        Ok(Self {
+            _listeners: listeners,
+        })
     }
 }
 

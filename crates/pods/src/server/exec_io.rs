@@ -207,9 +207,8 @@ where
             },
             ended = &mut wait, if code.is_none() => code = Some(ended.unwrap_or(-1)),
             Left = &mut input, if listening => {
-                if code.is_none() {
-                    return None;
-                }
+                // Before the end: the command goes with its client.
+                code?;
                 listening = false;
             }
             () = tokio::time::sleep(DRAIN), if code.is_some() => return code,
