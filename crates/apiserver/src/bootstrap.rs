@@ -26,7 +26,7 @@ pub async fn make(server: &Server, options: &Options) -> anyhow::Result<()> {
         let object = json!({ "metadata": { "name": namespace } });
         ensure(server, &NAMESPACE, "", object).await?;
     }
-    ensure(server, &SERVICE, "default", service(options)).await?;
+    ensure(server, &SERVICE, "default", service(server, options)).await?;
     let slice = slice(options);
     if !ensure(server, &ENDPOINT_SLICE, "default", slice.clone()).await? {
         let key = ENDPOINT_SLICE.key("default", KUBERNETES);
@@ -63,13 +63,15 @@ fn refused(error: ApiError) -> anyhow::Error {
     anyhow::anyhow!(error.message)
 }
 
-fn service(options: &Options) -> Value {
+fn service(server: &Server, options: &Options) -> Value {
+    let address = server.addresses.first().map(|address| address.to_string());
     json!({
         "metadata": {
             "name": KUBERNETES,
             "labels": { "component": "apiserver", "provider": KUBERNETES },
         },
         "spec": {
+            "clusterIP": address,
             "ports": [{
                 "name": "https", "port": 443, "protocol": "TCP",
                 "targetPort": options.advertise_address.port(),

@@ -23,21 +23,27 @@
 mod answer;
 mod bootstrap;
 mod check;
+mod debug;
 mod discovery;
 mod expiry;
 mod identity;
 mod kinds;
+mod listen;
 mod namespaces;
+mod node_client;
 mod object;
 mod openapi;
 mod options;
 mod pages;
 mod patch;
 mod request;
+mod schema;
 mod select;
 mod serve;
 mod server;
+mod service_addresses;
 mod status;
+mod streams;
 mod table;
 mod tls;
 mod verbs;
@@ -49,8 +55,10 @@ use sealane_store::{Bounds, Store};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use listen::Listen;
 pub use options::Options;
 use server::Server;
+use service_addresses::ServiceAddresses;
 
 /// Serves the API until `shutdown` is cancelled.
 ///
@@ -60,13 +68,15 @@ use server::Server;
 /// on, a store that cannot be opened.
 pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
     let acceptor = tls::acceptor(&options)?;
-    let listeners = serve::listen(&options.listen).await?;
+    let listeners = listen::open(&options.listen).await?;
     let store = Store::open(sealane_store::Options {
         path: options.store.clone(),
         bounds: Bounds::default(),
         describe: Arc::new(describe),
     })?;
     let server = Arc::new(Server {
+        addresses: addresses(&store, &options),
+        nodes: node_client::NodeClient::new(&options)?,
         store,
         pages: pages::Pages::default(),
         shutdown: shutdown.clone(),
@@ -77,12 +87,26 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let mut tasks = JoinSet::new();
     tasks.spawn(namespaces::run(server.clone()));
     tasks.spawn(expiry::run(server.clone()));
+    let _debug = debug::serve(&server, &options)?;
     for listener in listeners {
         tasks.spawn(serve::accept(listener, acceptor.clone(), server.clone()));
     }
     shutdown.cancelled().await;
     serve::drain(tasks).await;
     Ok(())
+}
+
+/// The pools of Services' addresses and ports, without what is in use.
+fn addresses(store: &Store, options: &Options) -> ServiceAddresses {
+    let services = store.list(&kinds::SERVICE.bucket(), None, |_| true).entries;
+    let services = services
+        .iter()
+        .filter_map(|entry| serde_json::from_slice(&entry.object).ok());
+    let (ranges, ports) = (
+        &options.service_cluster_ip_range,
+        &options.service_node_port_range,
+    );
+    ServiceAddresses::new(ranges, ports.clone(), services)
 }
 
 /// What selectors see of an object that comes from the disk.

@@ -4,12 +4,15 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
 
+use crate::Listen;
+
 /// Flags of `sealane apiserver`, named as those of kube-apiserver where it has them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Address and port to serve on; may be given several times
-    #[arg(long, required = true, value_name = "IP:PORT")]
-    pub listen: Vec<SocketAddr>,
+    /// Address and port to serve on, or fd:N for a listening socket that is inherited as
+    /// descriptor N; may be given several times
+    #[arg(long, required = true, value_name = "IP:PORT|fd:N")]
+    pub listen: Vec<Listen>,
 
     /// Address and port at which pods find this server: the endpoint of the `kubernetes` Service
     #[arg(long, value_name = "IP:PORT")]

@@ -1,8 +1,7 @@
 //! Listeners and connections: HTTP/1.1 and HTTP/2 over TLS.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -26,16 +25,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(2);
 /// Pause after an accept that failed for want of descriptors or memory.
 const BREATHER: Duration = Duration::from_millis(50);
-
-/// Opens all listeners, so that a port that is taken is told before anything else is done.
-pub async fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.with_context(|| format!("listen on {address}"))?);
-    }
-    Ok(listeners)
-}
 
 /// Takes connections until the server stops, then waits for those that are open.
 pub async fn accept(listener: TcpListener, acceptor: TlsAcceptor, server: Arc<Server>) {

@@ -12,17 +12,23 @@ use crate::{
     discovery,
     identity::User,
     kinds::{self, Kind, Subresource},
+    node_client::NodeClient,
     openapi,
     pages::Pages,
     request::{self, Accept, Path, Query, Target},
+    service_addresses::ServiceAddresses,
     status::ApiError,
-    verbs,
+    streams, verbs,
 };
 
 /// What all requests share.
 pub struct Server {
     /// The objects.
     pub store: Store,
+    /// The addresses and node ports of Services.
+    pub addresses: ServiceAddresses,
+    /// The way to nodes.
+    pub nodes: NodeClient,
     /// Lists that are being read page by page.
     pub pages: Pages,
     /// Ends watches when the server stops.
@@ -200,6 +206,9 @@ async fn part(
         Subresource::Finalize if put => {
             let (parts, body) = request.into_parts();
             verbs::update(&context, request::read(&parts.headers, body).await?).await
+        }
+        Subresource::Node(stream) if post || request.method() == Method::GET => {
+            streams::pass(context, stream, request).await
         }
         _ => Err(ApiError::method_not_allowed()),
     }

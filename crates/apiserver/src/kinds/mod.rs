@@ -217,7 +217,6 @@ pub static KINDS: &[&Kind] = &[
 pub use configuration::SERVICE_ACCOUNT;
 pub use endpoint_slice::ENDPOINT_SLICE;
 pub use namespace::NAMESPACE;
-#[cfg(test)]
 pub use node::NODE;
 #[cfg(test)]
 pub use pod::POD;

@@ -5,6 +5,9 @@ use std::{cell::RefCell, fmt};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+/// Brackets that may be open at once in a YAML body.
+const OPEN_MAX: usize = 1000;
+
 /// A body that was read.
 #[derive(Debug, Default, PartialEq)]
 pub struct Input {
@@ -17,7 +20,13 @@ pub struct Input {
 /// A body that is not what its content type says.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct InputError(String);
+pub struct InputError(pub(super) String);
+
+impl InputError {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
 
 /// Reads JSON.
 ///
@@ -39,7 +48,27 @@ pub fn parse_json(body: &[u8]) -> Result<Input, InputError> {
 ///
 /// What is wrong and where.
 pub fn parse_yaml(body: &[u8]) -> Result<Input, InputError> {
+    check_depth(body)?;
     read(serde_yaml_ng::Deserializer::from_slice(body))
+}
+
+/// The parser's time grows with the square of how deep flow collections (`[[[…`) stand within
+/// each other, so bodies that open far more than they close are not even tried.
+fn check_depth(yaml: &[u8]) -> Result<(), InputError> {
+    let mut open = 0usize;
+    for byte in yaml {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > OPEN_MAX {
+            return Err(InputError::new(format!(
+                "more than {OPEN_MAX} brackets are open"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input, InputError> {

@@ -2,6 +2,7 @@
 
 mod encode;
 mod input;
+mod protobuf;
 mod typed;
 
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use serde_json::{Map, Value};
 
 pub use encode::{describe, template};
 pub use input::{Input, parse_json, parse_yaml};
+pub use protobuf::parse_protobuf;
 pub use typed::{Decoded, TypeError, decode};
 
 /// `metadata.name`, or empty.

@@ -2,12 +2,11 @@
 
 mod json_patch;
 mod merge;
-mod merge_keys;
 mod strategic;
 
 use serde_json::Value;
 
-use crate::object::parse_json;
+use crate::{object::parse_json, schema::Type};
 
 /// A patch.
 #[derive(Debug)]
@@ -74,16 +73,16 @@ impl Patch {
         &self.duplicates
     }
 
-    /// The object with this change.
+    /// The object, of type `of`, with this change.
     ///
     /// # Errors
     ///
     /// [`PatchError::Unfit`].
-    pub fn apply(&self, object: Value) -> Result<Value, PatchError> {
+    pub fn apply(&self, object: Value, of: Option<&Type>) -> Result<Value, PatchError> {
         match &self.form {
             Form::Json(operations) => json_patch::apply(operations, object),
             Form::Merge(patch) => Ok(merge::apply(object, patch)),
-            Form::Strategic(patch) => strategic::apply(object, patch),
+            Form::Strategic(patch) => strategic::apply(object, patch, of),
         }
     }
 }
@@ -98,7 +97,7 @@ mod tests {
     fn a_patch_is_read_by_its_media_type() {
         let apply = |media: &str, patch: Value| {
             let patch = Patch::parse(media, patch.to_string().as_bytes())?;
-            patch.apply(json!({"a": [1], "b": 2}))
+            patch.apply(json!({"a": [1], "b": 2}), None)
         };
         assert_eq!(
             apply("application/merge-patch+json", json!({"a": [2], "b": null})).unwrap(),

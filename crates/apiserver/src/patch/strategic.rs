@@ -1,28 +1,26 @@
 //! Strategic merge patch, as `k8s.io/apimachinery/pkg/util/strategicpatch`.
 //!
-//! A merge patch that knows some lists to be sets of named things. Directives within the patch:
+//! A merge patch that knows some lists to be sets of named things: which, the type says. Directives within the patch:
 //! `$patch: replace | delete | merge` for a map or an element, `$retainKeys` for the only fields
 //! that stay, `$deleteFromPrimitiveList/FIELD` for texts to take out of a list, and
 //! `$setElementOrder/FIELD` for the order of a list's elements afterwards.
 
 use serde_json::{Map, Value};
 
-use super::{
-    PatchError,
-    merge_keys::{self, ListMerge},
-};
+use super::PatchError;
+use crate::schema::{Field, Many, Type};
 
 const PATCH: &str = "$patch";
 const RETAIN: &str = "$retainKeys";
 const DELETE: &str = "$deleteFromPrimitiveList/";
 const ORDER: &str = "$setElementOrder/";
 
-/// The object with this change.
-pub fn apply(object: Value, patch: &Value) -> Result<Value, PatchError> {
+/// The object, of type `of`, with this change. Without a type, lists are replaced.
+pub fn apply(object: Value, patch: &Value, of: Option<&Type>) -> Result<Value, PatchError> {
     let (Value::Object(object), Value::Object(patch)) = (object, patch) else {
         return Err(unfit("a strategic merge patch changes objects only"));
     };
-    merge_map(object, patch, &[]).map(Value::Object)
+    merge_map(object, patch, of).map(Value::Object)
 }
 
 fn unfit(why: impl Into<String>) -> PatchError {
@@ -31,7 +29,7 @@ fn unfit(why: impl Into<String>) -> PatchError {
 
 type Object = Map<String, Value>;
 
-fn merge_map(mut object: Object, patch: &Object, path: &[&str]) -> Result<Object, PatchError> {
+fn merge_map(mut object: Object, patch: &Object, of: Option<&Type>) -> Result<Object, PatchError> {
     match patch.get(PATCH).and_then(Value::as_str) {
         None | Some("merge") => {}
         Some("replace") => return Ok(without_directives(patch)),
@@ -42,19 +40,20 @@ fn merge_map(mut object: Object, patch: &Object, path: &[&str]) -> Result<Object
         object.retain(|name, _| retained.iter().any(|one| one == name));
     }
     for (name, value) in patch.iter().filter(|(name, _)| !name.starts_with('$')) {
-        let at = [path, &[name.as_str()]].concat();
+        let field = of.and_then(|of| of.named(name));
+        let inner = value_type(field);
         let order = patch
             .get(&format!("{ORDER}{name}"))
             .and_then(Value::as_array);
         let merged = match (object.remove(name), value) {
             (_, Value::Null) => continue,
             (Some(Value::Object(before)), Value::Object(change)) => {
-                Value::Object(merge_map(before, change, &at)?)
+                Value::Object(merge_map(before, change, inner)?)
             }
-            (_, Value::Object(change)) => Value::Object(merge_map(Object::new(), change, &at)?),
+            (_, Value::Object(change)) => Value::Object(merge_map(Object::new(), change, inner)?),
             (before, Value::Array(change)) => {
                 let before = before.and_then(into_array).unwrap_or_default();
-                Value::Array(merge_list(before, change, order, &at)?)
+                Value::Array(merge_list(before, change, order, field)?)
             }
             (_, value) => value.clone(),
         };
@@ -73,9 +72,9 @@ fn merge_map(mut object: Object, patch: &Object, path: &[&str]) -> Result<Object
             && let Some(list) = object.get_mut(name).and_then(Value::as_array_mut)
         {
             // Only the order changes: nothing of the list is in the patch.
-            let at = [path, &[name]].concat();
+            let field = of.and_then(|of| of.named(name));
             let before = std::mem::take(list);
-            *list = merge_list(before, &[], Some(order), &at)?;
+            *list = merge_list(before, &[], Some(order), field)?;
         }
     }
     Ok(object)
@@ -88,22 +87,29 @@ fn into_array(value: Value) -> Option<Vec<Value>> {
     }
 }
 
+/// The type of a field's values; none for maps, whose values are as they come.
+fn value_type(field: Option<&Field>) -> Option<&'static Type> {
+    let field = field.filter(|field| field.many != Many::Map)?;
+    Type::find(field.value)
+}
+
 fn merge_list(
     before: Vec<Value>,
     change: &[Value],
     order: Option<&Vec<Value>>,
-    path: &[&str],
+    field: Option<&Field>,
 ) -> Result<Vec<Value>, PatchError> {
-    match merge_keys::of(path) {
-        ListMerge::Replaced => Ok(change.iter().map(plain).collect()),
-        ListMerge::Set => {
+    match field.map_or(Many::List, |field| field.many) {
+        Many::List | Many::One | Many::Map if change.is_empty() && order.is_some() => Ok(before),
+        Many::List | Many::One | Many::Map => Ok(change.iter().map(plain).collect()),
+        Many::Set => {
             let mut merged = before.clone();
             merged.extend(change.iter().filter(|item| !before.contains(item)).cloned());
             let same = |a: &Value, b: &Value| a == b;
             Ok(ordered(merged, &before, change, order, same))
         }
-        ListMerge::By(key) => {
-            let merged = merge_elements(before.clone(), change, key, path)?;
+        Many::By(key) => {
+            let merged = merge_elements(before.clone(), change, key, value_type(field))?;
             let same = |a: &Value, b: &Value| a[key] == b[key];
             Ok(ordered(merged, &before, change, order, same))
         }
@@ -114,7 +120,7 @@ fn merge_elements(
     before: Vec<Value>,
     change: &[Value],
     key: &str,
-    path: &[&str],
+    of: Option<&Type>,
 ) -> Result<Vec<Value>, PatchError> {
     let directive = |item: &Value| item[PATCH].as_str().map(str::to_owned);
     if change
@@ -128,8 +134,7 @@ fn merge_elements(
     for item in change {
         let Some(fields) = item.as_object() else {
             return Err(unfit(format!(
-                "{}: expected a list of objects",
-                path.join(".")
+                "{item} is not an object with the merge key {key}"
             )));
         };
         if item[key].is_null() {
@@ -147,9 +152,9 @@ fn merge_elements(
                 } else {
                     Object::new()
                 };
-                merged[at] = Value::Object(merge_map(before, fields, path)?);
+                merged[at] = Value::Object(merge_map(before, fields, of)?);
             }
-            (_, None) => merged.push(Value::Object(merge_map(Object::new(), fields, path)?)),
+            (_, None) => merged.push(Value::Object(merge_map(Object::new(), fields, of)?)),
         }
     }
     Ok(merged)
@@ -218,6 +223,7 @@ mod tests {
 
     #[test]
     fn patches_do_what_kubernetes_does() {
+        let pod = Type::of_kind("", "v1", "Pod");
         let two = json!({"spec": {"containers": [{"name": "a", "image": "1"}, {"name": "b"}]}});
         for (what, object, patch, expected) in [
             (
@@ -258,9 +264,9 @@ mod tests {
             ),
             (
                 "elements that the patch does not know keep their place",
-                json!({"env": [{"name": "server"}, {"name": "a"}, {"name": "b"}]}),
-                json!({"$setElementOrder/env": [{"name": "b"}, {"name": "a"}], "env": [{"name": "b", "value": "1"}]}),
-                json!({"env": [{"name": "server"}, {"name": "b", "value": "1"}, {"name": "a"}]}),
+                json!({"spec": {"volumes": [{"name": "server"}, {"name": "a"}, {"name": "b"}]}}),
+                json!({"spec": {"$setElementOrder/volumes": [{"name": "b"}, {"name": "a"}], "volumes": [{"name": "b", "emptyDir": {}}]}}),
+                json!({"spec": {"volumes": [{"name": "server"}, {"name": "b", "emptyDir": {}}, {"name": "a"}]}}),
             ),
             (
                 "texts in a set are added once",
@@ -270,9 +276,9 @@ mod tests {
             ),
             (
                 "only some keys stay",
-                json!({"volumes": [{"name": "v", "emptyDir": {}}]}),
-                json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}, "$retainKeys": ["name", "hostPath"]}]}),
-                json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}),
+                json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}}),
+                json!({"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/"}, "$retainKeys": ["name", "hostPath"]}]}}),
+                json!({"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}}),
             ),
             (
                 "maps merge, null removes, other lists are replaced",
@@ -293,18 +299,22 @@ mod tests {
                 json!({"status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "X"}]}}),
             ),
         ] {
-            assert_eq!(apply(object, &patch).unwrap(), expected, "{what}");
+            assert_eq!(apply(object, &patch, pod).unwrap(), expected, "{what}");
         }
     }
 
     #[test]
     fn what_has_no_key_or_an_unknown_directive_is_refused() {
+        let pod = Type::of_kind("", "v1", "Pod");
         for patch in [
-            json!({"containers": [{"image": "x"}]}),
-            json!({"containers": ["x"]}),
+            json!({"spec": {"containers": [{"image": "x"}]}}),
+            json!({"spec": {"containers": ["x"]}}),
             json!({"a": {"$patch": "explode"}}),
         ] {
-            assert!(apply(json!({"containers": []}), &patch).is_err(), "{patch}");
+            assert!(
+                apply(json!({"spec": {"containers": []}}), &patch, pod).is_err(),
+                "{patch}"
+            );
         }
     }
 }

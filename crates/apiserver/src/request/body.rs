@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::{
-    object::{Input, parse_json, parse_yaml},
+    object::{Input, parse_json, parse_protobuf, parse_yaml},
     status::ApiError,
 };
 
@@ -18,6 +18,13 @@ pub struct Payload {
     /// The body.
     pub bytes: Bytes,
 }
+
+/// The media types of objects that are read.
+const MEDIA: &[&str] = &[
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
 
 /// The largest body that is read: 3 MiB, as kube-apiserver.
 pub const fn limit_bytes() -> usize {
@@ -61,12 +68,8 @@ pub fn read_value(payload: &Payload) -> Result<Input, ApiError> {
     let parsed = match payload.media.as_str() {
         "" | "application/json" | "*/*" => parse_json(&payload.bytes),
         "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(&payload.bytes),
-        _ => {
-            return Err(ApiError::unsupported_media_type(&[
-                "application/json",
-                "application/yaml",
-            ]));
-        }
+        "application/vnd.kubernetes.protobuf" => parse_protobuf(&payload.bytes),
+        _ => return Err(ApiError::unsupported_media_type(MEDIA)),
     };
     parsed.map_err(|cause| {
         ApiError::bad_request(format!("the object provided is unrecognized: {cause}"))

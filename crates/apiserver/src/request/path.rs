@@ -99,7 +99,7 @@ mod tests {
     fn shown(path: &str) -> String {
         match Path::parse(path) {
             None => "none".into(),
-            Some(Path::Other(parts)) => format!("other {}", parts.join(" ")),
+            Some(Path::Other(parts)) => format!("other {}", parts.join(" ")).trim_end().to_owned(),
             Some(Path::Resource(t)) => format!(
                 "{}/{} [{}] {} {} {} {}{}",
                 t.group,

@@ -37,7 +37,7 @@ pub async fn bind(context: &Context, payload: Payload) -> Result<Response<Body>,
         if options.dry_run {
             break;
         }
-        match commit(&context.server, kind, &pod, Some(&current)).await {
+        match commit(&context.server, kind, &pod, Some(&current), None).await {
             Ok(_) => break,
             Err(error) if error.reason == "Conflict" && attempt < ATTEMPTS => {}
             Err(error) => return Err(error),

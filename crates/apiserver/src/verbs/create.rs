@@ -71,7 +71,7 @@ pub async fn create_object(
         if generated && !stem.is_empty() {
             object["metadata"]["name"] = format!("{stem}{}", suffix()).into();
         }
-        prepare(kind.storage(), &mut object, None)?;
+        let reservation = prepare(server, kind.storage(), &mut object, None)?;
         if kind.namespaced {
             check_namespace(server, kind, namespace, object::name(&object))?;
         }
@@ -82,7 +82,7 @@ pub async fn create_object(
             }
             return Ok(Outcome::Tried(object));
         }
-        match commit(server, kind, &object, None).await {
+        match commit(server, kind, &object, None, reservation).await {
             Ok(entry) => return Ok(Outcome::Written(entry)),
             Err(taken) if generated && taken.reason == "AlreadyExists" && attempt < NAMES_TRIED => {
             }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     answer::{self, Body, ListMeta},
-    kinds::{Deletion, Kind},
+    kinds::{Admission, Deletion, Kind},
     object,
     request::{DeleteOptions, ListOptions, Payload},
     server::{Context, Server},
@@ -160,7 +160,7 @@ async fn delete_current(
         return Ok(Deleted::Marked(current));
     }
     Ok(Deleted::Marked(
-        commit(server, kind, &new, Some(&current)).await?,
+        commit(server, kind, &new, Some(&current), None).await?,
     ))
 }
 
@@ -243,9 +243,13 @@ pub async fn remove(
         object::template(last),
         object::describe(kind, last),
     );
-    removed
+    let removed = removed
         .await
-        .map_err(|cause| store_error(kind, current.key.name(), cause))
+        .map_err(|cause| store_error(kind, current.key.name(), cause))?;
+    if kind.admission == Admission::ServiceAddresses {
+        server.addresses.removed(last);
+    }
+    Ok(removed)
 }
 
 #[cfg(test)]

@@ -9,18 +9,35 @@ use serde_json::Value;
 use crate::{
     answer::{self, Body},
     check::{self, FieldPath, Findings},
-    kinds::Kind,
+    kinds::{Admission, Kind},
     object,
     server::{Context, Server},
+    service_addresses::Reservation,
     status::ApiError,
 };
 
-/// Completes an object and checks it, and what it changes of `old`.
+/// Completes an object, gives it what the server hands out, and checks it and what it changes of
+/// `old`.
 ///
 /// # Errors
 ///
 /// 422 with everything that is wrong.
-pub fn prepare(kind: &'static Kind, new: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
+pub fn prepare<'a>(
+    server: &'a Server,
+    kind: &'static Kind,
+    new: &mut Value,
+    old: Option<&Value>,
+) -> Result<Option<Reservation<'a>>, ApiError> {
+    complete(kind, new);
+    let reservation = match kind.admission {
+        Admission::None => None,
+        Admission::ServiceAddresses => Some(server.addresses.admit(new, old)?),
+    };
+    validate(kind, new, old)?;
+    Ok(reservation)
+}
+
+fn complete(kind: &Kind, new: &mut Value) {
     (kind.complete)(new);
     for (path, json) in kind.defaults {
         FieldPath::parse(path).visit_mut(new, |map, name| {
@@ -30,6 +47,9 @@ pub fn prepare(kind: &'static Kind, new: &mut Value, old: Option<&Value>) -> Res
             }
         });
     }
+}
+
+fn validate(kind: &Kind, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
     let mut findings = Findings::default();
     check::check_metadata(kind.names, new, &mut findings);
     check::run(kind.rules, new, &mut findings);
@@ -72,6 +92,7 @@ pub async fn commit(
     kind: &'static Kind,
     new: &Value,
     current: Option<&Entry>,
+    reservation: Option<Reservation<'_>>,
 ) -> Result<Arc<Entry>, ApiError> {
     let kind = kind.storage();
     let (namespace, name) = (object::namespace(new), object::name(new));
@@ -83,9 +104,16 @@ pub async fn commit(
         object::template(new),
         attributes,
     );
-    written
-        .await
-        .map_err(|cause| store_error(kind, name, cause))
+    let written = written.await;
+    if let Some(reservation) = reservation {
+        match &written {
+            Ok(_) => reservation.keep(),
+            // It may be on the disk after all.
+            Err(WriteError::Disk { .. }) => reservation.forget(),
+            Err(_) => drop(reservation),
+        }
+    }
+    written.map_err(|cause| store_error(kind, name, cause))
 }
 
 /// What a client is told of a write that did not happen.

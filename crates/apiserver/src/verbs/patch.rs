@@ -13,6 +13,7 @@ use crate::{
     object::{self, Input},
     patch::{Patch, PatchError},
     request::{Payload, WriteOptions},
+    schema::Type,
     server::Context,
     status::ApiError,
 };
@@ -30,6 +31,7 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
         cause => ApiError::bad_request(format!("error decoding patch: {cause}")),
     })?;
     let part = Part::of(context);
+    let of = Type::of_kind(kind.group, kind.version, kind.kind);
     for attempt in 1.. {
         let found = context
             .server
@@ -37,14 +39,16 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
             .get(&kind.key(&target.namespace, &target.name));
         let current = found.ok_or_else(|| ApiError::not_found(kind, &target.name))?;
         let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
-        let patched = patch.apply(kind.to_served(old.clone())).map_err(|cause| {
-            let code = StatusCode::UNPROCESSABLE_ENTITY;
-            ApiError::new(
-                code,
-                "Invalid",
-                format!("the server rejected our request: {cause}"),
-            )
-        })?;
+        let patched = patch
+            .apply(kind.to_served(old.clone()), of)
+            .map_err(|cause| {
+                let code = StatusCode::UNPROCESSABLE_ENTITY;
+                ApiError::new(
+                    code,
+                    "Invalid",
+                    format!("the server rejected our request: {cause}"),
+                )
+            })?;
         let input = Input {
             value: patched,
             duplicates: patch.duplicates().to_vec(),

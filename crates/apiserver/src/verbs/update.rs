@@ -135,7 +135,7 @@ pub async fn replace(
     let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
     check_version(kind, &new, &old)?;
     keep_ours(kind, part, &mut new, &old);
-    prepare(kind.storage(), &mut new, Some(&old))?;
+    let reservation = prepare(server, kind.storage(), &mut new, Some(&old))?;
     if kind.generation && new["spec"] != old["spec"] {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
@@ -158,7 +158,7 @@ pub async fn replace(
             .ok_or_else(|| ApiError::stale(kind, key.name()));
     }
     Ok(Outcome::Written(
-        commit(server, kind, &new, Some(current)).await?,
+        commit(server, kind, &new, Some(current), reservation).await?,
     ))
 }
 

@@ -1,0 +1,58 @@
+//! What can be seen of the server from this machine: metrics, settings, state.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use sealane_introspect::{Introspect, Served};
+use serde_json::{Value, json};
+
+use crate::{Options, server::Server};
+
+/// Serves the debug socket, if one is asked for; it closes when the result is dropped.
+pub fn serve(server: &Arc<Server>, options: &Options) -> anyhow::Result<Option<Served>> {
+    let Some(socket) = &options.debug_socket else {
+        return Ok(None);
+    };
+    let introspect = Introspect::new("apiserver");
+    introspect.config(&config(options));
+    let store = server.store.clone();
+    introspect.state("store", move || state(&store));
+    introspect.readiness("store").ready();
+    let served = introspect.serve_unix(socket);
+    served
+        .map(Some)
+        .with_context(|| format!("serve the debug socket {}", socket.display()))
+}
+
+fn config(options: &Options) -> Value {
+    let listen: Vec<String> = options.listen.iter().map(ToString::to_string).collect();
+    let ranges: Vec<String> = options
+        .service_cluster_ip_range
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let ports = &options.service_node_port_range;
+    json!({
+        "listen": listen,
+        "advertiseAddress": options.advertise_address.to_string(),
+        "store": options.store,
+        "clientCA": options.client_ca,
+        "tlsCert": options.tls_cert,
+        "kubeletClientCert": options.kubelet_client_cert,
+        "kubeletCA": options.kubelet_ca,
+        "serviceClusterIPRange": ranges,
+        "serviceNodePortRange": format!("{}-{}", ports.start(), ports.end()),
+    })
+}
+
+fn state(store: &sealane_store::Store) -> Value {
+    let resources: Vec<Value> = store
+        .counts()
+        .into_iter()
+        .map(|(bucket, objects, watchers)| {
+            let (group, resource) = bucket.parts();
+            json!({ "group": group, "resource": resource, "objects": objects, "watchers": watchers })
+        })
+        .collect();
+    json!({ "revision": store.revision(), "resources": resources })
+}
