@@ -12,12 +12,14 @@
 mod cli;
 mod commands;
 mod first;
+mod name_service;
 mod output;
 mod role;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    name_service::keep_to_builtin();
     let args: Vec<_> = std::env::args_os().collect();
     first::dispatch(&args).unwrap_or_else(cli::main)
 }
