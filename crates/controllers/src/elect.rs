@@ -27,6 +27,8 @@ use k8s_openapi::jiff::Timestamp;
 
 /// The holder writes itself in again this often.
 pub const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// Others look this often, so that a Lease that was given back does not lie idle.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A holder that could not renew for so long stops.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 /// Others take over when they have seen no renewal for so long.
@@ -76,7 +78,7 @@ impl Candidate {
             return Step::Replace(Box::new(self.claim(Some(spec), wall)));
         }
         match self.left(spec, now) {
-            Some(left) => Step::Wait(left.min(RENEW_EVERY)),
+            Some(left) => Step::Wait(left.min(LOOK_EVERY)),
             None => Step::Replace(Box::new(self.claim(Some(spec), wall))),
         }
     }
@@ -175,10 +177,10 @@ mod tests {
         // Its clock is a year behind: no matter.
         let lease = held_by("other", "2025-11-21T00:00:00Z");
         let wait = |seconds| Step::Wait(Duration::from_secs(seconds));
-        assert_eq!(candidate.step(Some(&lease), at(0), wall()), wait(5));
-        assert_eq!(candidate.step(Some(&lease), at(12), wall()), wait(3));
+        assert_eq!(candidate.step(Some(&lease), at(0), wall()), wait(2));
+        assert_eq!(candidate.step(Some(&lease), at(12), wall()), wait(2));
         let renewed = held_by("other", "2025-11-21T00:00:05Z");
-        assert_eq!(candidate.step(Some(&renewed), at(14), wall()), wait(5));
+        assert_eq!(candidate.step(Some(&renewed), at(14), wall()), wait(2));
         assert_eq!(candidate.step(Some(&renewed), at(28), wall()), wait(1));
         let step = candidate.step(Some(&renewed), at(29), wall());
         assert_eq!(takes(&step), Some(("me", 4)));
