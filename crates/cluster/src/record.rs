@@ -12,6 +12,9 @@ use crate::plan::Plan;
 /// Form of the file. A file with a greater number is another program's.
 const VERSION: u32 = 1;
 
+/// Name of a record while it is being written.
+pub const UNFINISHED: &str = "cluster.json.new";
+
 /// Why `cluster.json` cannot be used.
 #[derive(Debug, Error)]
 pub enum RecordError {
@@ -108,7 +111,7 @@ impl Record {
             source,
         };
         let text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))?;
-        let new = path.with_extension("json.new");
+        let new = path.with_file_name(UNFINISHED);
         fs::write(&new, text + "\n")
             .and_then(|()| fs::rename(&new, path))
             .map_err(failed)

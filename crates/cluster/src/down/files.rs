@@ -6,11 +6,15 @@ use std::path::Path;
 
 use crate::layout::{Layout, STATE_ROOT};
 use crate::lock::Lock;
+use crate::record::UNFINISHED;
 
 /// Whether the state directory is a cluster's: it has the record, or it is the
 /// default place, which is nobody else's.
 pub fn has_state(layout: &Layout) -> bool {
-    layout.cluster_file().exists() || (is_default(layout) && layout.state.exists())
+    let record = layout.cluster_file();
+    record.exists()
+        || record.with_file_name(UNFINISHED).exists()
+        || (is_default(layout) && layout.state.exists())
 }
 
 fn is_default(layout: &Layout) -> bool {
@@ -26,6 +30,8 @@ pub fn has_run(layout: &Layout) -> bool {
 /// the record says whose it is.
 pub fn remove_state(layout: &Layout) -> io::Result<()> {
     if !has_state(layout) {
+        // Made for a cluster that came no further, or somebody else's and not empty.
+        _ = fs::remove_dir(&layout.state);
         return Ok(());
     }
     let named = |path: &Path, error: io::Error| {

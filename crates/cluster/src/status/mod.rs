@@ -9,6 +9,7 @@ mod api;
 mod processes;
 mod table;
 
+use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -93,8 +94,8 @@ pub struct NodeStatus {
 /// What there is to say of a cluster.
 #[derive(Debug)]
 pub enum Answer {
-    /// There is none of this name.
-    Absent(ClusterName),
+    /// There is none of this name; there are these.
+    Absent(ClusterName, Vec<String>),
     /// There is state on disk, and nothing runs.
     Down(ClusterName, PathBuf),
     /// It runs, more or less.
@@ -108,7 +109,7 @@ pub enum Answer {
 pub async fn run(options: &Options) -> anyhow::Result<Answer> {
     let layout = Layout::find(&options.name, options.state_dir.as_deref())?;
     let Some(record) = Record::read(&layout.cluster_file())? else {
-        return Ok(Answer::Absent(options.name.clone()));
+        return Ok(Answer::Absent(options.name.clone(), running(&layout)));
     };
     let (snapshot, view) = tokio::join!(attach::ask_of(&layout), api::look(&layout));
     let processes = processes::look(&layout, snapshot.as_ref());
@@ -122,6 +123,17 @@ pub async fn run(options: &Options) -> anyhow::Result<Answer> {
         view,
         processes,
     ))))
+}
+
+/// Names of the clusters that run on this machine.
+fn running(layout: &Layout) -> Vec<String> {
+    let entries = fs::read_dir(&layout.shared).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter(|entry| entry.path().join("state").exists())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
 }
 
 fn compose(

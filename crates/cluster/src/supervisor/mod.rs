@@ -46,6 +46,7 @@ use crate::plan::{ClusterName, Plan};
 use crate::process::Identity;
 use crate::record::Record;
 use keeper::Keeper;
+use nodes::Doubt;
 use role::{Role, SUPERVISOR, directories, roles};
 use snapshot::{NodeState, ProcessState, Snapshot};
 
@@ -100,7 +101,13 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let (telling, told) = watch::channel(first_snapshot(&plan, &roles, me));
     let (events, mut news) = mpsc::channel(64);
     let serving = tokio::spawn(socket::serve(listener, told));
-    let following = tokio::spawn(nodes::follow(layout.clone(), plan.clone(), events.clone()));
+    let doubt = start_afresh(&layout, &plan);
+    let following = nodes::follow(layout.clone(), plan.clone(), doubt, events.clone());
+    let following = tokio::spawn(async move {
+        if let Err(error) = following.await {
+            tracing::error!("follow the nodes: {error:#}");
+        }
+    });
     let mut crew = Crew::start(&layout, &plan, roles, &events);
     let mut look_at_logs = interval(LOGS);
     loop {
@@ -118,6 +125,21 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         _ = fs::remove_file(path);
     }
     Ok(())
+}
+
+/// What an earlier run has left of a node says nothing of one that is only
+/// about to start: neither that its network is ready, nor that it is.
+fn start_afresh(layout: &Layout, plan: &Plan) -> Doubt {
+    let runs = |role: &str| {
+        Identity::read(&layout.pid_file(role)).is_some_and(|identity| identity.is_alive())
+    };
+    let names = plan.node_plans().into_iter().map(|node| node.name);
+    Doubt::about(names.filter(|name| {
+        if !runs(&format!("agent-{name}")) {
+            _ = fs::remove_dir_all(layout.node_state(name).join("cni/net.d"));
+        }
+        !runs(name)
+    }))
 }
 
 fn first_snapshot(plan: &Plan, roles: &[Role], me: Identity) -> Snapshot {

@@ -14,7 +14,7 @@ use crate::lock::Lock;
 use crate::observe::observe;
 use crate::plan::{Asked, Difference, Plan, recheck, resolve};
 use crate::process::Identity;
-use crate::record::Record;
+use crate::record::{Record, UNFINISHED};
 use crate::supervisor::role::SUPERVISOR;
 
 /// How long an `up` or `down` of the same cluster may still take.
@@ -169,9 +169,11 @@ fn check_state_link(layout: &Layout) -> anyhow::Result<()> {
 /// Refuses a directory with somebody else's files: `down` removes what is in it.
 fn check_state_dir(state: &Path) -> anyhow::Result<()> {
     match fs::read_dir(state) {
-        Ok(mut entries) => {
-            let first = entries.next().transpose()?.map(|entry| entry.file_name());
-            if let Some(name) = first {
+        Ok(entries) => {
+            let names = entries.flatten().map(|entry| entry.file_name());
+            // A record that was being written when its writer was killed.
+            let mut foreign = names.filter(|name| name != UNFINISHED);
+            if let Some(name) = foreign.next() {
                 bail!(
                     "--state-dir {}: has files that are no cluster's, such as {}; give an empty directory or a new one",
                     state.display(),
@@ -193,7 +195,7 @@ fn write(layout: &Layout, plan: &Plan) -> anyhow::Result<()> {
         .create(&layout.state)
         .and_then(|()| fs::set_permissions(&layout.state, Permissions::from_mode(0o711)))
         .with_context(|| format!("make directory {}", layout.state.display()))?;
-    Record::new(plan.clone()).write(&layout.cluster_file())?;
+    // By the link `down` finds the directory, also when nothing follows.
     let link = layout.state_link();
     if fs::read_link(&link).ok().as_deref() != Some(&layout.state) {
         let new: PathBuf = link.with_extension("new");
@@ -202,6 +204,7 @@ fn write(layout: &Layout, plan: &Plan) -> anyhow::Result<()> {
             .and_then(|()| fs::rename(&new, &link))
             .with_context(|| format!("make link {}", link.display()))?;
     }
+    Record::new(plan.clone()).write(&layout.cluster_file())?;
     for directory in [layout.logs(), layout.pids()] {
         fs::create_dir_all(&directory)
             .with_context(|| format!("make directory {}", directory.display()))?;

@@ -101,8 +101,10 @@ pub struct Report {
     pub was_up: bool,
     /// The administrator's kubeconfig.
     pub kubeconfig: PathBuf,
-    /// The API, for this machine and for nodes.
-    pub api: [String; 2],
+    /// The API's address for this machine.
+    pub api: String,
+    /// The API's address in the node network.
+    pub node_api: String,
     /// The nodes and their addresses.
     pub nodes: Vec<ReportedNode>,
     /// Addresses of the pods.
@@ -235,7 +237,8 @@ fn report(claim: &Claim, phases: Vec<Phase>) -> Report {
         name: plan.name.clone(),
         was_up: *before == Before::Running,
         kubeconfig: layout.kubeconfig(),
-        api: [plan.local_api_url(), plan.api_url()],
+        api: plan.local_api_url(),
+        node_api: plan.api_url(),
         nodes: plan.node_plans().into_iter().map(node).collect(),
         cluster_cidr: plan.cluster_cidr.clone(),
         service_cidr: plan.service_cidr.clone(),

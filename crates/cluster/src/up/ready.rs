@@ -84,6 +84,12 @@ fn explain(layout: &Layout, snapshot: &Snapshot, patience: Duration) -> String {
             lines.push(format!("  {}: {reason}", node.name));
         }
     }
+    if snapshot.api && snapshot.nodes.iter().all(|node| !node.ready) {
+        let link = layout.name.machine_link();
+        lines.push(format!(
+            "  no node has reached the API: does a firewall on this machine drop what comes in by {link}?"
+        ));
+    }
     for process in &snapshot.processes {
         if process.pid.is_none() || process.restarts > 0 {
             let end = process.last_end.as_deref().unwrap_or("never started");

@@ -36,9 +36,13 @@ pub fn run(args: Args, log_level: Option<String>) -> anyhow::Result<ExitCode> {
             "cluster {name} does not run; its state is kept in {}: `sealane up --name {name}` brings it back",
             state.display()
         ),
-        Answer::Absent(name) => {
+        Answer::Absent(name, others) if others.is_empty() => {
             anyhow::bail!("there is no cluster {name}: `sealane up --name {name}` makes it")
         }
+        Answer::Absent(name, others) => anyhow::bail!(
+            "there is no cluster {name}; on this machine run: {} (choose with --name)",
+            others.join(", ")
+        ),
     };
     match args.output {
         Some(format) => format.print(&status)?,
