@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/containerLogs/NAMESPACE/POD/CONTAINER` | a container's log, `PodLogOptions` as query |
 //! | `/exec/NAMESPACE/POD/CONTAINER` | a command, over a WebSocket |
-//! | `/attach/…`, `/portForward/…`, `/run/…` | refused as not done yet |
+//! | `/attach/…`, `/portForward/…` | refused as not done yet |
 //! | `/pods` | the pods of this node, a `PodList` |
 //! | `/healthz` | `ok` |
 //!
@@ -14,7 +14,7 @@
 //!                                     └─> exec task (after the upgrade)
 //! ```
 //!
-//! Errors are `Status` objects of the API. Reading through a slow client holds
+//! Errors are plain words, as a kubelet's. Reading through a slow client holds
 //! up that log's task alone: its channel is full, and the file is not read on.
 
 use std::io;
@@ -172,16 +172,17 @@ async fn route(
             logs::answer(target, request.uri().query().unwrap_or_default())
         }
         ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {
-            let target = Target::find(directory, namespace, pod, container)?;
-            exec::answer(target, request)
+            exec::answer(Target::find(directory, namespace, pod, container), request)
         }
-        ["attach", ..] => Err(Refusal::not_implemented(
-            "attach is not supported yet; use exec, or logs --follow",
-        )),
+        ["attach", ..] => exec::answer(
+            Err(Refusal::not_implemented(
+                "attach is not supported yet; use exec, or logs --follow",
+            )),
+            request,
+        ),
         ["portForward", ..] => Err(Refusal::not_implemented(
             "port-forward is not supported yet",
         )),
-        ["run", ..] => Err(Refusal::not_implemented("run is not supported; use exec")),
         _ => Err(Refusal::not_found(format!("there is no path {path} here"))),
     }
 }

@@ -1,5 +1,5 @@
-//! Answers over HTTP: texts, and errors as the API's own `Status`, which the API
-//! server can pass on to the client as they are.
+//! Answers over HTTP: texts, errors included, since the API server makes a `Status`
+//! of a node's plain words. Over a WebSocket an error is a `Status` already.
 
 use std::convert::Infallible;
 
@@ -73,7 +73,7 @@ impl Refusal {
         }
     }
 
-    /// The API's object for it.
+    /// The API's object for it, for clients that have been upgraded already.
     pub fn status(&self) -> Value {
         json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -81,9 +81,9 @@ impl Refusal {
         })
     }
 
-    /// The answer.
+    /// The answer before an upgrade.
     pub fn response(&self) -> Response<Body> {
-        let mut response = json_text(&self.status());
+        let mut response = text(self.message.clone());
         *response.status_mut() = self.code;
         response
     }

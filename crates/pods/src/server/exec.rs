@@ -5,9 +5,10 @@
 //! error output, 3 the final `Status`, 4 the terminal's size; with v5, `255 N` closes
 //! channel N.
 //!
-//! Everything that can be refused is refused before the upgrade, as an HTTP
-//! status; a command that cannot be executed gives its exit code (127, 126) on channel 3, as
-//! from a shell.
+//! A client that cannot speak this is refused before the upgrade. Any other
+//! refusal follows on channel 3 (as kube-apiserver does it): kubectl takes a failed upgrade for a
+//! server that cannot speak WebSocket, tries SPDY, and hides the reason. A
+//! command that cannot be executed gives its exit code (127, 126) there, as from a shell.
 
 use hyper::body::Incoming;
 use hyper::header::{
@@ -74,35 +75,53 @@ impl ExecOptions {
     }
 }
 
-/// Upgrades the connection and runs the command.
+/// Upgrades the connection, then runs the command or says why not.
 ///
 /// # Errors
-/// When the request is wrong or the container does not run.
-pub fn answer(target: Target, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-    let options = ExecOptions::parse(request.uri().query().unwrap_or_default())?;
-    let shim = running(&target)?;
+/// When the client does not speak WebSocket.
+pub fn answer(
+    target: Result<Target, Refusal>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
     let handshake = Handshake::read(request.headers())?;
-    let spec = ExecSpec {
-        container: target.container.clone(),
-        command: options.command.clone(),
-        tty: options.tty,
-        ..ExecSpec::default()
-    };
-    let upgrade = hyper::upgrade::on(request);
+    let work = prepare(target, request.uri().query().unwrap_or_default());
     let closes_channels = handshake.protocol == PROTOCOLS[0];
+    let upgrade = hyper::upgrade::on(request);
     tokio::spawn(async move {
         let upgraded = match upgrade.await {
             Ok(upgraded) => TokioIo::new(upgraded),
             Err(error) => return tracing::debug!("upgrade for exec: {error}"),
         };
         let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await;
-        let session = Session {
-            options,
-            closes_channels,
-        };
-        exec_io::run(socket, session, &shim, &spec).await;
+        match work {
+            Ok((shim, spec, options)) => {
+                let session = Session {
+                    options,
+                    closes_channels,
+                };
+                exec_io::run(socket, session, &shim, &spec).await;
+            }
+            Err(refusal) => exec_io::refuse(socket, &refusal).await,
+        }
     });
     Ok(handshake.response())
+}
+
+/// The command, and the shim that can run it.
+fn prepare(
+    target: Result<Target, Refusal>,
+    query: &str,
+) -> Result<(Shim, ExecSpec, ExecOptions), Refusal> {
+    let target = target?;
+    let options = ExecOptions::parse(query)?;
+    let shim = running(&target)?;
+    let spec = ExecSpec {
+        container: target.container,
+        command: options.command.clone(),
+        tty: options.tty,
+        ..ExecSpec::default()
+    };
+    Ok((shim, spec, options))
 }
 
 /// The shim of a container that runs.

@@ -22,8 +22,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
+use super::answer::Refusal;
 use super::descriptor::{Descriptor, pipe};
 use super::exec::ExecOptions;
 
@@ -93,11 +96,37 @@ where
             status_of_error(&error)
         }
     };
+    end(sink, source, &status).await;
+}
+
+/// Says that there is nothing to run.
+pub async fn refuse<S>(socket: WebSocketStream<S>, refusal: &Refusal)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (sink, source) = socket.split();
+    end(sink, source, &refusal.status()).await;
+}
+
+/// The last words, and the end of the conversation.
+async fn end<W, R>(mut sink: W, mut source: R, status: &Value)
+where
+    W: Sink<Message, Error = tungstenite::Error> + Unpin,
+    R: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+{
     let said = say(&mut sink, STATUS, status.to_string().as_bytes()).await;
-    if said.is_ok() && sink.send(Message::Close(None)).await.is_ok() {
+    if said.is_ok() && sink.send(farewell()).await.is_ok() {
         // The client answers the close; whatever else it still says does not matter.
         while let Ok(Some(Ok(_))) = tokio::time::timeout(DRAIN, source.next()).await {}
     }
+}
+
+/// Clients take any other code than this for a broken connection.
+fn farewell() -> Message {
+    Message::Close(Some(CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    }))
 }
 
 /// Why a command was not run.

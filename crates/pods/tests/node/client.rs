@@ -123,6 +123,14 @@ impl Exec {
     pub async fn finish(mut self) -> Said {
         let mut said = Said::default();
         while let Some(Ok(message)) = self.socket.next().await {
+            if let Message::Close(frame) = &message {
+                let code = frame.as_ref().map(|frame| u16::from(frame.code));
+                assert_eq!(
+                    code,
+                    Some(1000),
+                    "clients take any other for a broken connection"
+                );
+            }
             said.take(message);
         }
         said
