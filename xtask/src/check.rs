@@ -41,7 +41,11 @@ const STEPS: &[Step] = &[
             "--locked",
             "--quiet",
         ],
-        &[("RUSTDOCFLAGS", "-D warnings")],
+        // We document for those who work on it, so a page may link to what is private.
+        &[(
+            "RUSTDOCFLAGS",
+            "-D warnings -A rustdoc::private_intra_doc_links",
+        )],
     ),
 ];
 

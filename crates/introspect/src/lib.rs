@@ -15,7 +15,7 @@
 //! Debug paths stay on the socket, whose file permissions guard them: state
 //! shows the whole cluster. TCP is where Kubernetes' probes and Prometheus look.
 //!
-//! [`fetch`] is the other end, for `sealane status` and tests. [`init_logging`]
+//! [`fetch()`] is the other end, for `sealane status` and tests. [`init_logging`]
 //! lives here as well, since the level is changed here.
 //!
 //! The Prometheus client library was left out: counters and gauges are fifty

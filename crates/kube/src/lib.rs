@@ -6,7 +6,7 @@
 //!
 //! - [`Access`] says where the server is and who we are (flags, kubeconfig or
 //!   a pod's service account), [`client`] turns that into a connection.
-//! - [`watch`] and [`watch_as`] give a full set, then changes, and hide every
+//! - [`watch()`] and [`watch_as`] give a full set, then changes, and hide every
 //!   disconnection; [`Mirror`] keeps what they give.
 //! - [`events::Recorder`] writes the Events that `kubectl describe` shows.
 //! - [`node_net`] and [`pod_net`] cut API objects down to the words that
