@@ -26,10 +26,7 @@ pub fn added(node: &Programmed, lease: &Lease, wired: &Wired, netns: &str) -> Ad
     };
     let near = Interface {
         name: wired.link.clone(),
-        mac: wired
-            .link_mac
-            .map(|mac| mac.to_string())
-            .unwrap_or_default(),
+        mac: wired.link_mac.to_string(),
         mtu,
         ..Interface::default()
     };

@@ -1,8 +1,8 @@
 //! Which container has which addresses, in memory and on disk.
 //!
-//! [`Book`] decides and is plain memory. [`file`] makes it durable: no answer
-//! about a lease leaves this process before the lease is on disk, and an
-//! address is free on disk before anybody is told so.
+//! [`Book`] decides and is plain memory. [`file`] makes it survive: no answer
+//! about a lease leaves this process before the lease is in the file, and an
+//! address is free in the file before anybody is told so.
 
 mod book;
 pub mod file;

@@ -27,10 +27,8 @@ const HEALTH_PORT: u16 = 10266;
 /// which it installs for the container runtime once it is ready. What it finds
 /// right it does not touch: restarting it cuts no connection.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Network of the node")]
 pub struct Options {
-    #[command(flatten)]
-    pub access: Access,
-
     /// Name of this node's Node object [default: $NODE_NAME, else the host name]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
@@ -67,6 +65,10 @@ pub struct Options {
     /// YAML file with the same settings, named as the flags without dashes in front; flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+
+    // Last, since its heading would go on to what follows.
+    #[command(flatten)]
+    pub access: Access,
 }
 
 /// How pods are attached to the node.

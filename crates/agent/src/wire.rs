@@ -35,7 +35,7 @@ pub struct Ground {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wired {
     pub link: String,
-    pub link_mac: Option<Mac>,
+    pub link_mac: Mac,
     pub pod_mac: Mac,
     pub mtu: Mtu,
 }
@@ -74,31 +74,27 @@ pub async fn wire(
     netns: &OwnedFd,
 ) -> Result<Wired, WireError> {
     let link = link_name(&lease.key());
-    let pod_mac = mac_of(lease.addresses.iter().map(IpNet::addr));
+    let wired = Wired {
+        link_mac: near_mac(lease),
+        pod_mac: mac_of(lease.addresses.iter().map(IpNet::addr)),
+        mtu: ground.mtu,
+        link,
+    };
     let veth = Veth {
-        name: &link,
+        name: &wired.link,
         master: Some(ground.bridge_index),
-        mtu: Some(ground.mtu),
-        mac: None,
+        mtu: Some(wired.mtu),
+        mac: Some(wired.link_mac),
         up: true,
         peer: VethPeer {
             name: &lease.ifname,
             netns: Some(netns.as_fd()),
-            mac: Some(pod_mac),
+            mac: Some(wired.pod_mac),
         },
     };
     let index = add(kernel, &veth).await?;
-    let configured = async {
-        configure(ground, lease, netns).await?;
-        Ok(kernel.link(index).await?.and_then(|link| link.mac))
-    };
-    match configured.await {
-        Ok(link_mac) => Ok(Wired {
-            link,
-            link_mac,
-            pod_mac,
-            mtu: ground.mtu,
-        }),
+    match configure(ground, lease, netns).await {
+        Ok(()) => Ok(wired),
         Err(error) => {
             if let Err(left) = kernel.delete_link(index).await {
                 tracing::warn!("{left}");
@@ -106,6 +102,15 @@ pub async fn wire(
             Err(error)
         }
     }
+}
+
+/// The near end's Ethernet address: the pod's with a bit set that no pod's has.
+/// Nothing is ever sent to it; a fixed one saves asking the kernel which it chose.
+fn near_mac(lease: &Lease) -> Mac {
+    const NEAR: u8 = 0x80;
+    let mut mac = mac_of(lease.addresses.iter().map(IpNet::addr));
+    mac.0[1] |= NEAR;
+    mac
 }
 
 /// Makes the pair. A near end that is there already is never replaced: if it
@@ -153,9 +158,10 @@ pub fn routes(ground: &Ground, lease: &Lease) -> Vec<Route> {
         .filter(in_family)
         .map(|gateway| {
             let everything = sealane_net::Family::from(gateway.addr()).everything();
+            // The kernel finds the interface from the gateway.
             Route {
                 protocol: PROTO_STATIC,
-                ..Route::via(everything, gateway.addr()).dev(lease.ifname.clone())
+                ..Route::via(everything, gateway.addr())
             }
         })
         .collect()

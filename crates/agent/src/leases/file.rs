@@ -1,9 +1,19 @@
 //! The book on disk: `leases.json` in the state folder.
 //!
-//! A new version is written beside, synced, renamed over the old one, and the
-//! folder is synced: a crash at any instruction leaves the old file or the new
-//! one. A thread of its own writes, one version at a time; what changes
-//! meanwhile goes into the next, so a burst of leases costs few syncs.
+//! A new version is written beside and renamed over the old one, so a reader
+//! finds one or the other whole. What a lease must outlive decides how far it
+//! has to get before it is used:
+//!
+//! * The agent is killed: links and pods live on, so the lease must too. The
+//!   rename has happened before anybody hears of the lease, and what the
+//!   kernel has taken no kill takes back.
+//! * The machine crashes: no link and no pod survives, and every lease of
+//!   another boot is void (the file says of which it is). Waiting for the disk,
+//!   10 ms for each burst, would protect nothing. The file is still synced
+//!   soon after, so that the order of reuse survives as well.
+//!
+//! A thread of its own writes, one version at a time; what changes meanwhile
+//! goes into the next, so a burst of leases costs few writes. A second one syncs.
 
 use std::{
     fs::{self, File},
@@ -129,7 +139,7 @@ impl Version {
         }
     }
 
-    /// Makes it durable.
+    /// Puts it in the place of the version before.
     ///
     /// # Errors
     /// When the disk refuses; the old file is then still there.
@@ -144,12 +154,21 @@ impl Version {
             .open(&beside)
             .map_err(failed("open new", &beside))?;
         file.write_all(&self.text)
-            .and_then(|()| file.sync_data())
             .map_err(failed("write", &beside))?;
-        fs::rename(&beside, &path)
-            .and_then(|()| File::open(dir)?.sync_all())
-            .map_err(failed("put in place", &path))
+        fs::rename(&beside, &path).map_err(failed("put in place", &path))
     }
+}
+
+/// Waits until the version in place is on the disk.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn sync(dir: &Path) -> Result<(), FileError> {
+    let path = dir.join(NAME);
+    File::open(&path)
+        .and_then(|file| file.sync_data())
+        .and_then(|()| File::open(dir)?.sync_all())
+        .map_err(failed("sync", &path))
 }
 
 fn boot_id() -> String {
@@ -159,13 +178,13 @@ fn boot_id() -> String {
         .to_owned()
 }
 
-/// Writes versions on a thread of its own; dropping it ends the thread after the current one.
+/// Writes versions on threads of its own; dropping it ends them.
 pub struct Writer {
     versions: mpsc::Sender<Version>,
 }
 
 impl Writer {
-    /// Starts the thread; `written` is called on it after each version.
+    /// Starts the threads; `written` is called after each version that is in place, or could not be put there.
     ///
     /// # Errors
     /// When the system has no thread left.
@@ -174,13 +193,25 @@ impl Writer {
         written: impl Fn(u64, Result<(), FileError>) + Send + 'static,
     ) -> io::Result<Self> {
         let (versions, queue) = mpsc::channel::<Version>();
-        thread::Builder::new()
-            .name("leases".into())
-            .spawn(move || {
-                for version in queue {
-                    written(version.number, version.write(&dir));
+        // One place: a sync that is yet to start covers every version before it.
+        let (dirty, to_sync) = mpsc::sync_channel::<()>(1);
+        let synced_dir = dir.clone();
+        let syncing = thread::Builder::new().name("leases-sync".into());
+        syncing.spawn(move || {
+            for () in to_sync {
+                if let Err(error) = sync(&synced_dir) {
+                    tracing::warn!("{error}; a crash of the machine would lose the order of reuse");
                 }
-            })?;
+            }
+        })?;
+        let writing = thread::Builder::new().name("leases".into());
+        writing.spawn(move || {
+            for version in queue {
+                written(version.number, version.write(&dir));
+                // Full means that a sync is to come anyway.
+                let _ = dirty.try_send(());
+            }
+        })?;
         Ok(Self { versions })
     }
 
@@ -218,6 +249,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let book = book();
         Version::of(&book).write(dir.path()).unwrap();
+        sync(dir.path()).unwrap();
         let loaded = load(dir.path()).unwrap();
         assert!(loaded.same_boot);
         assert_eq!(leases(&loaded.book), leases(&book));
