@@ -320,6 +320,19 @@ impl Cluster {
         })
     }
 
+    /// This machine's end of the node network: where nodes find the API, and send what is for outside.
+    #[track_caller]
+    pub fn gateway(&self) -> IpAddr {
+        let routes = self
+            .node(1)
+            .run("ip", ["-json", "route", "show", "default"])
+            .json();
+        let gateway = routes[0]["gateway"]
+            .as_str()
+            .and_then(|text| text.parse().ok());
+        gateway.unwrap_or_else(|| panic!("node-1 has no default route: {routes}"))
+    }
+
     /// Runs a command in the first container of a pod, by `kubectl exec`.
     #[track_caller]
     pub fn exec<I, S>(&self, pod: &str, command: I) -> Finished

@@ -62,6 +62,11 @@ impl Agent {
                 "--node-name",
                 NODE,
             ])
+            // The administrator's kubeconfig names this machine's loopback.
+            .args([
+                "--api-server",
+                &format!("https://{}:6443", cluster.gateway()),
+            ])
             .args([
                 "--cni-bin-dir",
                 &folder.join("bin"),
@@ -179,21 +184,9 @@ fn join_node_network(topology: &Topology, cluster: &Cluster, node: &Namespace, a
     network
         .run("ip", ["link", "set", "by-hand", "master", &bridge])
         .ok();
-    let way_out = cluster
-        .node(1)
-        .run("ip", ["-json", "route", "show", "default"])
-        .json();
-    node.run(
-        "ip",
-        [
-            "route",
-            "add",
-            "default",
-            "via",
-            way_out[0]["gateway"].as_str().unwrap(),
-        ],
-    )
-    .ok();
+    let gateway = cluster.gateway().to_string();
+    node.run("ip", ["route", "add", "default", "via", &gateway])
+        .ok();
 }
 
 fn node_object(ip: &str) -> Value {

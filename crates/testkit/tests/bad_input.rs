@@ -211,7 +211,12 @@ fn a_subnet_that_is_used_up_is_told_and_an_address_given_back_is_used() {
         .collect();
     cluster.start(&fitting);
 
-    cluster.create(&[Pod::echo("too-many")]);
+    let subnet = cluster.api().get("/api/v1/nodes/node-1").unwrap()["spec"]["podCIDR"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // The scheduler would not send it here: a node says how many pods fit.
+    cluster.create(&[Pod::echo("too-many").with("nodeName", json!("node-1"))]);
     let event = sealane_testkit::eventually(
         sealane_testkit::LATER,
         "an event tells why the pod does not start",
@@ -232,7 +237,7 @@ fn a_subnet_that_is_used_up_is_told_and_an_address_given_back_is_used() {
             let messages: Vec<String> = messages.collect();
             messages
                 .iter()
-                .find(|message| message.contains("10.77.0.0/29"))
+                .find(|message| message.contains(&subnet))
                 .cloned()
                 .ok_or_else(|| format!("{messages:?}"))
         },

@@ -98,7 +98,9 @@ fn status_tells_nodes_addresses_subnets_pods_and_health() {
         "node-2",
         &subnet,
         &cluster.node_ip(1).to_string(),
-        "Ready",
+        "READY",
+        "default/seen-in-status",
+        "healthy",
     ] {
         assert!(text.contains(part), "{part} is shown:\n{text}");
     }

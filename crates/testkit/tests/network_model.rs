@@ -245,7 +245,7 @@ fn only_what_leaves_the_cluster_carries_the_address_of_the_node() {
     let pod = cluster.pod_netns("leaves");
     let machine = Namespace::own();
     let listener = machine
-        .enter(|| TcpListener::bind((gateway(&cluster.node(2)), 0)))
+        .enter(|| TcpListener::bind((cluster.gateway(), 0)))
         .unwrap();
 
     let at_node = Capture::on(&cluster.node(2), "eth0");
@@ -284,12 +284,6 @@ fn mtu(namespace: &Namespace) -> usize {
         .run("ip", ["-json", "link", "show", "dev", "eth0"])
         .json();
     links[0]["mtu"].as_u64().unwrap().try_into().unwrap()
-}
-
-/// Where a node sends what is for the outside: this machine's end.
-fn gateway(node: &Namespace) -> IpAddr {
-    let routes = node.run("ip", ["-json", "route", "show", "default"]).json();
-    routes[0]["gateway"].as_str().unwrap().parse().unwrap()
 }
 
 /// ip(7), IP_MTU_DISCOVER: a datagram that does not fit is refused instead of cut up.

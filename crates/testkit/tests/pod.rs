@@ -228,7 +228,7 @@ fn logs_exec_and_wait_work_as_users_type_them() {
     let cluster = Shared::cluster();
     cluster.create(&[Pod::shell(
         "typed",
-        "echo to stdout; echo to stderr >&2; printf unfinished; sleep infinity",
+        "echo to stdout; echo to stderr >&2; echo last; sleep infinity",
     )]);
     cluster
         .kubectl([
@@ -241,11 +241,11 @@ fn logs_exec_and_wait_work_as_users_type_them() {
 
     let log = eventually(SOON, "the log is complete", || {
         let log = cluster.kubectl(["logs", "typed"]).ok();
-        log.contains("unfinished").then_some(log)
+        (log.lines().count() == 3).then_some(log)
     });
     let mut lines: Vec<&str> = log.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["to stderr", "to stdout", "unfinished"]);
+    assert_eq!(lines, ["last", "to stderr", "to stdout"]);
     let last = cluster
         .kubectl(["logs", "typed", "--tail=1", "--timestamps"])
         .ok();
