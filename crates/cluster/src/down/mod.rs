@@ -128,6 +128,7 @@ pub async fn has_kernel_objects(layout: &Layout) -> bool {
 /// # Errors
 /// What stayed.
 pub async fn remove(layout: &Layout, keep_state: bool) -> Result<usize, Leftovers> {
+    let started = Instant::now();
     let mut left = Vec::new();
     let ended = remove_running(layout, keep_state, &mut left).await;
     let mut mounted = false;
@@ -137,6 +138,7 @@ pub async fn remove(layout: &Layout, keep_state: bool) -> Result<usize, Leftover
             left.push(error.to_string());
         }
     }
+    tracing::debug!("mounts: removed after {:.1} ms", milliseconds(started));
     // A removal would go on into what is mounted there.
     if !mounted && !keep_state {
         left.extend(
@@ -152,6 +154,7 @@ pub async fn remove(layout: &Layout, keep_state: bool) -> Result<usize, Leftover
                 .map(|error| error.to_string()),
         );
     }
+    tracing::debug!("files: removed after {:.1} ms", milliseconds(started));
     if left.is_empty() {
         Ok(ended)
     } else {
