@@ -61,20 +61,6 @@ fn random_unit() -> f64 {
     bits as f64 / (1_u64 << 53) as f64
 }
 
-impl Iterator for Backoff {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        Some(self.next_delay())
-    }
-}
-
-impl kube::runtime::utils::Backoff for Backoff {
-    fn reset(&mut self) {
-        Self::reset(self);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,12 +13,11 @@
 //! they are logged, once when they begin and then every half minute.
 
 use std::fmt::Debug;
-use std::future;
 use std::time::{Duration, Instant};
 
+use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use k8s_openapi::serde::de::DeserializeOwned;
-use kube::runtime::utils::StreamBackoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use sealane_objects::ObjectName;
@@ -99,22 +98,47 @@ where
     T: Send + 'static,
     F: FnMut(K) -> T + Send + 'static,
 {
-    let mut steps = Steps::new(slim);
-    let mut complaints = Complaints::new(K::plural(&()).into_owned());
-    StreamBackoff::new(watcher(api, filter.config()), Backoff::reconnect()).filter_map(
-        move |event| {
-            future::ready(match event {
+    let progress = Progress {
+        events: watcher(api, filter.config()).boxed(),
+        steps: Steps::new(slim),
+        complaints: Complaints::new(K::plural(&()).into_owned()),
+        backoff: Backoff::reconnect(),
+    };
+    stream::unfold(progress, |mut progress| async {
+        Some((progress.next().await?, progress))
+    })
+}
+
+/// A watch under way.
+struct Progress<K, T, F> {
+    events: BoxStream<'static, watcher::Result<Event<K>>>,
+    steps: Steps<T, F>,
+    complaints: Complaints,
+    backoff: Backoff,
+}
+
+impl<K: Resource, T, F: FnMut(K) -> T> Progress<K, T, F> {
+    /// The next change, however many attempts it takes.
+    async fn next(&mut self) -> Option<Change<T>> {
+        loop {
+            match self.events.next().await? {
                 Ok(event) => {
-                    complaints.clear();
-                    steps.take(event)
+                    // `Init` is said before anything is asked: no sign that the server is back.
+                    if !matches!(event, Event::Init) {
+                        self.complaints.clear();
+                        self.backoff.reset();
+                    }
+                    if let Some(change) = self.steps.take(event) {
+                        return Some(change);
+                    }
                 }
                 Err(error) => {
-                    complaints.note(&error);
-                    None
+                    self.complaints.note(&error);
+                    tokio::time::sleep(self.backoff.next_delay()).await;
                 }
-            })
-        },
-    )
+            }
+        }
+    }
 }
 
 /// Gathers the events of one listing into one `Reset`.

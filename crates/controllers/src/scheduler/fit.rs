@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use ipnet::IpNet;
+use sealane_ipam::Pool;
 use serde::Serialize;
 
 use crate::view::{NodeView, PodView, Truth};
@@ -18,6 +20,8 @@ pub struct Candidate {
     pub ready: bool,
     pub cordoned: bool,
     pub max_pods: Option<usize>,
+    /// The pod subnet, where it is what limits the pods.
+    pub limited_by: Option<IpNet>,
     /// Pods that take up a place there.
     pub pods: usize,
 }
@@ -30,9 +34,18 @@ impl Candidate {
             ready: node.ready == Some(Truth::True),
             cordoned: node.unschedulable,
             max_pods: node.max_pods,
+            limited_by: limiting_subnet(node),
             pods: 0,
         }
     }
+}
+
+/// The subnet with as few addresses as the node says that it takes pods.
+fn limiting_subnet(node: &NodeView) -> Option<IpNet> {
+    let most = node.max_pods? as u128;
+    let room = |subnet: &IpNet| Pool::new(*subnet, []).map_or(0, |pool| pool.size());
+    let mut subnets = node.pod_cidrs.iter().copied();
+    subnets.find(|subnet| room(subnet) <= most)
 }
 
 /// Why a node is out of the question. The text follows `N node(s)`, in kube-scheduler's words where it has some.
@@ -60,6 +73,8 @@ impl Reason {
 pub struct Reasons {
     nodes: usize,
     failing: BTreeMap<Reason, usize>,
+    /// What is full, of the first full node.
+    full: Option<String>,
 }
 
 impl fmt::Display for Reasons {
@@ -74,12 +89,12 @@ impl fmt::Display for Reasons {
             .map(|(reason, count)| format!("{count} node(s) {}", reason.text()))
             .collect();
         parts.sort();
-        write!(
-            f,
-            "0/{} nodes are available: {}.",
-            self.nodes,
-            parts.join(", ")
-        )
+        let parts = parts.join(", ");
+        write!(f, "0/{} nodes are available: {parts}.", self.nodes)?;
+        match &self.full {
+            Some(full) => write!(f, " {full}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -89,10 +104,16 @@ impl fmt::Display for Reasons {
 /// The reasons, when no node fits.
 pub fn choose(pod: &PodView, nodes: &BTreeMap<String, Candidate>) -> Result<String, Reasons> {
     let mut failing = BTreeMap::new();
+    let mut full = None;
     let mut best: Option<(usize, &String)> = None;
     for (name, node) in nodes {
         match reject(pod, node) {
-            Some(reason) => *failing.entry(reason).or_default() += 1,
+            Some(reason) => {
+                *failing.entry(reason).or_default() += 1;
+                if reason == Reason::Full && full.is_none() {
+                    full = describe_full(name, node);
+                }
+            }
             None if best.is_none_or(|(fewest, _)| node.pods < fewest) => {
                 best = Some((node.pods, name));
             }
@@ -102,7 +123,16 @@ pub fn choose(pod: &PodView, nodes: &BTreeMap<String, Candidate>) -> Result<Stri
     best.map(|(_, name)| name.clone()).ok_or(Reasons {
         nodes: nodes.len(),
         failing,
+        full,
     })
+}
+
+/// `node-1 has 5 pods, as many as subnet 10.77.0.0/29 has addresses for.`
+fn describe_full(name: &str, node: &Candidate) -> Option<String> {
+    let (pods, subnet) = (node.pods, node.limited_by?);
+    Some(format!(
+        "{name} has {pods} pods, as many as subnet {subnet} has addresses for."
+    ))
 }
 
 /// The first reason that counts: what a person has ordered, what is broken, what the pod asks for, what is used up.
@@ -124,7 +154,7 @@ fn reject(pod: &PodView, node: &Candidate) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::pod;
+    use crate::testing::{node, pod};
 
     fn candidate(pods: usize) -> Candidate {
         Candidate {
@@ -132,6 +162,7 @@ mod tests {
             ready: true,
             cordoned: false,
             max_pods: None,
+            limited_by: None,
             pods,
         }
     }
@@ -253,6 +284,32 @@ mod tests {
             ]),
             "0/4 nodes are available: 1 node(s) were not ready, 1 node(s) were unschedulable, \
              2 node(s) didn't match Pod's node affinity/selector."
+        );
+    }
+
+    #[test]
+    fn a_node_whose_subnet_is_used_up_is_told_from_one_that_takes_no_more() {
+        let small = |max_pods| NodeView {
+            max_pods: Some(max_pods),
+            pod_cidrs: vec!["10.77.0.0/29".parse().unwrap()],
+            ..node("n")
+        };
+        let text = |max_pods| {
+            let full = Candidate {
+                pods: max_pods,
+                ..Candidate::of(&small(max_pods))
+            };
+            let list = nodes(vec![("node-1", full)]);
+            choose(&pod("u"), &list).unwrap_err().to_string()
+        };
+        assert_eq!(
+            text(5),
+            "0/1 nodes are available: 1 node(s) had too many pods. \
+             node-1 has 5 pods, as many as subnet 10.77.0.0/29 has addresses for."
+        );
+        assert_eq!(
+            text(4),
+            "0/1 nodes are available: 1 node(s) had too many pods."
         );
     }
 }

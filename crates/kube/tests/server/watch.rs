@@ -1,7 +1,7 @@
 //! A watch hides every disconnection and misses nothing.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -141,4 +141,19 @@ async fn the_filter_is_sent_with_every_request() {
     ])
     .await;
     expect(&server, &filter, &["all: default/a", "applied default/a"]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stays_away_is_asked_less_and_less_often() {
+    let server = Scripted::new(vec![
+        Step(&[LIST], Reply::Cut),
+        Step(&[LIST], Reply::Cut),
+        Step(&[LIST], Reply::Cut),
+        Step(&[LIST], list(5, &["a"])),
+    ])
+    .await;
+    let started = Instant::now();
+    expect(&server, &Filter::all(), &["all: default/a"]).await;
+    let pauses = Duration::from_millis(50 + 100 + 200);
+    assert!(started.elapsed() >= pauses, "{:?}", started.elapsed());
 }
