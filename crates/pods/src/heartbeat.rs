@@ -27,7 +27,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::network::Network;
-use crate::node_status::{self, Facts};
+use crate::node_status::{self, Facts, Request};
 
 /// Renewal of the Lease, as the kubelet's.
 const RENEW: Duration = Duration::from_secs(10);
@@ -127,43 +127,29 @@ impl Heartbeat {
 
     /// Sends one request, if one is needed.
     async fn tell(&mut self, heartbeat: bool) -> kube::Result<Progress> {
-        let network = self.network.borrow().clone();
-        let network = network.as_ref().map(drop).map_err(String::as_str);
-        let seen = self.seen.as_ref();
-        let status = node_status::compile(&self.facts, seen, network, Timestamp::now());
-        let answer = match seen {
-            None => {
-                let node = node_status::object(&self.facts, status);
-                self.nodes.create(&PostParams::default(), &node).await
-            }
-            Some(node) if !node_status::has_labels(&self.facts, node) => {
-                let labels = json!({"metadata": {"labels": node_status::labels(&self.facts)}});
+        let request = self.next(heartbeat);
+        let (name, params) = (&self.facts.name, PatchParams::default());
+        let answer = match &request {
+            Request::Create(node) => self.nodes.create(&PostParams::default(), node).await,
+            Request::Label(patch) => self.nodes.patch(name, &params, &Patch::Merge(patch)).await,
+            Request::Status(patch) => {
                 self.nodes
-                    .patch(
-                        &self.facts.name,
-                        &PatchParams::default(),
-                        &Patch::Merge(labels),
-                    )
+                    .patch_status(name, &params, &Patch::Merge(patch))
                     .await
             }
-            Some(node) if heartbeat || node_status::differs(&status, node) => {
-                let patch = Patch::Merge(node_status::patch(&status, node));
-                let answer = self
-                    .nodes
-                    .patch_status(&self.facts.name, &PatchParams::default(), &patch)
-                    .await;
-                match answer {
-                    Ok(node) => {
-                        self.register(node);
-                        return Ok(Progress::Done);
-                    }
-                    Err(error) => Err(error),
-                }
+            Request::Nothing => {
+                self.register(self.seen.clone());
+                return Ok(Progress::Done);
             }
-            Some(_) => return Ok(Progress::Done),
         };
         match answer {
-            Ok(node) => self.register(node),
+            Ok(node) => {
+                self.register(Some(node));
+                // A server that keeps something else than it was told is not told again and again.
+                if matches!(request, Request::Status(_)) {
+                    return Ok(Progress::Done);
+                }
+            }
             Err(error) if is_not_found(&error) => self.seen = None,
             Err(error) if is_conflict(&error) => {
                 self.seen = self.nodes.get_opt(&self.facts.name).await?;
@@ -173,15 +159,24 @@ impl Heartbeat {
         Ok(Progress::Again)
     }
 
-    fn register(&mut self, node: Node) {
+    fn next(&self, heartbeat: bool) -> Request {
+        let network = self.network.borrow();
+        let network = network.as_ref().map(drop).map_err(String::as_str);
+        let seen = self.seen.as_ref();
+        let status = node_status::compile(&self.facts, seen, network, Timestamp::now());
+        node_status::next(&self.facts, status, seen, heartbeat)
+    }
+
+    /// The API has the node: from now on its Lease is renewed.
+    fn register(&mut self, node: Option<Node>) {
         self.registered.ready();
-        let uid = node.metadata.uid.clone();
+        let uid = node.as_ref().and_then(|node| node.metadata.uid.clone());
         self.uid.send_if_modified(|known| {
             let changed = *known != uid;
             known.clone_from(&uid);
             changed
         });
-        self.seen = Some(node);
+        self.seen = node;
     }
 }
 

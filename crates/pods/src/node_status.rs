@@ -47,7 +47,7 @@ pub fn runtime_version() -> String {
 }
 
 /// The labels of every node.
-pub fn labels(facts: &Facts) -> BTreeMap<String, String> {
+fn labels(facts: &Facts) -> BTreeMap<String, String> {
     let pairs = [
         ("kubernetes.io/hostname", &facts.name),
         ("kubernetes.io/os", &facts.system.operating_system),
@@ -59,7 +59,7 @@ pub fn labels(facts: &Facts) -> BTreeMap<String, String> {
 }
 
 /// The object to be created where there is none.
-pub fn object(facts: &Facts, status: NodeStatus) -> Node {
+fn object(facts: &Facts, status: NodeStatus) -> Node {
     Node {
         metadata: ObjectMeta {
             name: Some(facts.name.clone()),
@@ -99,7 +99,7 @@ pub fn compile(
 }
 
 /// Whether a status has to be sent, apart from its heartbeat.
-pub fn differs(wanted: &NodeStatus, seen: &Node) -> bool {
+fn differs(wanted: &NodeStatus, seen: &Node) -> bool {
     let plain = |status: &NodeStatus| {
         let mut conditions = status.conditions.clone().unwrap_or_default();
         conditions.retain(|condition| OURS.contains(&condition.type_.as_str()));
@@ -117,8 +117,33 @@ pub fn differs(wanted: &NodeStatus, seen: &Node) -> bool {
     seen.status.as_ref().map(plain) != Some(plain(wanted))
 }
 
+/// What has to be asked of the API next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Nothing: the object is as it should be.
+    Nothing,
+    /// Make the object.
+    Create(Node),
+    /// A merge patch of the object: somebody has taken a label away.
+    Label(Value),
+    /// A merge patch of its status.
+    Status(Value),
+}
+
+/// The request that brings the object nearest to `wanted`; `heartbeat` sends it in any case.
+pub fn next(facts: &Facts, wanted: NodeStatus, seen: Option<&Node>, heartbeat: bool) -> Request {
+    match seen {
+        None => Request::Create(object(facts, wanted)),
+        Some(node) if !has_labels(facts, node) => {
+            Request::Label(json!({"metadata": {"labels": labels(facts)}}))
+        }
+        Some(node) if heartbeat || differs(&wanted, node) => Request::Status(patch(&wanted, node)),
+        Some(_) => Request::Nothing,
+    }
+}
+
 /// Whether the object has the labels that every node has.
-pub fn has_labels(facts: &Facts, seen: &Node) -> bool {
+fn has_labels(facts: &Facts, seen: &Node) -> bool {
     let present = seen.metadata.labels.clone().unwrap_or_default();
     labels(facts)
         .iter()
@@ -126,7 +151,7 @@ pub fn has_labels(facts: &Facts, seen: &Node) -> bool {
 }
 
 /// The merge patch that brings the object in the API to this status, keeping foreign conditions.
-pub fn patch(wanted: &NodeStatus, seen: &Node) -> Value {
+fn patch(wanted: &NodeStatus, seen: &Node) -> Value {
     let mut status = wanted.clone();
     let theirs = seen
         .status
@@ -302,8 +327,28 @@ mod tests {
         let labels = labels(&facts());
         assert_eq!(labels["kubernetes.io/hostname"], "node-1");
         assert_eq!(labels["kubernetes.io/arch"], "amd64");
-        assert!(has_labels(&facts(), &object(&facts(), status)));
-        assert!(!has_labels(&facts(), &Node::default()));
+    }
+
+    #[test]
+    fn one_request_at_a_time_brings_the_object_nearer() {
+        let next = |seen: Option<&Node>, heartbeat| {
+            let status = compile(&facts(), seen, Ok(()), at(60));
+            next(&facts(), status, seen, heartbeat)
+        };
+        let Request::Create(node) = next(None, false) else {
+            panic!("there is none")
+        };
+        assert_eq!(next(Some(&node), false), Request::Nothing);
+        assert!(matches!(next(Some(&node), true), Request::Status(_)));
+        let bare = Node {
+            status: None,
+            ..node.clone()
+        };
+        assert!(matches!(next(Some(&bare), false), Request::Status(_)));
+        assert!(matches!(
+            next(Some(&Node::default()), false),
+            Request::Label(_)
+        ));
     }
 
     #[test]

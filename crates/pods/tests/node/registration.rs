@@ -98,3 +98,22 @@ async fn an_api_server_that_fails_is_asked_again() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn a_restarted_node_goes_on_renewing_its_lease() {
+    let mut harness = Harness::start().await;
+    harness
+        .wait_for("lease", |api| api.get(LEASE).is_some())
+        .await;
+    harness.kill();
+    harness.api.forget(LEASE);
+    harness.run();
+    harness
+        .wait_for("lease made anew", |api| api.get(LEASE).is_some())
+        .await;
+    assert_eq!(
+        node_condition(&harness.api).as_deref(),
+        Some("True"),
+        "it was Ready all the time"
+    );
+}
