@@ -162,6 +162,8 @@ fn try_command(command: Command<'_>, reporter: &Reporter) -> Result<Infallible, 
 fn begin() -> Result<u32, Failure> {
     sys::prctl(libc::PR_SET_DUMPABLE, 0).context(|| "forbid tracing".into())?;
     setsid().context(|| "start a session".into())?;
+    // A kernel without keyrings has none to keep apart.
+    let _ = sys::join_new_keyring();
     for number in Signal::iterator() {
         // SAFETY: restores the default action; no handler is installed.
         // SIGKILL and SIGSTOP refuse, and need none.

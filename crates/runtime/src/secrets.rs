@@ -24,6 +24,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Where secrets are looked for.
 const SEARCHED: [&str; 4] = [
@@ -44,15 +45,26 @@ const TELLING_EXTENSIONS: [&str; 6] = ["key", "p12", "pfx", "jks", "keystore", "
 /// # Errors
 /// When a directory cannot be read: then nobody knows what is in it.
 pub(crate) fn find() -> io::Result<Vec<PathBuf>> {
-    static CACHE: Mutex<Option<Search>> = Mutex::new(None);
-    let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = cache.take().unwrap_or_default();
+    static LAST: Mutex<Option<(Instant, Search)>> = Mutex::new(None);
+    let asked = Instant::now();
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = match last.take() {
+        // Of those who waited here, one searches for all.
+        Some((begun, search)) if begun >= asked => {
+            let found = search.hidden.clone();
+            *last = Some((begun, search));
+            return Ok(found);
+        }
+        Some((_, search)) => search,
+        None => Search::default(),
+    };
+    let begun = Instant::now();
     let mut search = Search::default();
     for root in SEARCHED.map(Path::new) {
         search.search(root, &before)?;
     }
     let found = search.hidden.clone();
-    *cache = Some(search);
+    *last = Some((begun, search));
     Ok(found)
 }
 

@@ -35,8 +35,9 @@
 //! # Why it is small
 //!
 //! No threads, no async runtime, no argument parser. Descriptors, buffers and
-//! records are freed as soon as they are used up. Once it serves, it gives back
-//! the pages of program text that only its start needed.
+//! records are freed as soon as they are used up, some 100 KiB remain. When
+//! nothing happens for a second, it gives back the pages of program text, which
+//! are the greater part by far.
 
 mod connection;
 mod container;
@@ -120,7 +121,6 @@ fn run(dir: &Path) -> Result<(), Failure> {
     let listener = server::listen(&sandbox.spec.socket)?;
     report_ready(pid)?;
     sandbox.join_cgroup();
-    process::forget_startup();
     server::Server::new(sandbox, listener, signals).serve()
 }
 

@@ -114,6 +114,17 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
+/// Leaves the session keyring of the caller for a new, empty one.
+pub(crate) fn join_new_keyring() -> io::Result<()> {
+    let anonymous = std::ptr::null::<libc::c_char>();
+    // SAFETY: KEYCTL_JOIN_SESSION_KEYRING takes a name or null.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, anonymous) })?;
+    Ok(())
+}
+
+/// keyctl(2), `linux/keyctl.h`.
+const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+
 /// `prctl` with up to one argument.
 pub(crate) fn prctl(option: libc::c_int, argument: libc::c_ulong) -> io::Result<()> {
     // SAFETY: used only with options whose argument is a number.

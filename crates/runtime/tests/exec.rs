@@ -31,21 +31,13 @@ async fn a_command_is_in_the_container() {
     pod.start(&spec).await;
     pod.wait_for_log("c", "up").await;
     let script = "cat /proc/1/comm; pwd; echo $COLOUR $HOME $HOSTNAME; \
-                  grep -E 'CapEff|NoNewPrivs' /proc/self/status; cat /proc/self/cgroup | grep memory; \
-                  ls /proc/self/fd | wc -l; exit 5";
+                  grep -E 'CapEff|NoNewPrivs' /proc/self/status; \
+                  grep -vc ':/$' /proc/self/cgroup; ls /proc/self/fd | wc -l; exit 5";
     let (code, text) = pod.exec("c", &["sh", "-c", script]).await;
-    let expected = "sleep\n/srv/made\nblue /root pod-a\nCapEff:\t00000000a80425fb\n\
-                    NoNewPrivs:\t1\n4:memory:/\n4\n";
-    let lines: Vec<&str> = text.lines().collect();
-    let wanted: Vec<&str> = expected.lines().collect();
-    for (line, wanted) in lines.iter().zip(wanted) {
-        // The number of the hierarchy is this machine's.
-        assert_eq!(
-            line.trim_start_matches(char::is_numeric),
-            wanted.trim_start_matches(char::is_numeric),
-            "{text}"
-        );
-    }
+    assert_eq!(
+        text,
+        "sleep\n/srv/made\nblue /root pod-a\nCapEff:\t00000000a80425fb\nNoNewPrivs:\t1\n0\n4\n"
+    );
     assert_eq!(code, 5);
     assert_eq!(pod.exec("c", &["sh", "-c", "kill -9 $$"]).await.0, 137);
 }
@@ -106,17 +98,13 @@ async fn commands_that_cannot_be_executed_fail_in_the_usual_words() {
             other => panic!("{command}: {other:?}"),
         }
     }
-    for (container, reason) in [(
-        "nobody",
-        "exec in container nobody of pod default/pod-a: container nobody is not running",
-    )] {
-        let (_output, fds) = streams();
-        let error = pod
-            .shim
-            .exec(&exec_spec(container, &["true"]), ExecIo::Fds(fds))
-            .await;
-        assert_eq!(error.unwrap_err().to_string(), reason);
-    }
+    let (_output, fds) = streams();
+    let command = exec_spec("nobody", &["true"]);
+    let error = pod.shim.exec(&command, ExecIo::Fds(fds)).await;
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "exec in container nobody of pod default/pod-a: container nobody is not running"
+    );
 }
 
 /// Reads a terminal until its far end is closed.

@@ -289,7 +289,7 @@ async fn more_can_be_hidden() {
         ]),
         ..shell(
             "c",
-            "ls -d /usr/share/doc /usr/lib/os-release; stat -c %a:%u /usr/share; ls /usr/bin/env; sleep infinity",
+            "exec 2>&1; ls -d /usr/share/doc /usr/lib/os-release; stat -c %a:%u /usr/share; ls /usr/bin/env; sleep infinity",
         )
     };
     pod.start(&spec).await;

@@ -1,7 +1,8 @@
 //! Starting a shim.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -143,11 +144,22 @@ fn check(spec: &SandboxSpec) -> Result<(), Trouble> {
 
 /// Puts the files in place that the shim starts from.
 fn prepare(spec: &SandboxSpec) -> io::Result<()> {
-    make_parents(&spec.dir.join(SPEC_FILE))?;
+    make_parents(&spec.dir)?;
+    make_private(&spec.dir)?;
     make_parents(&spec.socket)?;
     let text = serde_json::to_vec_pretty(spec)?;
     let file = spec.dir.join(SPEC_FILE);
     fs::write(&file, text).map_err(|e| about("write", &file, &e))
+}
+
+/// Logs and volumes of a pod concern nobody else on this machine.
+fn make_private(dir: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(about("make directory", dir, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn make_parents(file: &Path) -> io::Result<()> {

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use super::connection::Connection;
 use super::container::{Container, Phase, exit_code};
 use super::exec::{self, Exec};
+use super::process;
 use super::records;
 use super::sandbox::Sandbox;
 use crate::failure::{Context, Failure};
@@ -39,7 +40,12 @@ pub(super) struct Server {
     ending: bool,
     /// Connections that asked for the end.
     mourners: Vec<u64>,
+    /// Program text has been given back, and nothing has happened since.
+    dormant: bool,
 }
+
+/// How long nothing happens before the shim gives back its program text.
+const DROWSINESS_MS: u16 = 1000;
 
 /// What a descriptor stands for.
 #[derive(Clone, Copy)]
@@ -87,6 +93,7 @@ impl Server {
             execs: Vec::new(),
             ending: false,
             mourners: Vec::new(),
+            dormant: false,
         }
     }
 
@@ -106,14 +113,28 @@ impl Server {
         self.ending && self.execs.is_empty() && !self.containers.iter().any(Container::is_alive)
     }
 
-    /// The sources that have something to say.
-    fn wait(&self) -> Result<Vec<Source>, Failure> {
+    /// The sources that have something to say; none after a while of silence.
+    fn wait(&mut self) -> Result<Vec<Source>, Failure> {
+        let patience = if self.dormant {
+            PollTimeout::NONE
+        } else {
+            PollTimeout::from(DROWSINESS_MS)
+        };
+        let ready = self.poll(patience)?;
+        self.dormant = ready.is_empty();
+        if self.dormant {
+            process::forget_program_text();
+        }
+        Ok(ready)
+    }
+
+    fn poll(&self, patience: PollTimeout) -> Result<Vec<Source>, Failure> {
         let interests = self.interests();
         let mut fds: Vec<PollFd<'_>> = interests
             .iter()
             .map(|(_, fd, flags)| PollFd::new(*fd, *flags))
             .collect();
-        match poll(&mut fds, PollTimeout::NONE) {
+        match poll(&mut fds, patience) {
             Err(Errno::EINTR) => return Ok(Vec::new()),
             other => other.context(|| "poll".into())?,
         };

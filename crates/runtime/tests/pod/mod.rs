@@ -56,7 +56,8 @@ pub fn spec() -> (SandboxSpec, tempfile::TempDir) {
         hostname: "pod-a".into(),
         dir: dir.path().join("pod"),
         socket: dir.path().join("shim.sock"),
-        cgroup: Path::new("sealane-runtime").join(id),
+        // Without a parent of our own, so that nothing of it can stay.
+        cgroup: PathBuf::from(format!("sealane-runtime-{id}")),
         host_network: false,
     };
     (spec, dir)
@@ -260,18 +261,25 @@ pub fn kill(pid: u32) {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
 }
 
+/// The directories of a cgroup, however the hierarchies are mounted.
+pub fn cgroup_dirs(cgroup: &Path) -> Vec<String> {
+    let top = Path::new("/sys/fs/cgroup");
+    let entries = fs::read_dir(top).unwrap().flatten();
+    let mounts = entries.map(|entry| entry.path()).chain([top.to_owned()]);
+    mounts
+        .map(|mount| mount.join(cgroup))
+        .filter(|dir| dir.exists())
+        .map(|dir| dir.display().to_string())
+        .collect()
+}
+
 /// Everything of a pod that is still on this machine, apart from its directory.
 pub fn leftovers(spec: &SandboxSpec) -> Vec<String> {
     let mut found = Vec::new();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let dir = spec.dir.to_str().unwrap();
     found.extend(mounts.lines().filter(|l| l.contains(dir)).map(String::from));
-    for entry in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
-        let cgroup = entry.path().join(&spec.cgroup);
-        if cgroup.exists() {
-            found.push(cgroup.display().to_string());
-        }
-    }
+    found.extend(cgroup_dirs(&spec.cgroup));
     if spec.socket.exists() {
         found.push(spec.socket.display().to_string());
     }
