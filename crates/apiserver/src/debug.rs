@@ -36,6 +36,7 @@ fn config(options: &Options) -> Value {
         "listen": listen,
         "advertiseAddress": options.advertise_address.to_string(),
         "store": options.store,
+        "eventHistory": options.event_history,
         "clientCA": options.client_ca,
         "tlsCert": options.tls_cert,
         "kubeletClientCert": options.kubelet_client_cert,

@@ -71,7 +71,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let listeners = listen::open(&options.listen).await?;
     let store = Store::open(sealane_store::Options {
         path: options.store.clone(),
-        bounds: Bounds::default(),
+        bounds: Bounds {
+            events: options.event_history,
+            ..Bounds::default()
+        },
         describe: Arc::new(describe),
     })?;
     let server = Arc::new(Server {

@@ -3,8 +3,10 @@
 //!
 //! No schemas are served: kubectl then leaves validation to the server, which is stricter, and
 //! computes patches with the types that it has built in. (`kubectl explain` has nothing to show.)
+//! For a `List`, kubectl falls back on checking by the schemas of OpenAPI v2; it passes what has
+//! none, so that document is empty, in JSON as in protobuf.
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -13,15 +15,37 @@ use crate::{
     request::Accept,
 };
 
+/// The content type of that document: what clients accept, but for the `@`, which none may have.
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// `{swagger: "2.0", info: {title: "Kubernetes", version: "v1"}}` as a gnostic `Document`.
+const V2_DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x10\x0a\x0aKubernetes\x12\x02v1";
+
 /// Answers an OpenAPI path; `None` if it is none.
-pub fn answer(parts: &[&str]) -> Option<Response<Body>> {
+pub fn answer(parts: &[&str], headers: &HeaderMap) -> Option<Response<Body>> {
     let document = match parts {
+        ["openapi", "v2"] if wants_protobuf(headers) => {
+            return Some(answer::respond(
+                StatusCode::OK,
+                V2_PROTOBUF,
+                answer::full(V2_DOCUMENT),
+            ));
+        }
+        ["openapi", "v2"] => json!({
+            "swagger": "2.0", "info": { "title": "Kubernetes", "version": "v1" }, "paths": {},
+        }),
         ["openapi", "v3"] => root(),
         ["openapi", "v3", "api", version] => document("", version)?,
         ["openapi", "v3", "apis", group, version] => document(group, version)?,
         _ => return None,
     };
     Some(answer::value(StatusCode::OK, Accept::PLAIN, &document))
+}
+
+fn wants_protobuf(headers: &HeaderMap) -> bool {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("proto-openapi.spec.v2"))
 }
 
 fn root() -> Value {

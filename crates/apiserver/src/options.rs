@@ -62,6 +62,12 @@ pub struct Options {
     #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767", value_parser = port_range)]
     pub service_node_port_range: PortRange,
 
+    /// Events that are kept, at most for an hour, for watches that resume
+    ///
+    /// A client that comes back later than that is told to list again.
+    #[arg(long, value_name = "COUNT", default_value_t = 16_384)]
+    pub event_history: usize,
+
     /// Unix socket for /metrics, /healthz, /debug/config and /debug/state
     #[arg(long, value_name = "PATH")]
     pub debug_socket: Option<PathBuf>,

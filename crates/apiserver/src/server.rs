@@ -98,9 +98,11 @@ async fn route(
                 return Ok(discovery::version());
             }
             user.ok_or_else(ApiError::unauthorized)?;
+            if let Some(document) = openapi::answer(&parts, request.headers()) {
+                return Ok(document);
+            }
             let accept = Accept::negotiate(request.headers(), &query)?;
-            let found = discovery::answer(&parts, accept).or_else(|| openapi::answer(&parts));
-            found.ok_or_else(no_such)
+            discovery::answer(&parts, accept).ok_or_else(no_such)
         }
         Path::Resource(target) => {
             let user = user.ok_or_else(ApiError::unauthorized)?;

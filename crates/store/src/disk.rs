@@ -10,7 +10,10 @@ use std::{
     sync::{PoisonError, RwLock, RwLockReadGuard},
 };
 
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition,
+};
 
 use crate::{
     Bounds, ChangeKind, Key, OpenError,
@@ -32,9 +35,13 @@ const CACHE_BYTES: usize = 4 << 20;
 /// Events removed by one commit beyond those it adds, so that a shrunk bound costs no long pause.
 const TRIM_STEP: usize = 64;
 
+/// Opens the database in a file, or makes it. Tests put a disk that fails in its place.
+pub(crate) type Opener = fn(&Path) -> Result<Database, DatabaseError>;
+
 pub(crate) struct Disk {
     path: PathBuf,
     bounds: Bounds,
+    opener: Opener,
     database: RwLock<Option<Database>>,
 }
 
@@ -58,10 +65,11 @@ impl Disk {
     pub fn open(
         path: &Path,
         bounds: Bounds,
+        opener: Opener,
         mut object: impl FnMut(Key, u64, &[u8]),
     ) -> Result<(Self, Position), OpenError> {
         let fail = |cause: redb::Error| open_error(path, cause);
-        let mut database = builder().create(path).map_err(|cause| fail(cause.into()))?;
+        let mut database = opener(path).map_err(|cause| fail(cause.into()))?;
         // redb checks a file that was not closed; this also finds what was changed while closed.
         if !database
             .check_integrity()
@@ -94,6 +102,7 @@ impl Disk {
             Self {
                 path: path.to_owned(),
                 bounds,
+                opener,
                 database,
             },
             position,
@@ -173,7 +182,7 @@ impl Disk {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *guard = None;
-        *guard = Some(builder().open(&self.path)?);
+        *guard = Some((self.opener)(&self.path)?);
         Ok(())
     }
 
@@ -182,7 +191,12 @@ impl Disk {
     }
 }
 
-fn builder() -> redb::Builder {
+/// Opens a file of this machine.
+pub(crate) fn open_file(path: &Path) -> Result<Database, DatabaseError> {
+    builder().create(path)
+}
+
+pub(crate) fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
     builder
@@ -290,7 +304,7 @@ mod tests {
     const AGE: std::time::Duration = std::time::Duration::from_secs(60);
 
     fn open(path: &Path, events: usize) -> Disk {
-        Disk::open(path, Bounds { events, age: AGE }, |_, _, _| {})
+        Disk::open(path, Bounds { events, age: AGE }, open_file, |_, _, _| {})
             .unwrap()
             .0
     }
@@ -360,6 +374,7 @@ mod tests {
                 events: 3,
                 age: AGE,
             },
+            open_file,
             |_, _, _| {},
         );
         assert!(matches!(second.err(), Some(OpenError::InUse { .. })));

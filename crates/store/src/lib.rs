@@ -31,6 +31,8 @@ mod index;
 mod key;
 mod log;
 mod store;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod writer;
 

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Attributes, Bucket, Change, Entry, Key, OpenError, Template, Watch, WatchError, WriteError,
-    disk::Disk,
+    disk::{self, Disk, Opener},
     index::Index,
     writer::{self, Request, Writer},
 };
@@ -102,13 +102,17 @@ impl Store {
     ///
     /// One variant of [`OpenError`] for each thing that an operator can do about it.
     pub fn open(options: Options) -> Result<Self, OpenError> {
+        Self::open_by(options, disk::open_file)
+    }
+
+    pub(crate) fn open_by(options: Options, opener: Opener) -> Result<Self, OpenError> {
         let Options {
             path,
             bounds,
             describe,
         } = options;
         let mut entries = Vec::new();
-        let (disk, position) = Disk::open(&path, bounds, |key, revision, object| {
+        let (disk, position) = Disk::open(&path, bounds, opener, |key, revision, object| {
             let attributes = describe(&key, object);
             entries.push(Entry {
                 key,

@@ -58,7 +58,11 @@ impl Watch {
             match self.live.recv().await {
                 Ok(change) if change.entry.revision <= self.since => {}
                 Ok(change) => self.backlog.push_back(change),
-                Err(RecvError::Lagged(_)) => self.read_log()?,
+                Err(RecvError::Lagged(_)) => {
+                    // What the ring still holds is in the log as well.
+                    self.live = self.live.resubscribe();
+                    self.read_log()?;
+                }
                 Err(RecvError::Closed) => return Err(WatchError::Closed),
             }
         }

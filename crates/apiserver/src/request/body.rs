@@ -1,8 +1,8 @@
 //! Bodies of requests: bounded, and read by their content type.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header::CONTENT_TYPE};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::{
@@ -26,17 +26,18 @@ const MEDIA: &[&str] = &[
     "application/vnd.kubernetes.protobuf",
 ];
 
-/// The largest body that is read: 3 MiB, as kube-apiserver.
-pub const fn limit_bytes() -> usize {
-    3 << 20
-}
+/// The largest body that is taken: 3 MiB, as kube-apiserver.
+const LIMIT_BYTES: usize = 3 << 20;
+/// How much of a larger one is read and thrown away: many clients read the answer only once they
+/// have sent everything.
+const DISCARDED_BYTES: usize = 32 << 20;
 
 /// Reads the whole body.
 ///
 /// # Errors
 ///
 /// 413 beyond the limit, 400 if the client stops in the middle.
-pub async fn read(headers: &HeaderMap, body: Incoming) -> Result<Payload, ApiError> {
+pub async fn read(headers: &HeaderMap, mut body: Incoming) -> Result<Payload, ApiError> {
     let media = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -47,16 +48,28 @@ pub async fn read(headers: &HeaderMap, body: Incoming) -> Result<Payload, ApiErr
         .unwrap_or("")
         .trim()
         .to_ascii_lowercase();
-    match Limited::new(body, limit_bytes()).collect().await {
-        Ok(body) => Ok(Payload {
-            media,
-            bytes: body.to_bytes(),
-        }),
-        Err(cause) if cause.is::<LengthLimitError>() => Err(ApiError::too_large(limit_bytes())),
-        Err(cause) => Err(ApiError::bad_request(format!(
-            "read the request body: {cause}"
-        ))),
+    let mut bytes = BytesMut::new();
+    let mut size = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|cause| ApiError::bad_request(format!("read the request body: {cause}")))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        size += data.len();
+        if size <= LIMIT_BYTES {
+            bytes.extend_from_slice(&data);
+        } else if size > DISCARDED_BYTES {
+            break;
+        }
     }
+    if size > LIMIT_BYTES {
+        return Err(ApiError::too_large(LIMIT_BYTES));
+    }
+    Ok(Payload {
+        media,
+        bytes: bytes.freeze(),
+    })
 }
 
 /// Reads an object out of a body.

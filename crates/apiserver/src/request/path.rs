@@ -95,24 +95,35 @@ fn decode(part: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// group/version namespace resource name subresource rest watch
+    /// group/version, then those of the rest that are not empty.
     fn shown(path: &str) -> String {
+        let join = |parts: &[&str]| {
+            let filled: Vec<&str> = parts
+                .iter()
+                .copied()
+                .filter(|part| !part.is_empty())
+                .collect();
+            filled.join(" ")
+        };
         match Path::parse(path) {
             None => "none".into(),
-            Some(Path::Other(parts)) => format!("other {}", parts.join(" ")).trim_end().to_owned(),
-            Some(Path::Resource(t)) => format!(
-                "{}/{} [{}] {} {} {} {}{}",
-                t.group,
-                t.version,
-                t.namespace,
-                t.resource,
-                t.name,
-                t.subresource,
-                t.rest,
-                if t.watch { "watch" } else { "" }
-            )
-            .trim_end()
-            .to_owned(),
+            Some(Path::Other(parts)) => format!("other {}", parts.join(" ")),
+            Some(Path::Resource(t)) => {
+                let (place, within) = (
+                    format!("{}/{}", t.group, t.version),
+                    format!("[{}]", t.namespace),
+                );
+                let watch = if t.watch { "watch" } else { "" };
+                join(&[
+                    &place,
+                    &within,
+                    &t.resource,
+                    &t.name,
+                    &t.subresource,
+                    &t.rest,
+                    watch,
+                ])
+            }
         }
     }
 
@@ -143,16 +154,13 @@ mod tests {
                 "/apis/apps/v1/namespaces/x/deployments/d",
                 "apps/v1 [x] deployments d",
             ),
-            ("/api/v1/watch/pods", "/v1 [] pods    watch"),
-            (
-                "/api/v1/watch/namespaces/x/pods/p",
-                "/v1 [x] pods p   watch",
-            ),
+            ("/api/v1/watch/pods", "/v1 [] pods watch"),
+            ("/api/v1/watch/namespaces/x/pods/p", "/v1 [x] pods p watch"),
             ("/api/v1/namespaces/x/pods/a%20b", "/v1 [x] pods a b"),
             ("/api/v1/namespaces/x/pods/a%2Fb", "none"),
             ("/api/v1/pods/%ff", "none"),
         ] {
-            assert_eq!(shown(path), expected.trim_end(), "{path}");
+            assert_eq!(shown(path), expected, "{path}");
         }
     }
 }

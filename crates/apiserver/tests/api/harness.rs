@@ -1,0 +1,286 @@
+//! A server for one test, and the ways to talk to it. Everything goes when it is dropped.
+
+use std::{
+    env, fs,
+    io::Write as _,
+    net::{SocketAddr, TcpListener},
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tempfile::TempDir;
+
+use crate::pki::{Pair, Pki};
+
+/// The variable with the server's arguments, one on each line.
+pub const ARGUMENTS: &str = "SEALANE_TEST_APISERVER";
+/// Events that the server keeps.
+pub const EVENT_HISTORY: usize = 1000;
+/// How long anything may take that is waited for.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A running server.
+pub struct Server {
+    pub folder: TempDir,
+    pub pki: Pki,
+    pub address: SocketAddr,
+    listener: TcpListener,
+    child: Option<Child>,
+}
+
+/// What a program said.
+#[derive(Debug)]
+pub struct Said {
+    pub ok: bool,
+    pub out: String,
+    pub err: String,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::new();
+        fs::write(folder.path().join("ca.crt"), &pki.authority).unwrap();
+        pki.server().write(folder.path(), "server");
+        pki.client("kube-apiserver-kubelet-client", "system:masters")
+            .write(folder.path(), "kubelet");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut server = Self {
+            folder,
+            pki,
+            address,
+            listener,
+            child: None,
+        };
+        server
+            .pki
+            .client("kubernetes-admin", "system:masters")
+            .write(server.path(), "admin");
+        fs::write(
+            server.path().join("kubeconfig"),
+            server.kubeconfig(Some("admin")),
+        )
+        .unwrap();
+        server.launch();
+        server
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.path().join("store.redb")
+    }
+
+    /// Starts the process; clients wait in the socket's queue until it serves.
+    pub fn launch(&mut self) {
+        self.child = Some(self.command().spawn().unwrap());
+    }
+
+    /// The command of the server's process.
+    pub fn command(&self) -> Command {
+        let descriptor = self.listener.as_raw_fd();
+        let file = |name: &str| self.path().join(name).display().to_string();
+        let arguments = [
+            "apiserver".into(),
+            format!("--listen=fd:{descriptor}"),
+            format!("--advertise-address={}", self.address),
+            format!("--store={}", file("store.redb")),
+            format!("--client-ca={}", file("ca.crt")),
+            format!("--tls-cert={}", file("server.crt")),
+            format!("--tls-key={}", file("server.key")),
+            format!("--kubelet-client-cert={}", file("kubelet.crt")),
+            format!("--kubelet-client-key={}", file("kubelet.key")),
+            format!("--kubelet-ca={}", file("ca.crt")),
+            "--service-cluster-ip-range=10.96.0.0/12,fd00:10:96::/112".into(),
+            format!("--event-history={EVENT_HISTORY}"),
+            format!("--debug-socket={}", file("debug.sock")),
+        ];
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
+            .args(["--exact", "server_process", "--nocapture"])
+            .env(ARGUMENTS, arguments.join("\n"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        // SAFETY: between fork and exec only fcntl is called, which is safe after a fork; the
+        // descriptor is open as long as the listener lives, which outlives the spawn.
+        unsafe {
+            command.pre_exec(move || {
+                let borrowed = std::os::fd::BorrowedFd::borrow_raw(descriptor);
+                let flags = nix::fcntl::FdFlag::empty();
+                nix::fcntl::fcntl(borrowed, nix::fcntl::FcntlArg::F_SETFD(flags))?;
+                Ok(())
+            });
+        }
+        command
+    }
+
+    /// Ends the process in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub fn kill_and_launch(&mut self) {
+        self.kill();
+        self.launch();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
+    /// A kubeconfig of the client whose certificate is `NAME.crt`, or of nobody.
+    pub fn kubeconfig(&self, name: Option<&str>) -> String {
+        let folder = self.path().display();
+        let user = name.map_or("{}".into(), |name| {
+            format!("{{client-certificate: {folder}/{name}.crt, client-key: {folder}/{name}.key}}")
+        });
+        let address = self.address;
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
+             clusters: [{{name: test, cluster: {{server: 'https://{address}', certificate-authority: {folder}/ca.crt}}}}]\n\
+             users: [{{name: test, user: {user}}}]\n\
+             contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n"
+        )
+    }
+
+    /// A `kube` client with the certificate `NAME.crt`, or none.
+    pub async fn client_of(&self, name: Option<&str>) -> kube::Client {
+        let kubeconfig = Kubeconfig::from_yaml(&self.kubeconfig(name)).unwrap();
+        let options = KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .unwrap();
+        kube::Client::try_from(config).unwrap()
+    }
+
+    pub async fn client(&self) -> kube::Client {
+        self.client_of(Some("admin")).await
+    }
+
+    /// Adds a client.
+    pub fn add(&self, pair: &Pair, name: &str) {
+        pair.write(self.path(), name);
+    }
+
+    /// Runs kubectl; words are separated by spaces, so it takes no argument that has one.
+    pub fn kubectl(&self, words: &str) -> Said {
+        self.kubectl_with(&words.split_whitespace().collect::<Vec<_>>(), "")
+    }
+
+    /// Runs kubectl with this input.
+    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Said {
+        let mut child = self
+            .kubectl_command(arguments)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        said(child.wait_with_output().unwrap())
+    }
+
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(kubectl());
+        command
+            .arg("--kubeconfig")
+            .arg(self.path().join("kubeconfig"))
+            .arg("--cache-dir")
+            .arg(self.path().join("cache"))
+            .args(arguments)
+            .env("HOME", self.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs kubectl, which must succeed, and gives what it prints.
+    #[track_caller]
+    pub fn ok(&self, words: &str) -> String {
+        let said = self.kubectl(words);
+        assert!(said.ok, "kubectl {words}: {}", said.err);
+        said.out
+    }
+
+    /// Applies a manifest, which must succeed.
+    #[track_caller]
+    pub fn apply(&self, manifest: &str) -> String {
+        let said = self.kubectl_with(&["apply", "-f", "-"], manifest);
+        assert!(said.ok, "kubectl apply: {}", said.err);
+        said.out
+    }
+
+    /// Runs kubectl, which must fail, and gives its complaint.
+    #[track_caller]
+    pub fn refused(&self, arguments: &[&str], input: &str) -> String {
+        let said = self.kubectl_with(arguments, input);
+        assert!(
+            !said.ok,
+            "kubectl {arguments:?} did what should be refused: {}",
+            said.out
+        );
+        said.err
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub fn said(output: Output) -> Said {
+    Said {
+        ok: output.status.success(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The kubectl to test with: `$KUBECTL`, or the one in the path.
+fn kubectl() -> String {
+    let program = env::var("KUBECTL").unwrap_or_else(|_| "kubectl".into());
+    let found = Command::new(&program)
+        .args(["version", "--client"])
+        .output();
+    match found {
+        Ok(output) if output.status.success() => program,
+        Ok(output) => panic!("{program} does not work: {}", said(output).err),
+        Err(cause) => {
+            panic!(
+                "these tests need kubectl; install it, or say where it is by KUBECTL ({program}: {cause})"
+            )
+        }
+    }
+}
+
+/// Waits until `condition` gives something.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited {DEADLINE:?} for {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// The same, of something that takes time.
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, work).await {
+        Ok(done) => done,
+        Err(_) => panic!("waited {DEADLINE:?} for {what}"),
+    }
+}

@@ -1,0 +1,35 @@
+//! The server as a process of its own, driven by clients that are not ours: kubectl and `kube`.
+
+mod durability;
+mod harness;
+mod kubectl;
+mod pki;
+mod requests;
+mod streams;
+mod watchers;
+
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    options: sealane_apiserver::Options,
+}
+
+/// Not a test: this program run again by the harness, as the server. A process of its own can be
+/// killed.
+#[test]
+fn server_process() {
+    let Ok(arguments) = std::env::var(harness::ARGUMENTS) else {
+        return;
+    };
+    let Command { options } = Command::parse_from(arguments.lines());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime
+        .block_on(sealane_apiserver::run(options, CancellationToken::new()))
+        .unwrap();
+}

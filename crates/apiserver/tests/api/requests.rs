@@ -1,0 +1,400 @@
+//! Requests that no well-behaved client makes, and files that no server should be given.
+
+use std::{fs, io::Read as _, process::Stdio};
+
+use http::{Method, Request, StatusCode};
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use crate::harness::{Server, within};
+
+/// Sends a request; the status and what the answer says.
+async fn send(
+    client: &kube::Client,
+    method: Method,
+    path: &str,
+    content_type: &str,
+    body: impl Into<Vec<u8>>,
+) -> (StatusCode, Value) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", content_type)
+        .body(Body::from(body.into()))
+        .unwrap();
+    let response = within("an answer", client.send(request)).await.unwrap();
+    let status = response.status();
+    let bytes = response.into_body().collect_bytes().await.unwrap();
+    let value =
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
+    (status, value)
+}
+
+#[tokio::test]
+async fn bad_bodies_get_the_error_they_deserve() {
+    let server = Server::start();
+    let client = server.client().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let big = vec![b' '; (3 << 20) + 1];
+    let deep = "[".repeat(1 << 20).into_bytes();
+    let json_type = "application/json";
+    let cases: Vec<(Method, &str, &str, Vec<u8>, u16, &str)> = vec![
+        (
+            Method::POST,
+            pods,
+            json_type,
+            b"{\"a\": ".to_vec(),
+            400,
+            "EOF while parsing",
+        ),
+        (
+            Method::POST,
+            pods,
+            json_type,
+            b"[]".to_vec(),
+            400,
+            "must be of type Object",
+        ),
+        (
+            Method::POST,
+            pods,
+            json_type,
+            b"".to_vec(),
+            400,
+            "EOF while parsing",
+        ),
+        (
+            Method::POST,
+            pods,
+            json_type,
+            deep.clone(),
+            400,
+            "recursion limit exceeded",
+        ),
+        (
+            Method::POST,
+            pods,
+            "application/yaml",
+            deep,
+            400,
+            "brackets are open",
+        ),
+        (
+            Method::POST,
+            pods,
+            "application/yaml",
+            b"a: [".to_vec(),
+            400,
+            "unrecognized",
+        ),
+        (
+            Method::POST,
+            pods,
+            "application/vnd.kubernetes.protobuf",
+            b"k8s\0\xff".to_vec(),
+            400,
+            "protobuf",
+        ),
+        (
+            Method::POST,
+            pods,
+            "text/plain",
+            b"{}".to_vec(),
+            415,
+            "accepted media types include: application/json",
+        ),
+        (Method::POST, pods, json_type, big, 413, "limit is 3145728"),
+        (
+            Method::POST,
+            pods,
+            json_type,
+            br#"{"kind":"Node"}"#.to_vec(),
+            400,
+            "does not match the expected kind (Pod)",
+        ),
+        (
+            Method::POST,
+            pods,
+            json_type,
+            br#"{"apiVersion":"v2"}"#.to_vec(),
+            400,
+            "does not match the expected API version (v1)",
+        ),
+        (
+            Method::POST,
+            pods,
+            json_type,
+            br#"{"metadata":{"name":"a","namespace":"b"}}"#.to_vec(),
+            400,
+            "does not match the namespace sent",
+        ),
+        (
+            Method::POST,
+            "/api/v1/pods",
+            json_type,
+            b"{}".to_vec(),
+            405,
+            "does not allow this method",
+        ),
+        (
+            Method::PATCH,
+            "/api/v1/nodes/x",
+            json_type,
+            b"{}".to_vec(),
+            415,
+            "application/merge-patch+json",
+        ),
+        (
+            Method::PUT,
+            "/api/v1/namespaces/default",
+            json_type,
+            br#"{"metadata":{"name":"other"}}"#.to_vec(),
+            400,
+            "does not match the name on the URL (default)",
+        ),
+        (
+            Method::GET,
+            "/apis/apps/v1/deploys",
+            json_type,
+            vec![],
+            404,
+            "deploys.apps/v1",
+        ),
+        (
+            Method::GET,
+            "/api/v1/namespaces/default/nodes",
+            json_type,
+            vec![],
+            404,
+            "nodes/v1 in a namespace",
+        ),
+        (
+            Method::GET,
+            "/api/v1/pods?labelSelector=a%20b",
+            json_type,
+            vec![],
+            400,
+            "unable to parse requirement",
+        ),
+        (
+            Method::GET,
+            "/api/v1/pods?limit=x",
+            json_type,
+            vec![],
+            400,
+            "limit",
+        ),
+        (
+            Method::GET,
+            "/api/v1/pods?continue=x",
+            json_type,
+            vec![],
+            400,
+            "continue key is not valid",
+        ),
+        (
+            Method::GET,
+            "/api/v1/pods/%ff",
+            json_type,
+            vec![],
+            404,
+            "could not find",
+        ),
+    ];
+    for (method, path, content_type, body, code, expected) in cases {
+        let shown = format!(
+            "{method} {path} {:?}",
+            String::from_utf8_lossy(&body[..body.len().min(40)])
+        );
+        let (status, answer) = send(&client, method, path, content_type, body).await;
+        assert_eq!(
+            (status.as_u16(), &answer["code"]),
+            (code, &json!(code)),
+            "{shown}: {answer}"
+        );
+        let message = answer["message"].as_str().unwrap();
+        assert!(
+            message.contains(expected),
+            "{shown}: expected {expected:?} in {message:?}"
+        );
+    }
+    let (status, _) = send(&client, Method::GET, "/readyz", "", vec![]).await;
+    assert_eq!(status, StatusCode::OK, "the server lives");
+    // `kube` would try this one again and again.
+    let refused = server.refused(&["get", "--raw", "/api/v1/pods?resourceVersion=999999"], "");
+    assert!(
+        refused.contains("Too large resource version: 999999"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn duplicate_fields_and_dry_runs() {
+    let server = Server::start();
+    let client = server.client().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let body = r#"{"metadata":{"name":"a"},"data":{"k":"1","k":"2"}}"#;
+    let strict = format!("{maps}?fieldValidation=Strict");
+    let (status, answer) = send(&client, Method::POST, &strict, "application/json", body).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        answer["message"],
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: \
+         duplicate field \"data.k\""
+    );
+    let dry = format!("{maps}?dryRun=All");
+    let (status, answer) = send(&client, Method::POST, &dry, "application/json", body).await;
+    assert_eq!(
+        (status, &answer["data"]["k"]),
+        (StatusCode::CREATED, &json!("2"))
+    );
+    let (status, _) = send(&client, Method::GET, &format!("{maps}/a"), "", vec![]).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let bad = format!("{maps}?dryRun=Some");
+    let (status, answer) = send(&client, Method::POST, &bad, "application/json", body).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+    let generated = r#"{"metadata":{"generateName":"a-"}}"#;
+    let (status, answer) = send(&client, Method::POST, maps, "application/json", generated).await;
+    let name = answer["metadata"]["name"].as_str().unwrap();
+    assert!(
+        status == StatusCode::CREATED && name.starts_with("a-") && name.len() == 7,
+        "{name}"
+    );
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_of_one_moment() {
+    let server = Server::start();
+    let client = server.client().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for name in ["a", "b", "c", "d", "e"] {
+        let body = json!({"metadata": {"name": name, "labels": {"l": name}}}).to_string();
+        send(&client, Method::POST, maps, "application/json", body).await;
+    }
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap();
+        items
+            .iter()
+            .map(|item| item["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let page = format!("{maps}?limit=2&labelSelector=l");
+    let (_, first) = send(&client, Method::GET, &page, "", vec![]).await;
+    assert_eq!(
+        (names(&first), &first["metadata"]["remainingItemCount"]),
+        (vec!["a".into(), "b".into()], &json!(3))
+    );
+    send(&client, Method::DELETE, &format!("{maps}/c"), "", vec![]).await;
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let (_, second) = send(
+        &client,
+        Method::GET,
+        &format!("{page}&continue={token}"),
+        "",
+        vec![],
+    )
+    .await;
+    assert_eq!(names(&second), ["c", "d"]);
+    assert_eq!(
+        second["metadata"]["resourceVersion"],
+        first["metadata"]["resourceVersion"]
+    );
+    let token = second["metadata"]["continue"].as_str().unwrap();
+    let (_, third) = send(
+        &client,
+        Method::GET,
+        &format!("{page}&continue={token}"),
+        "",
+        vec![],
+    )
+    .await;
+    assert_eq!(
+        (names(&third), &third["metadata"]["continue"]),
+        (vec!["e".into()], &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn nobody_sees_more_than_health_and_version() {
+    let server = Server::start();
+    let nobody = server.client_of(None).await;
+    for path in ["/healthz", "/livez", "/readyz", "/version"] {
+        assert_eq!(
+            send(&nobody, Method::GET, path, "", vec![]).await.0,
+            StatusCode::OK,
+            "{path}"
+        );
+    }
+    for path in [
+        "/api",
+        "/apis",
+        "/api/v1/pods",
+        "/openapi/v3",
+        "/api/v1/namespaces/default/secrets",
+    ] {
+        let (status, answer) = send(&nobody, Method::GET, path, "", vec![]).await;
+        assert_eq!(
+            (status, &answer["reason"]),
+            (StatusCode::UNAUTHORIZED, &json!("Unauthorized")),
+            "{path}"
+        );
+    }
+    // A certificate of another authority is refused before any request.
+    server.add(
+        &crate::pki::Pki::new().client("kubernetes-admin", "system:masters"),
+        "stranger",
+    );
+    let stranger = server.client_of(Some("stranger")).await;
+    let request = Request::get("/version").body(Body::empty()).unwrap();
+    assert!(within("a refusal", stranger.send(request)).await.is_err());
+}
+
+#[test]
+fn a_damaged_or_locked_store_is_told_and_left_alone() {
+    let mut server = Server::start();
+    server.ok("create configmap a --from-literal=k=v");
+    let complaint = |server: &Server| {
+        let mut child = server.command().stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        assert!(!child.wait().unwrap().success());
+        said
+    };
+    let locked = complaint(&server);
+    assert!(locked.contains("another process has it open"), "{locked}");
+    server.kill();
+    let good = fs::read(server.store()).unwrap();
+    for (what, bad) in [
+        (
+            "text",
+            b"this is no database, but a text that is somewhat longer".repeat(100),
+        ),
+        ("cut short", good[..good.len() / 2].to_vec()),
+        (
+            "overwritten",
+            good.iter()
+                .enumerate()
+                .map(|(at, byte)| if at % 97 == 0 { !byte } else { *byte })
+                .collect(),
+        ),
+    ] {
+        fs::write(server.store(), &bad).unwrap();
+        let said = complaint(&server);
+        assert!(
+            said.contains("open store") && said.contains("damaged"),
+            "{what}: {said}"
+        );
+        assert!(
+            fs::read(server.store()).unwrap().len() >= bad.len().min(512),
+            "{what}"
+        );
+    }
+    fs::write(server.store(), &good).unwrap();
+    server.launch();
+    assert_eq!(server.ok("get configmap a -o jsonpath={.data.k}"), "v");
+}

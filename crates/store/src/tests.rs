@@ -1,0 +1,303 @@
+//! The store as its users see it: order, conflicts, watches, restarts, disks that fail.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redb::{Database, DatabaseError, StorageBackend};
+use tempfile::TempDir;
+
+use crate::{
+    Attributes, Bounds, Bucket, ChangeKind, Expect, Key, Options, Store, Template, Watch,
+    WatchError, WriteError, disk,
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn bucket() -> Bucket {
+    Bucket::new("", "configmaps")
+}
+
+fn key(name: &str) -> Key {
+    Key::new(&bucket(), "default", name)
+}
+
+fn options(folder: &TempDir, events: usize) -> Options {
+    Options {
+        path: folder.path().join("store"),
+        bounds: Bounds {
+            events,
+            age: Duration::from_secs(3600),
+        },
+        // An object is its name, a space, its revision.
+        describe: Arc::new(|key, _| Attributes::new([("name", key.name())], [])),
+    }
+}
+
+fn template(name: &str) -> Template {
+    Template {
+        head: format!("{name} ").into(),
+        tail: Vec::new(),
+    }
+}
+
+async fn put(store: &Store, name: &str, expect: Expect) -> Result<u64, WriteError> {
+    let attributes = Attributes::new([("name", name)], []);
+    let entry = store
+        .put(key(name), expect, template(name), attributes)
+        .await?;
+    assert_eq!(entry.object, format!("{name} {}", entry.revision));
+    Ok(entry.revision)
+}
+
+async fn delete(store: &Store, name: &str, revision: u64) -> Result<u64, WriteError> {
+    let deleted = store.delete(key(name), revision, template(name), Attributes::default());
+    deleted.await.map(|entry| entry.revision)
+}
+
+fn names(store: &Store) -> Vec<String> {
+    let listing = store.list(&bucket(), Some("default"), |_| true);
+    listing
+        .entries
+        .iter()
+        .map(|entry| entry.key.name().to_owned())
+        .collect()
+}
+
+/// The next changes, as `+a` (created), `~a` (updated), `-a` (deleted).
+async fn next(watch: &mut Watch, count: usize) -> Vec<String> {
+    let mut seen = Vec::new();
+    for _ in 0..count {
+        let change = tokio::time::timeout(DEADLINE, watch.next())
+            .await
+            .unwrap()
+            .unwrap();
+        let sign = match change.kind {
+            ChangeKind::Created => '+',
+            ChangeKind::Updated => '~',
+            ChangeKind::Deleted => '-',
+        };
+        seen.push(format!("{sign}{}", change.entry.key.name()));
+    }
+    seen
+}
+
+#[tokio::test]
+async fn writes_compare_revisions() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&folder, 100)).unwrap();
+    let first = put(&store, "a", Expect::Absent).await.unwrap();
+    assert_eq!(
+        put(&store, "a", Expect::Absent).await,
+        Err(WriteError::Exists { key: key("a") })
+    );
+    let second = put(&store, "a", Expect::Revision(first)).await.unwrap();
+    assert!(second > first);
+    assert_eq!(
+        put(&store, "a", Expect::Revision(first)).await,
+        Err(WriteError::Conflict {
+            key: key("a"),
+            expected: first,
+            found: second
+        })
+    );
+    assert_eq!(
+        put(&store, "b", Expect::Revision(1)).await,
+        Err(WriteError::Absent { key: key("b") })
+    );
+    delete(&store, "a", second).await.unwrap();
+    assert_eq!(
+        delete(&store, "a", second).await,
+        Err(WriteError::Absent { key: key("a") })
+    );
+    assert_eq!(store.get(&key("a")), None);
+    assert_eq!(store.revision(), second + 1);
+}
+
+#[tokio::test]
+async fn of_writes_at_once_one_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&folder, 100)).unwrap();
+    let first = put(&store, "a", Expect::Absent).await.unwrap();
+    let writes = (0..50).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { put(&store, "a", Expect::Revision(first)).await })
+    });
+    let mut won = 0;
+    for write in writes.collect::<Vec<_>>() {
+        won += usize::from(write.await.unwrap().is_ok());
+    }
+    assert_eq!((won, store.revision()), (1, first + 1));
+}
+
+#[tokio::test]
+async fn a_restart_brings_everything_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&folder, 100)).unwrap();
+    let start = store.revision();
+    put(&store, "a", Expect::Absent).await.unwrap();
+    let b = put(&store, "b", Expect::Absent).await.unwrap();
+    delete(&store, "b", b).await.unwrap();
+    let revision = store.revision();
+    close(store).await;
+
+    let store = reopen(&folder, 100).await;
+    assert_eq!(
+        (store.revision(), names(&store)),
+        (revision, vec!["a".to_owned()])
+    );
+    assert_eq!(
+        store.get(&key("a")).unwrap().attributes.label("name"),
+        Some("a")
+    );
+    let mut watch = store.watch(&bucket(), start).unwrap();
+    assert_eq!(next(&mut watch, 3).await, ["+a", "+b", "-b"]);
+    put(&store, "c", Expect::Absent).await.unwrap();
+    assert_eq!(next(&mut watch, 1).await, ["+c"]);
+}
+
+/// Drops the last handle.
+async fn close(store: Store) {
+    drop(store);
+}
+
+/// The writer thread lets go of the file soon after the last handle is dropped.
+async fn reopen(folder: &TempDir, events: usize) -> Store {
+    let opened = async {
+        loop {
+            match Store::open(options(folder, events)) {
+                Ok(store) => return store,
+                Err(crate::OpenError::InUse { .. }) => tokio::task::yield_now().await,
+                Err(cause) => panic!("{cause}"),
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, opened).await.unwrap()
+}
+
+#[tokio::test]
+async fn watchers_see_their_bucket_only_and_each_change_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&folder, 10_000)).unwrap();
+    let mut early = store.watch(&bucket(), store.revision()).unwrap();
+    let other = Key::new(&Bucket::new("", "pods"), "default", "p");
+    store
+        .put(other, Expect::Absent, template("p"), Attributes::default())
+        .await
+        .unwrap();
+    let mut revision = put(&store, "a", Expect::Absent).await.unwrap();
+    let middle = revision;
+    // More than the ring of the fan-out holds: the early watcher falls behind and catches up.
+    for _ in 0..600 {
+        revision = put(&store, "a", Expect::Revision(revision)).await.unwrap();
+    }
+    let mut late = store.watch(&bucket(), middle).unwrap();
+    let seen = next(&mut early, 601).await;
+    assert_eq!((seen[0].as_str(), seen[600].as_str()), ("+a", "~a"));
+    assert_eq!(next(&mut late, 600).await, vec!["~a"; 600]);
+    assert_eq!(early.progress(), Some(revision));
+    delete(&store, "a", revision).await.unwrap();
+    assert_eq!(early.progress(), None);
+    assert_eq!(next(&mut early, 1).await, ["-a"]);
+}
+
+#[tokio::test]
+async fn a_forgotten_place_is_said_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&folder, 5)).unwrap();
+    let start = store.revision();
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        put(&store, name, Expect::Absent).await.unwrap();
+    }
+    let refused = store.watch(&bucket(), start).unwrap_err();
+    assert_eq!(
+        refused,
+        WatchError::Compacted {
+            since: start,
+            compacted: start + 2
+        }
+    );
+    let mut watch = store.watch(&bucket(), start + 2).unwrap();
+    assert_eq!(next(&mut watch, 5).await, ["+c", "+d", "+e", "+f", "+g"]);
+}
+
+/// A file on a disk that can be full.
+#[derive(Debug)]
+struct Full(File);
+
+static IS_FULL: AtomicBool = AtomicBool::new(false);
+
+impl Full {
+    fn check(&self) -> io::Result<()> {
+        match IS_FULL.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl StorageBackend for Full {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check()?;
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.check()?;
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.0.write_all_at(data, offset)
+    }
+}
+
+fn open_full(path: &Path) -> Result<Database, DatabaseError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    disk::builder().create_with_backend(Full(file))
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_until_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open_by(options(&folder, 100), open_full).unwrap();
+    let first = put(&store, "a", Expect::Absent).await.unwrap();
+    let mut watch = store.watch(&bucket(), first).unwrap();
+    IS_FULL.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        match put(&store, "b", Expect::Absent).await {
+            Err(WriteError::Disk { cause }) => assert!(!cause.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(
+        (names(&store), store.revision()),
+        (vec!["a".to_owned()], first)
+    );
+    IS_FULL.store(false, Ordering::SeqCst);
+    put(&store, "b", Expect::Absent).await.unwrap();
+    assert_eq!(next(&mut watch, 1).await, ["+b"]);
+    assert_eq!(names(&store), ["a", "b"]);
+}
