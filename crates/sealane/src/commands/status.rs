@@ -40,7 +40,7 @@ pub fn run(args: Args, log_level: Option<String>) -> anyhow::Result<ExitCode> {
             anyhow::bail!("there is no cluster {name}: `sealane up --name {name}` makes it")
         }
         Answer::Absent(name, others) => anyhow::bail!(
-            "there is no cluster {name}; on this machine run: {} (choose with --name)",
+            "there is no cluster {name}: `sealane up --name {name}` makes it; on this machine run: {}",
             others.join(", ")
         ),
     };
