@@ -40,7 +40,9 @@ take_down() {
     trap '' INT TERM HUP
     trap - EXIT
     if [ "$up" = yes ]; then
-        if [ $code -ne 0 ]; then
+        if [ $code -ge 128 ]; then
+            printf '\ndemo: interrupted; the cluster is taken down\n' >&2
+        elif [ $code -ne 0 ]; then
             printf '\ndemo: something went wrong; this is what the cluster says, before it is taken down:\n' >&2
             sealane status >&2 || true
         fi

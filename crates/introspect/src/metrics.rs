@@ -125,16 +125,31 @@ fn header(out: &mut String, name: &str, kind: Kind, help: &str) {
     let _infallible = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
 }
 
-/// One gauge that is computed when it is asked for.
-pub(crate) fn render_gauge(
+/// One number that is taken from elsewhere when it is asked for.
+fn render_one(
     out: &mut String,
-    name: &str,
-    help: &str,
+    kind: Kind,
+    (name, help): (&str, &str),
     labels: &[(&str, &str)],
     value: f64,
 ) {
-    header(out, name, Kind::Gauge, help);
+    header(out, name, kind, help);
     let _infallible = writeln!(out, "{name}{} {value}", render_labels(labels));
+}
+
+/// A gauge that is computed when it is asked for; it is named and explained by `words`.
+pub(crate) fn render_gauge(
+    out: &mut String,
+    words: (&str, &str),
+    labels: &[(&str, &str)],
+    value: f64,
+) {
+    render_one(out, Kind::Gauge, words, labels, value);
+}
+
+/// A counter that is kept elsewhere; it is named and explained by `words`.
+pub(crate) fn render_counter(out: &mut String, words: (&str, &str), value: f64) {
+    render_one(out, Kind::Counter, words, &[], value);
 }
 
 fn render_labels(labels: &[(&str, &str)]) -> String {

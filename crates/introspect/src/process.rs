@@ -2,44 +2,32 @@
 
 use std::fs;
 
-use crate::metrics::render_gauge;
+use crate::metrics::{render_counter, render_gauge};
 
 /// Bytes of a page on the architectures that we run on (x86-64, arm64 with 4 KiB pages); `statm` counts pages.
 const PAGE_BYTES: f64 = 4096.0;
 /// Clock ticks a second in `/proc/PID/stat`, fixed for user space (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
+const MEMORY: (&str, &str) = (
+    "process_resident_memory_bytes",
+    "Resident memory size in bytes.",
+);
+const CPU: (&str, &str) = (
+    "process_cpu_seconds_total",
+    "Total user and system CPU time spent in seconds.",
+);
+const FILES: (&str, &str) = ("process_open_fds", "Number of open file descriptors.");
+
 pub(crate) fn render(out: &mut String) {
     if let Some(pages) = resident_pages(&read("/proc/self/statm")) {
-        let name = "process_resident_memory_bytes";
-        render_gauge(
-            out,
-            name,
-            "Resident memory size in bytes.",
-            &[],
-            pages * PAGE_BYTES,
-        );
+        render_gauge(out, MEMORY, &[], pages * PAGE_BYTES);
     }
     if let Some(ticks) = cpu_ticks(&read("/proc/self/stat")) {
-        let seconds = ticks / TICKS_PER_SECOND;
-        let name = "process_cpu_seconds";
-        render_gauge(
-            out,
-            name,
-            "User and system CPU time spent in seconds.",
-            &[],
-            seconds,
-        );
+        render_counter(out, CPU, ticks / TICKS_PER_SECOND);
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        let count = open.count() as f64;
-        render_gauge(
-            out,
-            "process_open_fds",
-            "Number of open file descriptors.",
-            &[],
-            count,
-        );
+        render_gauge(out, FILES, &[], open.count() as f64);
     }
 }
 
@@ -79,7 +67,7 @@ mod tests {
         render(&mut text);
         for name in [
             "process_resident_memory_bytes",
-            "process_cpu_seconds",
+            "process_cpu_seconds_total",
             "process_open_fds",
         ] {
             assert!(text.contains(&format!("\n{name} ")), "{text}");

@@ -132,21 +132,11 @@ impl Introspect {
             ("role", self.inner.role.as_str()),
             ("version", env!("CARGO_PKG_VERSION")),
         ];
-        render_gauge(
-            &mut text,
-            "sealane_build_info",
-            "Which program this is.",
-            &labels,
-            1.0,
-        );
+        let build = ("sealane_build_info", "Which program this is.");
+        render_gauge(&mut text, build, &labels, 1.0);
         let ready = f64::from(u8::from(self.is_ready()));
-        render_gauge(
-            &mut text,
-            "sealane_ready",
-            "1 when /readyz answers 200.",
-            &[],
-            ready,
-        );
+        let words = ("sealane_ready", "1 when /readyz answers 200.");
+        render_gauge(&mut text, words, &[], ready);
         process::render(&mut text);
         self.inner.metrics.render(&mut text);
         text
