@@ -27,7 +27,7 @@ pub(crate) fn format(time: SystemTime) -> [u8; LENGTH] {
     text
 }
 
-/// The time of a text that [`format`] made.
+/// The time of a text that [`format()`] made.
 pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     let bytes = text.as_bytes();
     if bytes.len() != LENGTH || bytes[LENGTH - 1] != b'Z' {

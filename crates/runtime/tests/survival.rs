@@ -252,16 +252,23 @@ async fn a_start_that_fails_says_why_and_leaves_nothing() {
         cgroup_dirs(&pod.spec.cgroup.join("c")),
         Vec::<String>::new()
     );
-    // A second start of a running container is refused, the first goes on.
+    // The same start again is answered alike, another is refused.
     let spec = shell("c", "echo up; sleep infinity");
-    pod.start(&spec).await;
-    let error = pod.shim.start(&spec).await.unwrap_err();
+    let started = pod.start(&spec).await;
+    assert_eq!(pod.start(&spec).await, started);
+    let next = ContainerSpec { attempt: 1, ..spec };
+    let error = pod.shim.start(&next).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "start container c of pod default/pod-a: it is running already"
+        "start container c of pod default/pod-a: attempt 0 of it is running"
     );
     pod.shim.signal("c", 9).await.unwrap();
     pod.exit("c", 0).await;
+    let error = pod.shim.start(&shell("c", "true")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "start container c of pod default/pod-a: attempt 0 of it has ended"
+    );
 }
 
 #[tokio::test]

@@ -4,12 +4,10 @@ use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::log::Output;
-use super::process::{Birth, spawn};
+use super::process::{self, Birth, End, spawn};
 use super::records;
 use super::report::{self, Report};
 use super::sandbox::Sandbox;
@@ -26,10 +24,13 @@ use crate::state::{ContainerState, Exit, Started};
 /// ```
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// The child makes its world; `asked_by` waits for the outcome.
-    Starting { report: Report, asked_by: u64 },
+    /// The child makes its world; `asked_by` wait for the outcome.
+    Starting { report: Report, asked_by: Vec<u64> },
     /// The command was not executed; the child is about to end.
-    Failed { failure: Failure, asked_by: u64 },
+    Failed {
+        failure: Failure,
+        asked_by: Vec<u64>,
+    },
     /// The command runs.
     Running {
         host_pid: u32,
@@ -43,7 +44,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Container {
     pub(super) name: String,
-    attempt: u32,
+    pub(super) attempt: u32,
     /// Of its first process, in the pod's PID namespace.
     pub(super) pid: Pid,
     pub(super) phase: Phase,
@@ -77,7 +78,10 @@ impl Container {
             name: spec.name.clone(),
             attempt: spec.attempt,
             pid,
-            phase: Phase::Starting { report, asked_by },
+            phase: Phase::Starting {
+                report,
+                asked_by: vec![asked_by],
+            },
             settings: Some(settings),
             output: Some(output),
         })
@@ -85,10 +89,10 @@ impl Container {
 
     /// The child's line has ended: the command has been executed, or not.
     /// Returns whom to tell of a success.
-    pub(super) fn settle(&mut self) -> Option<(u64, Started)> {
+    pub(super) fn settle(&mut self) -> Option<(Vec<u64>, Started)> {
         let unknown = Phase::Failed {
             failure: Failure::new("start was interrupted"),
-            asked_by: 0,
+            asked_by: Vec::new(),
         };
         let phase = std::mem::replace(&mut self.phase, unknown);
         let Phase::Starting { report, asked_by } = phase else {
@@ -114,11 +118,7 @@ impl Container {
 
     /// The first process has ended, so all of them have. Completes the log,
     /// removes the cgroup, and returns the state to be recorded.
-    pub(super) fn ended(
-        &mut self,
-        sandbox: &Sandbox,
-        status: WaitStatus,
-    ) -> Option<ContainerState> {
+    pub(super) fn ended(&mut self, sandbox: &Sandbox, end: End) -> Option<ContainerState> {
         if let Some(output) = &mut self.output {
             output.drain();
         }
@@ -136,7 +136,7 @@ impl Container {
         else {
             return None;
         };
-        let (code, signal) = exit_code(status);
+        let code = end.code();
         let state = ContainerState {
             name: self.name.clone(),
             attempt: self.attempt,
@@ -144,7 +144,7 @@ impl Container {
             started_at,
             exit: Some(Exit {
                 code,
-                signal,
+                signal: end.signal(),
                 oom: oom && code != 0,
                 finished_at: SystemTime::now(),
             }),
@@ -185,8 +185,9 @@ impl Container {
     }
 
     /// Sends a signal to the first process.
-    pub(super) fn signal(&self, signal: Signal) -> Result<(), Failure> {
-        kill(self.pid, signal).context(|| format!("send {signal} to container {}", self.name))
+    pub(super) fn signal(&self, signal: i32) -> Result<(), Failure> {
+        process::send_signal(self.pid, signal)
+            .context(|| format!("send signal {signal} to container {}", self.name))
     }
 }
 
@@ -207,15 +208,6 @@ fn pipes() -> io::Result<([PipeReader; 2], [PipeWriter; 2])> {
     Ok(([stdout, stderr], [stdout_end, stderr_end]))
 }
 
-/// Exit code as shells and container runtimes count, and the signal.
-pub(super) fn exit_code(status: WaitStatus) -> (i32, Option<i32>) {
-    match status {
-        WaitStatus::Exited(_, code) => (code, None),
-        WaitStatus::Signaled(_, signal, _) => (128 + signal as i32, Some(signal as i32)),
-        _ => (255, None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,15 +220,5 @@ mod tests {
         for name in ["", "..", "a/b", "_shim", "A", &"x".repeat(64)] {
             assert!(check_name(name).is_err(), "{name}");
         }
-    }
-
-    #[test]
-    fn signals_count_from_128() {
-        let pid = Pid::from_raw(1);
-        assert_eq!(exit_code(WaitStatus::Exited(pid, 3)), (3, None));
-        assert_eq!(
-            exit_code(WaitStatus::Signaled(pid, Signal::SIGKILL, false)),
-            (137, Some(9))
-        );
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{ForkResult, Pid, fork};
 
@@ -64,6 +65,43 @@ pub(super) fn open_namespace(pid: u32, kind: &str) -> io::Result<File> {
     File::open(PathBuf::from(format!("/proc/{pid}/ns/{kind}")))
 }
 
+/// How a child ended. (`nix` knows no real-time signals, and loses a child that
+/// one of them ended.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    status: libc::c_int,
+}
+
+impl End {
+    /// Exit code as shells and container runtimes count it.
+    pub(super) fn code(self) -> i32 {
+        match self.signal() {
+            Some(signal) => 128 + signal,
+            None => libc::WEXITSTATUS(self.status),
+        }
+    }
+
+    /// The signal that ended it, if one did.
+    pub(super) fn signal(self) -> Option<i32> {
+        libc::WIFSIGNALED(self.status).then(|| libc::WTERMSIG(self.status))
+    }
+}
+
+/// A child that has ended, if there is one.
+pub(super) fn reap() -> Option<(Pid, End)> {
+    let mut status = 0;
+    // SAFETY: `status` is an int that lives through the call.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    (pid > 0).then(|| (Pid::from_raw(pid), End { status }))
+}
+
+/// Sends a signal of any number, real-time ones included.
+pub(super) fn send_signal(pid: Pid, signal: i32) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    Errno::result(unsafe { libc::kill(pid.as_raw(), signal) })?;
+    Ok(())
+}
+
 unsafe extern "C" {
     /// Start of the program text, set by the linker (end(3)).
     static __executable_start: u8;
@@ -84,5 +122,19 @@ pub(super) fn forget_program_text() {
     unsafe {
         let address = (&raw const __executable_start).with_addr(start);
         libc::madvise(address.cast_mut().cast(), length, libc::MADV_DONTNEED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_count_from_128() {
+        // wait(2): the code in the second byte, the signal in the first.
+        let end = |status| End { status };
+        assert_eq!((end(3 << 8).code(), end(3 << 8).signal()), (3, None));
+        assert_eq!((end(9).code(), end(9).signal()), (137, Some(9)));
+        assert_eq!((end(34).code(), end(34).signal()), (162, Some(34)));
     }
 }

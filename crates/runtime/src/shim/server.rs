@@ -3,6 +3,9 @@
 //! Nothing in it waits for a single one of them, so a start that hangs on a
 //! volume holds up no log, and a client that does not read holds up nobody.
 
+mod children;
+mod requests;
+
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -12,20 +15,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::connection::Connection;
-use super::container::{Container, Phase, exit_code};
-use super::exec::{self, Exec};
+use super::container::{Container, Phase};
+use super::exec::Exec;
 use super::process;
-use super::records;
 use super::sandbox::Sandbox;
 use crate::failure::{Context, Failure};
-use crate::protocol::{Reply, Request, Window};
-use crate::spec::{ContainerSpec, ExecSpec};
-use crate::state::{ContainerState, ShimState};
-use std::os::fd::OwnedFd;
+use crate::protocol::Reply;
 
 /// Everything that the shim keeps in mind.
 pub(super) struct Server {
@@ -217,18 +215,6 @@ impl Server {
         self.connections.retain(|c| !c.is_over());
     }
 
-    fn read_requests(&mut self, id: u64) {
-        let Some(connection) = self.connection(id) else {
-            return;
-        };
-        connection.flush();
-        for (request, fds) in connection.read() {
-            if let Err(failure) = self.obey(id, request, fds) {
-                self.refuse(id, failure);
-            }
-        }
-    }
-
     fn refuse(&mut self, id: u64, failure: Failure) {
         if let Some(connection) = self.connection(id) {
             connection.refuse(failure.code, failure.reason);
@@ -241,151 +227,9 @@ impl Server {
         }
     }
 
-    fn obey(&mut self, id: u64, request: Request, fds: Vec<OwnedFd>) -> Result<(), Failure> {
-        match request {
-            Request::Start(spec) => self.start(id, &spec),
-            Request::Signal { container, signal } => {
-                self.signal(&container, signal)?;
-                self.answer(id, &Reply::Done);
-                Ok(())
-            }
-            Request::Exec { spec, window } => self.exec(id, &spec, window, fds),
-            Request::State => {
-                let state = Reply::State(self.state());
-                self.answer(id, &state);
-                Ok(())
-            }
-            Request::Subscribe => {
-                self.subscribe(id);
-                Ok(())
-            }
-            Request::Shutdown => {
-                self.mourners.push(id);
-                self.kill_everything();
-                Ok(())
-            }
-        }
-    }
-
-    fn start(&mut self, id: u64, spec: &ContainerSpec) -> Result<(), Failure> {
-        if self.ending {
-            return Err(Failure::new("the pod is being shut down"));
-        }
-        let mut same = self.containers.iter().filter(|c| c.name == spec.name);
-        if same.any(Container::is_alive) {
-            return Err(Failure::new("it is running already"));
-        }
-        let launched = Container::launch(&self.sandbox, spec, id);
-        if launched.is_err() {
-            // Its cgroup, if it came that far.
-            let _ = self.sandbox.container_cgroup(&spec.name).remove();
-        }
-        self.containers.push(launched?);
-        self.forget_old(&spec.name);
-        Ok(())
-    }
-
-    fn forget_old(&mut self, name: &str) {
-        let mut surplus = self.containers.iter().filter(|c| c.name == name).count();
-        surplus = surplus.saturating_sub(records::KEPT_ATTEMPTS as usize);
-        self.containers.retain(|container| {
-            let old = container.name == name && surplus > 0;
-            surplus -= usize::from(old);
-            !old
-        });
-    }
-
-    fn signal(&self, name: &str, signal: i32) -> Result<(), Failure> {
-        let signal = Signal::try_from(signal).context(|| format!("signal {signal}"))?;
-        let mut all = self.containers.iter().filter(|c| c.name == name).peekable();
-        if all.peek().is_none() {
-            return Err(Failure::new(format!("no container {name}")));
-        }
-        match all.find(|c| c.is_alive()) {
-            Some(container) => container.signal(signal),
-            None => Ok(()),
-        }
-    }
-
-    fn exec(
-        &mut self,
-        id: u64,
-        spec: &ExecSpec,
-        window: Option<Window>,
-        fds: Vec<OwnedFd>,
-    ) -> Result<(), Failure> {
-        let io = exec::io(window, fds)?;
-        let name = &spec.container;
-        let container = self
-            .containers
-            .iter()
-            .find(|c| c.name == *name && c.host_pid().is_some())
-            .ok_or_else(|| Failure::new(format!("container {name} is not running")))?;
-        let exec = Exec::launch(&self.sandbox, container, spec, io, id)?;
-        self.execs.push(exec);
-        Ok(())
-    }
-
-    fn state(&self) -> ShimState {
-        ShimState {
-            pid: self.sandbox.pid,
-            containers: self
-                .containers
-                .iter()
-                .filter_map(Container::state)
-                .collect(),
-        }
-    }
-
-    fn subscribe(&mut self, id: u64) {
-        let hello = Reply::Hello {
-            pid: self.sandbox.pid,
-            sandbox: self.sandbox.spec.clone(),
-        };
-        if let Some(connection) = self.connection(id) {
-            connection.subscribed = true;
-            connection.say(&hello);
-        }
-    }
-
-    fn read_start_report(&mut self, pid: Pid) {
-        let Some(container) = self.alive(pid) else {
-            return;
-        };
-        let Phase::Starting { report, .. } = &mut container.phase else {
-            return;
-        };
-        if report.read()
-            && let Some((id, started)) = container.settle()
-        {
-            self.answer(id, &Reply::Started(started));
-        }
-    }
-
-    fn read_exec_report(&mut self, pid: Pid) {
-        let Some(exec) = self.execs.iter_mut().find(|e| e.pid == pid) else {
-            return;
-        };
-        if exec.report.as_mut().is_some_and(|report| report.read()) {
-            self.settle_exec(pid);
-        }
-    }
-
-    /// The line of a command's child has ended.
-    fn settle_exec(&mut self, pid: Pid) {
-        let Some(exec) = self.execs.iter_mut().find(|e| e.pid == pid) else {
-            return;
-        };
-        let (id, report) = (exec.asked_by, exec.report.take());
-        match report.map(super::report::Report::outcome) {
-            None => {}
-            Some(Err(failure)) => self.refuse(id, failure),
-            Some(Ok(executed)) => {
-                let started = Reply::ExecStarted { pid: executed.pid };
-                if let Some(connection) = self.connection(id) {
-                    connection.say_with(&started, executed.terminal);
-                }
-            }
+    fn answer_all(&mut self, ids: &[u64], reply: &Reply) {
+        for id in ids {
+            self.answer(*id, reply);
         }
     }
 
@@ -395,90 +239,14 @@ impl Server {
                 self.kill_everything();
             }
         }
-        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            match status.pid() {
-                Some(pid) => self.reaped(pid, status),
-                None => return,
-            }
-        }
-    }
-
-    fn reaped(&mut self, pid: Pid, status: WaitStatus) {
-        if self.execs.iter().any(|e| e.pid == pid) {
-            self.exec_ended(pid, status);
-        } else if let Some(index) = self
-            .containers
-            .iter()
-            .position(|c| c.pid == pid && c.is_alive())
-        {
-            self.container_ended(index, status);
-        }
-    }
-
-    fn exec_ended(&mut self, pid: Pid, status: WaitStatus) {
-        for exec in self.execs.iter_mut().filter(|e| e.pid == pid) {
-            if let Some(report) = &mut exec.report {
-                report.finish();
-            }
-        }
-        self.settle_exec(pid);
-        if let Some(index) = self.execs.iter().position(|e| e.pid == pid) {
-            let exec = self.execs.swap_remove(index);
-            let (code, _) = exit_code(status);
-            if let Some(connection) = self.connection(exec.asked_by) {
-                // After a refusal this is not read any more.
-                connection.answer(&Reply::ExecExited { code });
-            }
-        }
-    }
-
-    fn container_ended(&mut self, index: usize, status: WaitStatus) {
-        let container = &mut self.containers[index];
-        if let Phase::Starting { report, .. } = &mut container.phase {
-            report.finish();
-        }
-        let started = container.settle();
-        let ended = container.ended(&self.sandbox, status);
-        if let Some((id, started)) = started {
-            self.answer(id, &Reply::Started(started));
-        }
-        match ended {
-            Some(state) => self.announce(&state),
-            None => self.forget_failed(index),
-        }
-    }
-
-    /// A start that failed is told only now that nothing of it is left.
-    fn forget_failed(&mut self, index: usize) {
-        let container = self.containers.remove(index);
-        if let Phase::Failed { failure, asked_by } = container.phase {
-            self.refuse(asked_by, failure);
-        }
-    }
-
-    /// First the disk, then the clients.
-    fn announce(&mut self, state: &ContainerState) {
-        if let Err(error) = records::write(&self.sandbox.spec.dir, state) {
-            eprintln!("write exit record of container {}: {error}", state.name);
-        }
-        let Some(exit) = state.exit.clone() else {
-            return;
-        };
-        let exited = Reply::Exited {
-            name: state.name.clone(),
-            attempt: state.attempt,
-            exit,
-        };
-        for connection in self.connections.iter_mut().filter(|c| c.subscribed) {
-            connection.say(&exited);
-        }
+        self.reap();
     }
 
     fn kill_everything(&mut self) {
         self.ending = true;
         for container in self.containers.iter().filter(|c| c.is_alive()) {
             // One that has ended just now will be reaped as well.
-            let _ = container.signal(Signal::SIGKILL);
+            let _ = container.signal(libc::SIGKILL);
         }
     }
 
