@@ -4,6 +4,7 @@
 
 mod failure;
 mod options;
+mod request;
 mod response;
 mod transfer;
 mod url;
