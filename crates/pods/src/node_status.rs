@@ -123,7 +123,7 @@ pub enum Request {
     /// Nothing: the object is as it should be.
     Nothing,
     /// Make the object.
-    Create(Node),
+    Create(Box<Node>),
     /// A merge patch of the object: somebody has taken a label away.
     Label(Value),
     /// A merge patch of its status.
@@ -133,7 +133,7 @@ pub enum Request {
 /// The request that brings the object nearest to `wanted`; `heartbeat` sends it in any case.
 pub fn next(facts: &Facts, wanted: NodeStatus, seen: Option<&Node>, heartbeat: bool) -> Request {
     match seen {
-        None => Request::Create(object(facts, wanted)),
+        None => Request::Create(Box::new(object(facts, wanted))),
         Some(node) if !has_labels(facts, node) => {
             Request::Label(json!({"metadata": {"labels": labels(facts)}}))
         }
@@ -338,11 +338,11 @@ mod tests {
         let Request::Create(node) = next(None, false) else {
             panic!("there is none")
         };
-        assert_eq!(next(Some(&node), false), Request::Nothing);
-        assert!(matches!(next(Some(&node), true), Request::Status(_)));
+        assert_eq!(next(Some(&*node), false), Request::Nothing);
+        assert!(matches!(next(Some(&*node), true), Request::Status(_)));
         let bare = Node {
             status: None,
-            ..node.clone()
+            ..*node.clone()
         };
         assert!(matches!(next(Some(&bare), false), Request::Status(_)));
         assert!(matches!(

@@ -38,6 +38,7 @@ mod answer;
 mod descriptor;
 mod exec;
 mod exec_io;
+mod exec_start;
 mod logs;
 mod target;
 pub mod tls;

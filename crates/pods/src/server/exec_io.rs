@@ -7,16 +7,13 @@
 //!
 //! A client that does not read fills the channel, then the pipe, and so holds
 //! the command up, as a terminal would. A client that goes away ends the
-//! command, since dropping [`Exec`] kills it.
+//! command, since dropping its handle kills it.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
-use sealane_runtime::{Error, Exec, ExecIo, ExecSpec, Shim};
+use sealane_runtime::{Error, ExecSpec, Shim};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,24 +24,29 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::answer::Refusal;
-use super::descriptor::{Descriptor, pipe};
+use super::descriptor::Descriptor;
 use super::exec::ExecOptions;
+use super::exec_start::{StartError, Streams, start};
 
 const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
+pub const STDOUT: u8 = 1;
+pub const STDERR: u8 = 2;
 const STATUS: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
 /// Messages that may wait for a slow client.
 const QUEUE: usize = 4;
+/// A client that answers no ping gets its output all the same.
+const GREETING: Duration = Duration::from_secs(1);
+/// Messages that are kept meanwhile.
+const EARLY: usize = 16;
 /// Bytes of one message.
 const PIECE: usize = 32 << 10;
 /// A command's children may keep its output open for ever; they are not waited for longer.
 const DRAIN: Duration = Duration::from_millis(500);
-/// The terminal's size until the client says otherwise.
-const SIZE: (u16, u16) = (24, 80);
+/// What comes from the client.
+type Said = Result<Message, tungstenite::Error>;
 
 /// What was agreed with the client.
 pub struct Session {
@@ -52,13 +54,6 @@ pub struct Session {
     pub options: ExecOptions,
     /// The client may close channels (v5).
     pub closes_channels: bool,
-}
-
-/// Our ends of the command's streams.
-struct Streams {
-    exec: Exec,
-    stdin: Option<Descriptor>,
-    outputs: Vec<(u8, Descriptor)>,
 }
 
 #[derive(Deserialize)]
@@ -74,16 +69,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut sink, mut source) = socket.split();
-    // The first message tells the client that the connection stands.
-    let hello = if session.options.stdout {
-        STDOUT
-    } else {
-        STATUS
-    };
-    if say(&mut sink, hello, &[]).await.is_err() {
-        return;
-    }
-    let status = match start(&session, shim, spec).await {
+    let (early, started) = tokio::join!(
+        greet(&mut sink, &mut source),
+        start(&session.options, shim, spec)
+    );
+    let mut source = futures::stream::iter(early).chain(source);
+    let status = match started {
         Ok(streams) => match converse(streams, &session, &mut sink, &mut source).await {
             Some(code) => status_of(code),
             None => return,
@@ -104,15 +95,49 @@ pub async fn refuse<S>(socket: WebSocketStream<S>, refusal: &Refusal)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (sink, source) = socket.split();
-    end(sink, source, &refusal.status()).await;
+    let (mut sink, mut source) = socket.split();
+    let early = greet(&mut sink, &mut source).await;
+    end(
+        sink,
+        futures::stream::iter(early).chain(source),
+        &refusal.status(),
+    )
+    .await;
+}
+
+/// Waits until the client listens; returns what it said before.
+///
+/// kubectl reads before it has made its streams, and drops what comes for one
+/// that it has not made. Its answer to a ping comes from that reader, so by
+/// then the streams are (all but certainly) there, however busy its machine is.
+async fn greet<W, R>(sink: &mut W, source: &mut R) -> Vec<Said>
+where
+    W: Sink<Message, Error = tungstenite::Error> + Unpin,
+    R: Stream<Item = Said> + Unpin,
+{
+    let mut early = Vec::new();
+    if sink.send(Message::Ping(Bytes::new())).await.is_err() {
+        return early;
+    }
+    let pong = async {
+        while early.len() < EARLY
+            && let Some(message) = source.next().await
+        {
+            if matches!(message, Ok(Message::Pong(_)) | Err(_)) {
+                return;
+            }
+            early.push(message);
+        }
+    };
+    let _silent = tokio::time::timeout(GREETING, pong).await.is_err();
+    early
 }
 
 /// The last words, and the end of the conversation.
 async fn end<W, R>(mut sink: W, mut source: R, status: &Value)
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
-    R: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+    R: Stream<Item = Said> + Unpin,
 {
     let said = say(&mut sink, STATUS, status.to_string().as_bytes()).await;
     if said.is_ok() && sink.send(farewell()).await.is_ok() {
@@ -129,71 +154,6 @@ fn farewell() -> Message {
     }))
 }
 
-/// Why a command was not run.
-#[derive(Debug, thiserror::Error)]
-enum StartError {
-    #[error("{0}")]
-    Shim(#[from] Error),
-    #[error("make pipes: {0}")]
-    Pipes(#[from] io::Error),
-}
-
-async fn start(session: &Session, shim: &Shim, spec: &ExecSpec) -> Result<Streams, StartError> {
-    let options = &session.options;
-    if options.tty {
-        let (rows, columns) = SIZE;
-        let mut exec = shim.exec(spec, ExecIo::Terminal { rows, columns }).await?;
-        let Some(near) = exec.terminal() else {
-            return Err(io::Error::other("the shim gave no terminal").into());
-        };
-        // Two descriptors of one terminal, since one is written while the other is read.
-        let writer = near.try_clone()?;
-        let stdin = Some(Descriptor::new(writer)?);
-        return Ok(Streams {
-            exec,
-            stdin,
-            outputs: vec![(STDOUT, Descriptor::new(near)?)],
-        });
-    }
-    let (stdin_far, stdin) = if options.stdin {
-        let (far, near) = pipe()?;
-        (far, Some(Descriptor::new(near)?))
-    } else {
-        (null()?, None)
-    };
-    let mut outputs = Vec::new();
-    let mut far_ends = Vec::new();
-    for (channel, wanted) in [(STDOUT, options.stdout), (STDERR, options.stderr)] {
-        if wanted {
-            let (near, far) = pipe()?;
-            outputs.push((channel, Descriptor::new(near)?));
-            far_ends.push(far);
-        } else {
-            far_ends.push(null()?);
-        }
-    }
-    let (stderr, stdout) = (far_ends.pop(), far_ends.pop());
-    let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
-        return Err(io::Error::other("two streams were made").into());
-    };
-    let exec = shim
-        .exec(spec, ExecIo::Fds([stdin_far, stdout, stderr]))
-        .await?;
-    Ok(Streams {
-        exec,
-        stdin,
-        outputs,
-    })
-}
-
-fn null() -> io::Result<OwnedFd> {
-    Ok(File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?
-        .into())
-}
-
 /// Carries the streams until the command has ended; `None` when the client has gone.
 async fn converse<W, R>(
     streams: Streams,
@@ -203,7 +163,7 @@ async fn converse<W, R>(
 ) -> Option<i32>
 where
     W: Sink<Message, Error = tungstenite::Error> + Unpin,
-    R: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+    R: Stream<Item = Said> + Unpin,
 {
     let Streams {
         mut exec,
@@ -267,7 +227,7 @@ async fn read(channel: u8, output: Descriptor, pieces: mpsc::Sender<(u8, Bytes)>
 /// Passes on what the client says, until it goes away.
 async fn take_input<R>(mut stdin: Option<Descriptor>, session: &Session, source: &mut R) -> Left
 where
-    R: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+    R: Stream<Item = Said> + Unpin,
 {
     while let Some(Ok(message)) = source.next().await {
         let bytes = match &message {
