@@ -23,6 +23,7 @@
 //! | [`capture`], [`packet`] | the packets seen at an interface, parsed, from before the first one is sent |
 //! | [`stream`] | a TCP stream that notices when it is cut or stalls |
 //! | [`leftovers`] | everything that a cluster may leave in the kernel and on disk, compared before and after |
+//! | [`machine`] | this machine shared with the clusters of other tests, or alone |
 //! | [`process`] | what /proc tells about a process |
 //! | [`command`], [`deadline`] | a command with its output and a time limit; waiting for a condition, never for a time |
 //!
@@ -37,7 +38,7 @@
 //!
 //! `cargo test` runs the tests of a file in parallel and each has a cluster of its own name, so
 //! clusters live side by side. A test that compares the whole machine before and after takes it for itself
-//! with [`leftovers::Machine::alone`].
+//! with [`machine::Machine::alone`].
 
 pub mod api;
 pub mod binary;
@@ -47,6 +48,7 @@ pub mod command;
 pub mod deadline;
 pub mod kubectl;
 pub mod leftovers;
+pub mod machine;
 pub mod namespace;
 pub mod packet;
 pub mod pod;
@@ -61,7 +63,8 @@ pub use capture::Capture;
 pub use cluster::{Cluster, UpOptions};
 pub use command::{Finished, run};
 pub use deadline::{LATER, SOON, eventually};
-pub use leftovers::{Leftovers, Machine};
+pub use leftovers::Leftovers;
+pub use machine::Machine;
 pub use namespace::Namespace;
 pub use packet::{Packet, Protocol};
 pub use pod::{Container, Pod};

@@ -62,6 +62,23 @@ impl Process {
         Self::look(self.pid).is_some_and(|now| now.start_time == self.start_time)
     }
 
+    /// The file that it runs, as far as it may be known.
+    pub fn program(&self) -> Option<PathBuf> {
+        fs::read_link(format!("/proc/{}/exe", self.pid)).ok()
+    }
+
+    /// Its cgroup below a top one, in the first hierarchy that has it.
+    pub fn cgroup(&self, top: &str) -> Option<String> {
+        let paths = self
+            .cgroups
+            .lines()
+            .filter_map(|line| line.splitn(3, ':').nth(2));
+        paths
+            .into_iter()
+            .find(|path| path.starts_with(&format!("/{top}/")))
+            .map(str::to_owned)
+    }
+
     /// The process that it was started by, or that has adopted it.
     pub fn parent(&self) -> Option<i32> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;

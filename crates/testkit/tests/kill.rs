@@ -186,17 +186,15 @@ fn a_pod_whose_shim_is_killed_is_made_anew() {
     cluster.start(&[Pod::echo("victim"), Pod::echo("bystander")]);
     let bystander = cluster.shim("bystander");
     let victim = cluster.shim("victim");
+    let container = |pod: &Value| pod["status"]["containerStatuses"][0].clone();
+    let before = container(&cluster.pod("victim").unwrap());
     victim.kill9();
-    eventually(LATER, "the pod runs again in another sandbox", || {
-        let pod = cluster.pod("victim")?;
-        let ready = pod["status"]["containerStatuses"][0]["ready"] == true;
-        let replaced = cluster.shim("victim") != victim;
-        if ready && replaced {
-            Ok(())
-        } else {
-            Err(format!("{:#}", pod["status"]))
-        }
+    let after = cluster.wait_pod("victim", "runs again in another sandbox", |pod| {
+        let now = container(pod);
+        (now["ready"] == true && now["containerID"] != before["containerID"]).then_some(now)
     });
+    assert_ne!(cluster.shim("victim"), victim);
+    assert_eq!(after["restartCount"], 1, "{after}");
     let url = format!("http://{}:8080/hostname", cluster.pod_ip("victim"));
     assert_eq!(
         cluster.exec("bystander", ["curl", "-s", &url]).ok().trim(),
