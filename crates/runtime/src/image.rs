@@ -67,6 +67,13 @@ pub fn resolve_image(name: &str) -> Result<Image, ImageError> {
     }
 }
 
+/// Does beforehand what the first container of `sealane.io/host` would wait for:
+/// reads this machine's settings once. Blocking, some 40 ms. What goes wrong is
+/// left for that container to say.
+pub fn warm_up() {
+    let _ = crate::secrets::find();
+}
+
 const BUILT_IN_TAG: &str = "latest";
 
 /// Repository, and tag or digest.

@@ -35,7 +35,7 @@ mod wire;
 
 pub use client::{Exec, ExecIo, Launcher, Shim, adopt, cleanup, create, reset};
 pub use error::{Error, Result};
-pub use image::{Image, ImageError, resolve_image};
+pub use image::{Image, ImageError, resolve_image, warm_up};
 pub use shim::shim_main;
 pub use spec::{
     Capabilities, ContainerSpec, ExecSpec, Limits, Mount, SandboxSpec, exit_path, log_path,
