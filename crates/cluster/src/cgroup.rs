@@ -139,13 +139,15 @@ fn delegate(mount: &Path, path: &Path) {
     }
 }
 
-/// Groups named `path` that exist, one for each hierarchy.
+/// Groups named `path` that exist, one for each hierarchy, version 2 first.
 fn groups(path: &str) -> Vec<(Hierarchy, PathBuf)> {
     let with_group = hierarchies().into_iter().map(|hierarchy| {
         let group = hierarchy.mount.join(path);
         (hierarchy, group)
     });
-    with_group.filter(|(_, group)| group.is_dir()).collect()
+    let mut groups: Vec<_> = with_group.filter(|(_, group)| group.is_dir()).collect();
+    groups.sort_by_key(|(hierarchy, _)| !hierarchy.is_v2());
+    groups
 }
 
 /// Whether any hierarchy has a group of that name.
@@ -190,6 +192,7 @@ pub fn kill_all(path: &str, patience: Duration) -> BTreeSet<i32> {
         for (hierarchy, group) in groups(path) {
             // One write ends the whole subtree, also what it starts meanwhile (Linux 5.14).
             if hierarchy.is_v2() && fs::write(group.join("cgroup.kill"), "1").is_ok() {
+                wait_until_empty(&group, deadline);
                 continue;
             }
             for pid in processes_below(&group) {
@@ -201,6 +204,17 @@ pub fn kill_all(path: &str, patience: Duration) -> BTreeSet<i32> {
         if left.is_empty() || Instant::now() > deadline {
             return left;
         }
+        std::thread::sleep(RETRY);
+    }
+}
+
+/// Waits until a version 2 group has no process left, in it or below.
+fn wait_until_empty(group: &Path, deadline: Instant) {
+    let populated = || {
+        let events = fs::read_to_string(group.join("cgroup.events")).unwrap_or_default();
+        events.lines().any(|line| line == "populated 1")
+    };
+    while populated() && Instant::now() < deadline {
         std::thread::sleep(RETRY);
     }
 }

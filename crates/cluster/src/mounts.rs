@@ -14,15 +14,15 @@ pub fn is_mount_point(path: &Path) -> bool {
     mount_points().iter().any(|mount| mount == path)
 }
 
-/// Everything mounted at `root` or below, innermost last.
+/// Everything mounted below `root`, innermost last. Not what is mounted at
+/// `root` itself: that is where somebody wants the state to be.
 pub fn below(root: &Path) -> Vec<PathBuf> {
-    mount_points()
-        .into_iter()
-        .filter(|mount| mount.starts_with(root))
-        .collect()
+    let mut mounts = mount_points();
+    mounts.retain(|mount| mount.starts_with(root) && mount != root);
+    mounts
 }
 
-/// Unmounts everything at `root` or below, the innermost first.
+/// Unmounts everything below `root`, the innermost first.
 ///
 /// # Errors
 /// The mounts that stayed, by name.
@@ -92,5 +92,7 @@ mod tests {
         }
         assert!(is_mount_point(Path::new("/proc")));
         assert!(!is_mount_point(Path::new("/proc/self")));
+        assert!(!below(Path::new("/proc")).contains(&PathBuf::from("/proc")));
+        assert!(below(Path::new("/")).contains(&PathBuf::from("/proc")));
     }
 }

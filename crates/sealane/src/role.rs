@@ -67,7 +67,7 @@ pub fn log(name: &str, level: Option<String>, default: &str) -> anyhow::Result<(
     Ok(sealane_introspect::init_logging(name, &level)?)
 }
 
-/// A token that is cancelled by the first SIGTERM or SIGINT.
+/// A token that is cancelled by the first SIGTERM or SIGINT, or by the end of the terminal.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
@@ -75,11 +75,13 @@ pub fn asked_to_end() -> anyhow::Result<CancellationToken> {
     let token = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     let end = token.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
         end.cancel();
     });

@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
@@ -241,6 +242,8 @@ fn listener(layout: &Layout, inherited: Option<RawFd>) -> anyhow::Result<UnixLis
         Some(fd) => unsafe { StdUnixListener::from_raw_fd(fd) },
         None => bind(&layout.supervisor_socket())?,
     };
+    // Not for the roles: one that outlived us would keep clients waiting here.
+    fcntl(&listener, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     listener.set_nonblocking(true)?;
     Ok(UnixListener::from_std(listener)?)
 }

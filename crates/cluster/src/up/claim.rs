@@ -40,23 +40,25 @@ pub struct Claim {
     pub plan: Plan,
     /// What there was before.
     pub before: Before,
+    /// Until the plan is recorded, ranges must not be promised to two clusters.
+    choosing: Option<Lock>,
     _lock: Lock,
 }
 
 impl Claim {
-    /// Takes the cluster's lock, decides on a plan and records it.
+    /// Takes the cluster's lock and decides on a plan.
     ///
     /// # Errors
     /// When the flags contradict the cluster that exists, or this machine.
     pub async fn take(asked: &Asked, state_dir: Option<&Path>) -> anyhow::Result<Self> {
         let layout = Layout::find(&asked.name, state_dir)?;
         let lock = Lock::acquire(&layout.run.join("lock"), PATIENCE)?;
-        let taken = Self::decide(asked, &layout).await;
-        match taken {
-            Ok((plan, before)) => Ok(Self {
+        match decide(asked, &layout).await {
+            Ok((plan, before, choosing)) => Ok(Self {
                 layout,
                 plan,
                 before,
+                choosing: Some(choosing),
                 _lock: lock,
             }),
             Err(error) => {
@@ -66,18 +68,26 @@ impl Claim {
         }
     }
 
-    async fn decide(asked: &Asked, layout: &Layout) -> anyhow::Result<(Plan, Before)> {
-        check_state_link(layout)?;
-        let record = Record::read(&layout.cluster_file())?;
-        // Ranges must not be promised to two clusters at the same moment.
-        let _machine = Lock::acquire(&layout.machine_lock(), PATIENCE)?;
-        let (plan, before) = match record {
-            Some(record) => existing(asked, record.plan, layout).await?,
-            None => (new(asked, layout).await?, Before::Nothing),
-        };
-        write(layout, &plan)?;
-        Ok((plan, before))
+    /// Writes the plan down, before anything of it is made.
+    ///
+    /// # Errors
+    /// When a file or directory cannot be made.
+    pub fn record(&mut self) -> anyhow::Result<()> {
+        let written = write(&self.layout, &self.plan);
+        self.choosing = None;
+        written
     }
+}
+
+async fn decide(asked: &Asked, layout: &Layout) -> anyhow::Result<(Plan, Before, Lock)> {
+    check_state_link(layout)?;
+    let record = Record::read(&layout.cluster_file())?;
+    let choosing = Lock::acquire(&layout.machine_lock(), PATIENCE)?;
+    let (plan, before) = match record {
+        Some(record) => existing(asked, record.plan, layout).await?,
+        None => (new(asked, layout).await?, Before::Nothing),
+    };
+    Ok((plan, before, choosing))
 }
 
 /// A cluster that does not exist yet.

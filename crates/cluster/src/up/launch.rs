@@ -62,11 +62,22 @@ fn start(layout: &Layout) -> anyhow::Result<()> {
         .stderr(log);
     let detach = move || {
         setsid()?;
-        // SAFETY: clears a flag of a descriptor that is open; no memory is involved.
-        Errno::result(unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) })?;
+        // SAFETY: these set and clear a flag of descriptors; no memory is involved.
+        unsafe {
+            // Whatever the caller of `up` has open, such as a pipe that somebody
+            // reads to its end, must not stay open for as long as the cluster
+            // runs. Older kernels (before 5.11) cannot; then it does stay open.
+            libc::syscall(
+                libc::SYS_close_range,
+                3,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            );
+            Errno::result(libc::fcntl(descriptor, libc::F_SETFD, 0))?;
+        }
         Ok(())
     };
-    // SAFETY: between fork and exec only two system calls, no allocation and no lock.
+    // SAFETY: between fork and exec only system calls, no allocation and no lock.
     unsafe { command.pre_exec(detach) };
     command.spawn().context("start the supervisor")?;
     Ok(())

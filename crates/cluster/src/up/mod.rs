@@ -153,23 +153,24 @@ pub async fn run(
 ) -> anyhow::Result<Report> {
     root::require("up")?;
     let mut clock = Clock::start();
-    let claim = Claim::take(&options.asked(), options.state_dir.as_deref()).await?;
+    let mut claim = Claim::take(&options.asked(), options.state_dir.as_deref()).await?;
     clock.note("plan");
     let patience = Duration::from_secs(options.timeout);
-    match bring_up(&claim, patience, interrupted, progress, &mut clock).await {
+    match bring_up(&mut claim, patience, interrupted, progress, &mut clock).await {
         Ok(()) => Ok(report(&claim, clock.phases)),
         Err(error) => Err(take_back(claim, error, progress).await),
     }
 }
 
 async fn bring_up(
-    claim: &Claim,
+    claim: &mut Claim,
     patience: Duration,
     interrupted: CancellationToken,
     progress: Progress<'_>,
     clock: &mut Clock,
 ) -> anyhow::Result<()> {
-    let Claim { layout, plan, .. } = claim;
+    claim.record()?;
+    let Claim { layout, plan, .. } = &*claim;
     announce(plan, progress);
     let certificates = {
         let (layout, plan) = (layout.clone(), plan.clone());
