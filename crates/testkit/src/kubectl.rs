@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use crate::command::run;
 
-/// Oldest minor version of `kubectl` 1 that the embedded API server supports.
-const OLDEST_MINOR: u32 = 28;
+/// Oldest minor version of `kubectl` 1 that `exec` works with: it must speak WebSocket.
+const OLDEST_MINOR: u32 = 30;
 
 /// The `kubectl` that tests use: from `KUBECTL`, else where `make` puts it (target/tools), else from PATH.
 ///
