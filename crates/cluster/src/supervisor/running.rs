@@ -91,3 +91,45 @@ fn describe(status: ExitStatus) -> String {
         _ => status.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn sleeping() -> Child {
+        Command::new("sleep").arg("60").spawn().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_child_is_reaped_and_its_end_described() {
+        let mut running = Running::started(sleeping()).unwrap();
+        running.signal(Signal::SIGKILL).unwrap();
+        assert_eq!(running.ended().await, "SIGKILL");
+        assert!(!running.identity.is_alive());
+        running.signal(Signal::SIGKILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_child_that_has_ended_already_says_how() {
+        let child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        while Identity::of(pid).is_some() {
+            tokio::task::yield_now().await;
+        }
+        let error = Running::started(child).unwrap_err().to_string();
+        assert_eq!(error, "ended at once: exit code 3");
+    }
+
+    #[tokio::test]
+    async fn another_ones_process_is_watched_without_being_reaped() {
+        let mut child = sleeping();
+        let identity = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
+        let mut running = Running::adopted(identity).unwrap().unwrap();
+        child.kill().unwrap();
+        assert_eq!(running.ended().await, "ended");
+        child.wait().unwrap();
+        assert!(Running::adopted(identity).unwrap().is_none());
+    }
+}
