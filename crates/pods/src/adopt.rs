@@ -8,12 +8,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use sealane_cni::invoke::Attachment;
 use sealane_runtime::reset;
 
 use crate::node::{Node, uid_of};
+
+/// The start of the node does not wait longer for a plugin that hangs.
+const PLUGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pods that can be taken up again; the rest is removed.
 pub async fn find(node: &Node) -> Vec<Pod> {
@@ -55,13 +59,8 @@ fn names(dir: &Path, ending: &str) -> BTreeSet<String> {
 
 async fn remove(node: &Node, uid: &str) {
     tracing::warn!("remove what is left of pod {uid}, of which nothing is known");
-    let spec = node.bare_sandbox(uid);
-    if let Ok(shim) = sealane_runtime::adopt(&spec.socket).await
-        && let Err(error) = shim.shutdown(std::time::Duration::ZERO).await
-    {
-        tracing::warn!("end the shim of pod {uid}: {error}");
-    }
-    if let Err(error) = reset(&spec) {
+    // Kills whatever answers on the socket: of these pods nothing is worth waiting for.
+    if let Err(error) = reset(&node.bare_sandbox(uid)) {
         tracing::error!("{error}");
     }
     if let Err(error) = node.folder(uid).remove() {
@@ -84,8 +83,11 @@ async fn release(node: &Node, known: &BTreeSet<String>) {
             ifname: left.ifname,
             ..Attachment::default()
         };
-        if let Err(error) = node.cni.del(Some(&left.network), &attachment).await {
-            tracing::warn!("{error}");
+        let deleted = node.cni.del(Some(&left.network), &attachment);
+        match tokio::time::timeout(PLUGIN_TIMEOUT, deleted).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("{error}; tried again at the next start"),
+            Err(_) => tracing::warn!("take a former pod's network down: no answer from the plugin"),
         }
     }
 }

@@ -26,6 +26,12 @@ use crate::desired::Desired;
 use crate::node::Node;
 use crate::worker::{View, Worker};
 
+/// Whether a UID can be a part of a path; an API server is not trusted that far.
+fn is_plain(uid: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    !uid.is_empty() && uid.len() <= 64 && uid.chars().all(plain)
+}
+
 /// The pods of this node, for whoever wants to look.
 #[derive(Clone, Default)]
 pub struct Directory {
@@ -165,6 +171,9 @@ impl Dispatch {
     /// The API wants this pod to be as it says; a new one gets a worker.
     fn want(&mut self, pod: Pod) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
+        if !is_plain(&uid) {
+            return tracing::error!("pod with UID {uid:?}: not a name for a folder; it is not run");
+        }
         let desired = Desired::new(Arc::new(pod));
         if !self.directory.lock().contains_key(&uid) {
             return self.engage(uid, desired);
@@ -227,6 +236,19 @@ impl Dispatch {
         entry.done = true;
         if desired.gone {
             entries.remove(&uid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_uids_become_folders() {
+        assert!(is_plain("0b5e0cf4-3a35-4bd4-8f0e-6e4a3f1f2a10"));
+        for uid in ["", "..", "a/b", "a.b", "é", &"a".repeat(65)] {
+            assert!(!is_plain(uid), "{uid}");
         }
     }
 }

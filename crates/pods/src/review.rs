@@ -90,7 +90,17 @@ impl Review {
         }
     }
 
+    /// Names become parts of paths; the API has checked them, and is not trusted that far.
+    fn name(&mut self, name: &str) {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || !name.chars().all(plain) {
+            self.refused
+                .push(format!("name {name:?} is not a DNS label"));
+        }
+    }
+
     fn volume(&mut self, volume: &Volume) {
+        self.name(&volume.name);
         if volume.empty_dir.is_none() && volume.host_path.is_none() {
             let (name, kind) = (&volume.name, kind(volume));
             self.refuse(true, || format!("volume {name}: type {kind}"));
@@ -99,6 +109,7 @@ impl Review {
 
     fn container(&mut self, container: &Container) {
         let name = &container.name;
+        self.name(name);
         let mounts = || container.volume_mounts.iter().flatten();
         let sub_path =
             mounts().any(|mount| mount.sub_path.is_some() || mount.sub_path_expr.is_some());
@@ -225,6 +236,17 @@ mod tests {
                 [format!("{expected} is not supported yet")]
             );
         }
+    }
+
+    #[test]
+    fn names_that_would_leave_the_folder_are_refused() {
+        let spec =
+            json!({"volumes": [{"name": "../x", "emptyDir": {}}], "containers": [{"name": "a/b"}]});
+        let words = [
+            "name \"../x\" is not a DNS label",
+            "name \"a/b\" is not a DNS label",
+        ];
+        assert_eq!(of(spec).refused, words);
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub enum SandboxError {
     /// The network, in the plugin's words.
     #[error("set up the pod's network: {0}")]
     Network(String),
+    /// The task that removes what is left did not come to its end.
+    #[error("remove the pod's sandbox: {0}")]
+    Remains(String),
     /// The network could not be taken down.
     #[error("take the pod's network down: {0}")]
     Release(String),
@@ -51,7 +54,7 @@ impl SandboxError {
         match self {
             Self::Volume(_) => "FailedMount",
             Self::Network(_) | Self::Shim(_) | Self::Folder(_) => "FailedCreatePodSandBox",
-            Self::Release(_) => "FailedKillPod",
+            Self::Release(_) | Self::Remains(_) => "FailedKillPod",
         }
     }
 }
@@ -173,7 +176,9 @@ pub async fn tear_down(
             tracing::warn!("end shim of pod {}: {error}", pod.in_words());
         }
     }
-    reset(&spec)?;
+    // Killing may have to wait for the kernel.
+    let cleaned = tokio::task::spawn_blocking(move || reset(&spec)).await;
+    cleaned.map_err(|error| SandboxError::Remains(error.to_string()))??;
     released
 }
 

@@ -8,8 +8,8 @@
 //!
 //! Nothing here can be full: channels hold the latest value, and a shim sends
 //! one event for each exit. One step is taken at a time, so a pod's own steps
-//! never overlap; pods do not wait for each other. Building a sandbox, the one
-//! step that can take long, is given up when the pod is deleted meanwhile.
+//! never overlap; pods do not wait for each other. A step that has begun is not
+//! given up when the pod is deleted meanwhile: half a CNI ADD is worse than one too many.
 //!
 //! The record is kept on disk before each step, see [`crate::record`].
 
@@ -333,11 +333,7 @@ impl Worker {
         self.record.sandbox = Sandbox::Partial;
         self.keep(pod);
         let (node, attempt) = (Arc::clone(&self.node), self.record.sandbox_attempt);
-        let built = tokio::select! {
-            built = sandbox::build(&node, pod, attempt, &self.folder) => built,
-            () = leaves(&mut self.desired) => return,
-        };
-        match built {
+        match sandbox::build(&node, pod, attempt, &self.folder).await {
             Ok(Built { shim, ips }) => {
                 self.events = Some(shim.events());
                 self.shim = Some(shim);
@@ -434,16 +430,5 @@ async fn next(events: &mut Option<mpsc::UnboundedReceiver<ShimEvent>>) -> Option
     match events {
         Some(receiver) => Some(receiver.recv().await.unwrap_or(ShimEvent::Gone)),
         None => std::future::pending().await,
-    }
-}
-
-/// Waits until the pod is not wanted any more.
-async fn leaves(desired: &mut watch::Receiver<Desired>) {
-    if desired
-        .wait_for(|desired| desired.grace().is_some())
-        .await
-        .is_err()
-    {
-        std::future::pending().await
     }
 }

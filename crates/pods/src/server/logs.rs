@@ -7,8 +7,9 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Response;
@@ -25,6 +26,8 @@ use crate::worker::View;
 
 /// Blocks that may wait for a slow client.
 const QUEUE: usize = 8;
+/// Between two looks at a file that cannot be watched.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers with a container's log.
 ///
@@ -89,6 +92,35 @@ fn none(target: &Target, state: &Container, options: &LogOptions) -> Refusal {
     ))
 }
 
+/// Tells when there may be more to read.
+enum Waker {
+    Changes(Changes),
+    /// The kernel has no watches left (fs.inotify.max_user_instances).
+    Clock,
+}
+
+impl Waker {
+    fn new(path: &Path) -> Self {
+        Changes::of_file(path).map_or_else(
+            |error| {
+                tracing::warn!("watch {}: {error}; looking every {PAUSE:?}", path.display());
+                Self::Clock
+            },
+            Self::Changes,
+        )
+    }
+
+    async fn wait(&mut self) -> io::Result<()> {
+        match self {
+            Self::Changes(changes) => changes.changed().await,
+            Self::Clock => {
+                tokio::time::sleep(PAUSE).await;
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Reads one log to its end, or for as long as its container runs.
 struct Reader {
     file: File,
@@ -103,10 +135,7 @@ struct Reader {
 
 impl Reader {
     async fn run(mut self) -> io::Result<()> {
-        let mut changes = match self.options.follow {
-            true => Some(Changes::of_file(&self.path)?),
-            false => None,
-        };
+        let mut changes = self.options.follow.then(|| Waker::new(&self.path));
         let mut position = match self.options.tail_lines {
             Some(lines) => tail(&self.file, self.file.metadata()?.len(), lines)?,
             None => 0,
@@ -124,7 +153,7 @@ impl Reader {
                 _ if read > 0 => {}
                 Some(changes) if !ended => {
                     tokio::select! {
-                        changed = changes.changed() => changed?,
+                        changed = changes.wait() => changed?,
                         // An error means that the worker has ended, and the pod with it.
                         _ended = self.view.changed() => {}
                         () = self.pieces.closed() => return Ok(()),

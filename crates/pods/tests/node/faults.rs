@@ -122,17 +122,26 @@ async fn a_pod_deleted_while_the_node_was_down_is_taken_down() {
 }
 
 #[tokio::test]
-async fn a_node_killed_at_any_moment_of_a_start_ends_in_the_same_state() {
+async fn a_node_killed_at_any_moment_of_a_life_ends_in_the_same_state() {
     for delay in [0, 2, 5, 10, 15, 20, 30, 45, 60, 90] {
         let mut harness = Harness::start().await;
-        let uid = harness.create_pod("a", shell("Always", "exec sleep 1000"));
+        let uid = harness.create_pod(
+            "a",
+            shell("Always", "trap 'exit 0' TERM; sleep 1000 & wait"),
+        );
         tokio::time::sleep(Duration::from_millis(delay)).await;
         harness.kill();
         harness.run();
         let pod = harness.wait_running("a").await;
         assert_eq!(restarts(&pod), 0, "after {delay} ms: nothing has crashed");
+        assert_eq!(
+            harness.shims(),
+            1,
+            "after {delay} ms: the pod is there once"
+        );
+        harness.api.delete_gracefully(&pod_path("a"), 2);
+        tokio::time::sleep(Duration::from_millis(delay)).await;
         harness.kill();
-        harness.api.delete_gracefully(&pod_path("a"), 1);
         harness.run();
         harness.wait_gone("a").await;
         let calls = harness.calls();
@@ -147,6 +156,9 @@ async fn a_node_killed_at_any_moment_of_a_start_ends_in_the_same_state() {
             "after {delay} ms: every address is given back: {calls:?}"
         );
         assert!(!harness.path("state/pods").join(uid).exists());
+        harness
+            .wait_for("no shim is left", |_| harness.shims() == 0)
+            .await;
     }
 }
 

@@ -225,6 +225,19 @@ impl Harness {
             .and_then(|pid| u32::try_from(pid).ok())
     }
 
+    /// How many shims of this node there are, orphans included.
+    pub fn shims(&self) -> usize {
+        let pods = self
+            .path("state/pods")
+            .into_os_string()
+            .into_string()
+            .unwrap();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let commands = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        let of_ours = commands.filter(|command| String::from_utf8_lossy(command).contains(&pods));
+        of_ours.count()
+    }
+
     /// Everything that helps to understand a failure.
     fn state(&self) -> String {
         let mut text = fs::read_to_string(self.path("log")).unwrap_or_default();
