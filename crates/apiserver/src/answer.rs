@@ -89,15 +89,15 @@ pub fn object(
         return respond(code, &accept.content_type(), full(stored.clone()));
     }
     match serde_json::from_slice(stored) {
-        Ok(object) => value(code, accept, &shape(kind, accept, kind.to_served(object))),
+        Ok(object) => value(code, accept, &shape(kind, accept, object)),
         Err(cause) => error(&ApiError::internal(cause)),
     }
 }
 
-/// One served object in the form that is asked for.
+/// One stored object in the form that is asked for.
 pub fn shape(kind: &'static Kind, accept: Accept, object: Value) -> Value {
     match accept.form {
-        Form::Object | Form::Discovery(_) => object,
+        Form::Object | Form::Discovery(_) => kind.to_served(object),
         Form::Metadata => metadata_only(&object),
         Form::Table(include) => {
             let list = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });
@@ -146,7 +146,7 @@ pub fn list(
     }
     let objects: Result<Vec<Value>, _> = entries
         .iter()
-        .map(|entry| serde_json::from_slice(&entry.object).map(|object| kind.to_served(object)))
+        .map(|entry| serde_json::from_slice(&entry.object))
         .collect();
     let objects = match objects {
         Ok(objects) => objects,
@@ -157,7 +157,7 @@ pub fn list(
             "kind": format!("{}List", kind.kind),
             "apiVersion": kind.api_version(),
             "metadata": meta.value(),
-            "items": objects,
+            "items": objects.into_iter().map(|object| kind.to_served(object)).collect::<Vec<_>>(),
         }),
         Form::Metadata => json!({
             "kind": "PartialObjectMetadataList",

@@ -47,8 +47,6 @@ pub struct Context {
     pub query: Query,
     /// The form of the answer.
     pub accept: Accept,
-    /// Who asks.
-    pub user: User,
 }
 
 impl Context {
@@ -106,6 +104,13 @@ async fn route(
         }
         Path::Resource(target) => {
             let user = user.ok_or_else(ApiError::unauthorized)?;
+            tracing::debug!(
+                user = user.name,
+                groups = ?user.groups,
+                method = %request.method(),
+                uri = %request.uri(),
+                "request"
+            );
             let kind = kinds::find(&target.group, &target.version, &target.resource)
                 .filter(|kind| kind.namespaced || target.namespace.is_empty())
                 .filter(|kind| {
@@ -119,7 +124,6 @@ async fn route(
                 target,
                 query,
                 accept,
-                user,
             };
             resource(context, request).await
         }

@@ -54,9 +54,6 @@ pub async fn pass(
     let entry = found.ok_or_else(|| ApiError::not_found(context.kind, &target.name))?;
     let pod: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
     let path = node_path(stream, &pod, &context.query)?;
-    if stream != NodeStream::Log {
-        check_upgrade(request.headers())?;
-    }
     let node = pod["spec"]["nodeName"].as_str().unwrap_or("");
     if node.is_empty() {
         return match stream {
@@ -68,6 +65,11 @@ pub async fn pass(
         };
     }
     let address = node_client::address(&context.server, node)?;
+    if stream != NodeStream::Log {
+        // After all else that may be wrong: kubectl tries SPDY when WebSocket was refused, and
+        // tells its user what it heard last.
+        check_upgrade(request.headers())?;
+    }
     let mut sender = context.server.nodes.connect(&address).await?;
     let authority = format!("{}:{}", bracketed(&address.ip), address.port);
     let outgoing = outgoing(&request, &path, &authority)?;

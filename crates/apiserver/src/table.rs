@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::{answer::metadata_only, kinds::Kind, request::Include};
 
-/// A `Table` of `objects` (`meta.k8s.io/v1`); without `definitions`, as the second and later
+/// A `Table` of `objects`, as they are stored (`meta.k8s.io/v1`); without `definitions`, as the second and later
 /// events of a watch have it, the columns are not described again.
 pub fn table(
-    kind: &Kind,
+    kind: &'static Kind,
     include: Include,
     meta: Value,
     objects: &[Value],
@@ -41,8 +41,7 @@ pub fn table(
     })
 }
 
-fn row(kind: &Kind, include: Include, object: &Value, now: Timestamp) -> Value {
-    // Columns are written for the stored form.
+fn row(kind: &'static Kind, include: Include, object: &Value, now: Timestamp) -> Value {
     let cells: Vec<Value> = kind
         .columns
         .iter()
@@ -52,7 +51,7 @@ fn row(kind: &Kind, include: Include, object: &Value, now: Timestamp) -> Value {
     match include {
         Include::None => {}
         Include::Metadata => row["object"] = metadata_only(object),
-        Include::Object => row["object"] = object.clone(),
+        Include::Object => row["object"] = kind.to_served(object.clone()),
     }
     row
 }

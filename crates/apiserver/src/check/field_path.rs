@@ -5,9 +5,15 @@
 //! wherever its parent exists, present or not, and tells its place as Kubernetes writes it:
 //! `spec.containers[0].ports[1].protocol`.
 
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{LazyLock, PoisonError, RwLock},
+};
+
 use serde_json::{Map, Value};
 
-/// A parsed path.
+/// A path that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldPath(Vec<Step>);
 
@@ -18,18 +24,50 @@ enum Step {
     Values,
 }
 
-/// One place that a path leads to.
-#[derive(Debug)]
-pub struct Visit<'a> {
-    /// The place, as messages name it.
-    pub field: String,
-    /// What is there; an explicit null counts as absent.
-    pub value: Option<&'a Value>,
+/// A place that a path leads to. It is put into words only where something is wrong there.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// The object itself.
+    Root,
+    /// A field.
+    Field(&'a Place<'a>, &'a str),
+    /// An element of a list.
+    Item(&'a Place<'a>, usize),
+    /// A value of a map.
+    Key(&'a Place<'a>, &'a str),
 }
 
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(Place::Root, name) => f.write_str(name),
+            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+            Self::Key(parent, key) => write!(f, "{parent}[{key}]"),
+        }
+    }
+}
+
+/// The paths of the table, each read once.
+static READ: LazyLock<RwLock<HashMap<&'static str, &'static FieldPath>>> =
+    LazyLock::new(RwLock::default);
+
 impl FieldPath {
-    /// Reads a path from a row of the table.
-    pub fn parse(text: &'static str) -> Self {
+    /// The path that a row of the table writes so.
+    pub fn of(text: &'static str) -> &'static Self {
+        let read = READ.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = read.get(text) {
+            return path;
+        }
+        drop(read);
+        let mut read = READ.write().unwrap_or_else(PoisonError::into_inner);
+        // Rows are static, so this is bounded by the size of the table.
+        read.entry(text)
+            .or_insert_with(|| Box::leak(Box::new(Self::parse(text))))
+    }
+
+    fn parse(text: &'static str) -> Self {
         let mut steps = Vec::new();
         for part in split_dots(text) {
             let (names, suffix) = part.split_at(part.find('[').unwrap_or(part.len()));
@@ -49,15 +87,20 @@ impl FieldPath {
         Self(steps)
     }
 
-    /// Visits each place that this path leads to.
-    pub fn visit<'a>(&self, object: &'a Value, mut visit: impl FnMut(Visit<'a>)) {
-        walk(object, &self.0, String::new(), &mut visit);
+    /// Visits each place that this path leads to, with what is there; an explicit null counts as
+    /// absent.
+    pub fn visit<'v>(
+        &self,
+        object: &'v Value,
+        mut visit: impl FnMut(&Place<'_>, Option<&'v Value>),
+    ) {
+        walk(object, &self.0, &Place::Root, &mut visit);
     }
 
-    /// The first place that this path leads to, for paths without lists.
-    pub fn get<'a>(&self, object: &'a Value) -> Option<&'a Value> {
+    /// The first value that this path leads to, for paths without lists.
+    pub fn get<'v>(&self, object: &'v Value) -> Option<&'v Value> {
         let mut found = None;
-        self.visit(object, |visit| found = found.or(visit.value));
+        self.visit(object, |_, value| found = found.or(value));
         found
     }
 
@@ -84,34 +127,34 @@ fn split_dots(text: &'static str) -> impl Iterator<Item = &'static str> {
     })
 }
 
-fn walk<'a>(value: &'a Value, steps: &[Step], at: String, visit: &mut impl FnMut(Visit<'a>)) {
+fn walk<'v>(
+    value: &'v Value,
+    steps: &[Step],
+    at: &Place<'_>,
+    visit: &mut impl FnMut(&Place<'_>, Option<&'v Value>),
+) {
     let Some((step, rest)) = steps.split_first() else {
-        let value = Some(value).filter(|value| !value.is_null());
-        return visit(Visit { field: at, value });
+        return visit(at, Some(value).filter(|value| !value.is_null()));
     };
     match (step, value) {
         (Step::Names(names), Value::Object(map)) => {
             for name in names {
-                let field = if at.is_empty() {
-                    (*name).into()
-                } else {
-                    format!("{at}.{name}")
-                };
+                let place = Place::Field(at, name);
                 match map.get(*name) {
-                    Some(child) => walk(child, rest, field, visit),
-                    None if rest.is_empty() => visit(Visit { field, value: None }),
+                    Some(child) => walk(child, rest, &place, visit),
+                    None if rest.is_empty() => visit(&place, None),
                     None => {}
                 }
             }
         }
         (Step::Items, Value::Array(items)) => {
             for (index, item) in items.iter().enumerate() {
-                walk(item, rest, format!("{at}[{index}]"), visit);
+                walk(item, rest, &Place::Item(at, index), visit);
             }
         }
         (Step::Values, Value::Object(map)) => {
             for (key, child) in map {
-                walk(child, rest, format!("{at}[{key}]"), visit);
+                walk(child, rest, &Place::Key(at, key), visit);
             }
         }
         _ => {}
@@ -155,8 +198,8 @@ mod tests {
 
     fn places(path: &'static str, object: &Value) -> Vec<(String, Option<Value>)> {
         let mut places = Vec::new();
-        FieldPath::parse(path).visit(object, |visit| {
-            places.push((visit.field, visit.value.cloned()))
+        FieldPath::of(path).visit(object, |place, value| {
+            places.push((place.to_string(), value.cloned()))
         });
         places
     }
@@ -203,7 +246,7 @@ mod tests {
     #[test]
     fn edits_reach_each_parent() {
         let mut pod = json!({"spec": {"containers": [{}, {"x": 1}]}});
-        FieldPath::parse("spec.{containers,initContainers}[].{x,y}").visit_mut(
+        FieldPath::of("spec.{containers,initContainers}[].{x,y}").visit_mut(
             &mut pod,
             |map, name| {
                 map.entry(name).or_insert(json!(2));

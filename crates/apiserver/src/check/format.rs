@@ -37,7 +37,7 @@ pub fn dns_label(text: &str) -> Vec<String> {
     }
     if !is_label(text) {
         let message = if is_subdomain(text) {
-            format!("must not contain dots")
+            "must not contain dots".into()
         } else {
             LABEL_MESSAGE.into()
         };

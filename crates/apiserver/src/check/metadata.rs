@@ -14,8 +14,6 @@ pub enum NameRule {
     Label,
     /// RFC 1035 label: Services.
     Label1035,
-    /// Anything that can stand in a path: RBAC kinds.
-    PathSegment,
 }
 
 const ANNOTATIONS_MAX_BYTES: usize = 256 * 1024;
@@ -62,14 +60,6 @@ fn wrong_name(rule: NameRule, name: &str) -> Vec<String> {
         NameRule::Subdomain => format::dns_subdomain(name),
         NameRule::Label => format::dns_label(name),
         NameRule::Label1035 => format::dns_1035_label(name),
-        NameRule::PathSegment => match name {
-            "." | ".." => vec![format!("may not be '{name}'")],
-            name => ['/', '%']
-                .into_iter()
-                .filter(|c| name.contains(*c))
-                .map(|c| format!("may not contain '{c}'"))
-                .collect(),
-        },
     }
 }
 

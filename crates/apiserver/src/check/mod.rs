@@ -10,7 +10,7 @@ pub mod format;
 mod metadata;
 mod rules;
 
-pub use field_path::FieldPath;
+pub use field_path::{FieldPath, Place};
 pub use findings::Findings;
 pub use metadata::{NameRule, check_metadata, check_metadata_update, labels};
 pub use rules::{Check, Rule, run};

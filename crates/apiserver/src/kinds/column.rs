@@ -87,17 +87,17 @@ impl Cell {
     pub fn show(&self, object: &Value, now: Timestamp) -> Value {
         match self {
             Self::Name => object["metadata"]["name"].clone(),
-            Self::Path(path) => match FieldPath::parse(path).get(object) {
+            Self::Path(path) => match FieldPath::of(path).get(object) {
                 Some(value) => value.clone(),
                 None => NONE.into(),
             },
-            Self::Count(path) => match FieldPath::parse(path).get(object) {
+            Self::Count(path) => match FieldPath::of(path).get(object) {
                 Some(Value::Array(items)) => items.len().into(),
                 Some(Value::Object(map)) => map.len().into(),
                 _ => 0.into(),
             },
             Self::Since(path) => {
-                let time = FieldPath::parse(path).get(object).and_then(Value::as_str);
+                let time = FieldPath::of(path).get(object).and_then(Value::as_str);
                 since(time, now).into()
             }
             Self::Of(work) => work(object, now),
@@ -125,8 +125,8 @@ pub fn duration(seconds: i64) -> String {
         small => format!("{big}{unit}{small}{small_unit}"),
     };
     match seconds {
-        ..-1 => "<invalid>".into(),
-        ..0 => "0s".into(),
+        ..=-2 => "<invalid>".into(),
+        -1 => "0s".into(),
         _ if seconds < 120 => format!("{seconds}s"),
         _ if minutes < 10 => two(minutes, "m", seconds % 60, "s"),
         _ if minutes < 180 => format!("{minutes}m"),

@@ -43,7 +43,7 @@ pub fn describe(kind: &Kind, object: &Value) -> Attributes {
         .fields
         .iter()
         .map(|(name, path)| {
-            let value = FieldPath::parse(path)
+            let value = FieldPath::of(path)
                 .get(object)
                 .map(text)
                 .unwrap_or_default();

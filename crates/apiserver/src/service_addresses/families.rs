@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::texts;
+use super::spec::texts;
 use crate::check::{Findings, format};
 
 /// The name of a range's family.

@@ -40,7 +40,7 @@ pub fn prepare<'a>(
 fn complete(kind: &Kind, new: &mut Value) {
     (kind.complete)(new);
     for (path, json) in kind.defaults {
-        FieldPath::parse(path).visit_mut(new, |map, name| {
+        FieldPath::of(path).visit_mut(new, |map, name| {
             if map.get(name).is_none_or(Value::is_null) {
                 let value = serde_json::from_str(json).expect("defaults in the table are JSON");
                 map.insert(name.into(), value);
@@ -72,7 +72,7 @@ fn validate(kind: &Kind, new: &Value, old: Option<&Value>) -> Result<(), ApiErro
 /// Fields of the row that are set stay as they are.
 fn immutable(kind: &Kind, new: &Value, old: &Value, findings: &mut Findings) {
     for path in kind.immutable {
-        let path_of = FieldPath::parse(path);
+        let path_of = FieldPath::of(path);
         let (Some(was), is) = (path_of.get(old), path_of.get(new)) else {
             continue;
         };
@@ -148,8 +148,7 @@ impl Outcome {
                 answer::object(code, context.kind, context.accept, &entry.object)
             }
             Self::Tried(object) => {
-                let served = context.kind.to_served(object.clone());
-                let shaped = answer::shape(context.kind, context.accept, served);
+                let shaped = answer::shape(context.kind, context.accept, object.clone());
                 answer::value(code, context.accept, &shaped)
             }
         };

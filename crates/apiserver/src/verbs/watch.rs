@@ -205,7 +205,7 @@ fn line(context: &Context, told: Told, entry: &Arc<Entry>, told_columns: &mut bo
         return plain_line(told, entry);
     }
     let object: Value = match serde_json::from_slice(&entry.object) {
-        Ok(object) => context.kind.to_served(object),
+        Ok(object) => object,
         Err(cause) => return error_line(&ApiError::internal(cause)),
     };
     let object = match context.accept.form {

@@ -133,8 +133,15 @@ impl Server {
         self.launch();
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("the server runs").id()
+    /// The memory that the process has in RAM, in MB.
+    pub fn resident_mb(&self) -> f64 {
+        let pid = self.child.as_ref().expect("the server runs").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
     }
 
     /// A kubeconfig of the client whose certificate is `NAME.crt`, or of nobody.

@@ -1,8 +1,11 @@
 //! The server as a process of its own, driven by clients that are not ours: kubectl and `kube`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
 mod durability;
 mod harness;
 mod kubectl;
+mod measure;
 mod pki;
 mod requests;
 mod streams;

@@ -38,7 +38,15 @@ async fn bad_bodies_get_the_error_they_deserve() {
     let big = vec![b' '; (3 << 20) + 1];
     let deep = "[".repeat(1 << 20).into_bytes();
     let json_type = "application/json";
-    let cases: Vec<(Method, &str, &str, Vec<u8>, u16, &str)> = vec![
+    type Case = (
+        Method,
+        &'static str,
+        &'static str,
+        Vec<u8>,
+        u16,
+        &'static str,
+    );
+    let cases: Vec<Case> = vec![
         (
             Method::POST,
             pods,

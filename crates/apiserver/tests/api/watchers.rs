@@ -15,7 +15,7 @@ use crate::harness::{EVENT_HISTORY, Server, within};
 
 fn map(name: &str, value: usize) -> ConfigMap {
     serde_json::from_value(json!({
-        "metadata": {"name": name, "labels": {"even": (value % 2 == 0).to_string()}},
+        "metadata": {"name": name, "labels": {"even": value.is_multiple_of(2).to_string()}},
         "data": {"value": value.to_string()},
     }))
     .unwrap()

@@ -107,13 +107,11 @@ pub static NODE: Kind = Kind {
 };
 
 fn status(node: &Value) -> String {
-    let conditions = node["status"]["conditions"]
+    let mut conditions = node["status"]["conditions"]
         .as_array()
         .into_iter()
         .flatten();
-    let ready = conditions
-        .filter(|condition| condition["type"] == "Ready")
-        .last();
+    let ready = conditions.rfind(|condition| condition["type"] == "Ready");
     let word = match ready.map(|condition| &condition["status"]) {
         Some(status) if *status == "True" => "Ready",
         Some(_) => "NotReady",

@@ -294,7 +294,7 @@ pub fn validate_update(new: &Value, old: &Value, findings: &mut Findings) {
     let fixed = |pod: &Value| {
         let mut pod = pod.clone();
         for path in MUTABLE {
-            FieldPath::parse(path).visit_mut(&mut pod, |map, name| {
+            FieldPath::of(path).visit_mut(&mut pod, |map, name| {
                 map.remove(name);
             });
         }
