@@ -32,6 +32,7 @@ pub fn remove_state(layout: &Layout) -> io::Result<()> {
     if !has_state(layout) {
         // Made for a cluster that came no further, or somebody else's and not empty.
         _ = fs::remove_dir(&layout.state);
+        remove_empty_root(layout);
         return Ok(());
     }
     let named = |path: &Path, error: io::Error| {
@@ -48,11 +49,15 @@ pub fn remove_state(layout: &Layout) -> io::Result<()> {
     }
     remove(&record).map_err(|error| named(&record, error))?;
     absent_is_fine(fs::remove_dir(&layout.state)).map_err(|error| named(&layout.state, error))?;
+    remove_empty_root(layout);
+    Ok(())
+}
+
+/// Removes the directory of all clusters' states, unless another cluster lives there.
+fn remove_empty_root(layout: &Layout) {
     if is_default(layout) {
-        // Another cluster may live there.
         _ = fs::remove_dir(STATE_ROOT);
     }
-    Ok(())
 }
 
 /// Removes the run directory.
