@@ -6,11 +6,12 @@
 //! use sealane_testkit::{Cluster, Pod, UpOptions};
 //!
 //! let cluster = Cluster::up(UpOptions::default());          // two nodes, no internet
-//! cluster.create(&[Pod::echo("a").on_node(1), Pod::echo("b").on_node(2)]);
+//! cluster.start(&[Pod::echo("a").on_node(1), Pod::echo("b").on_node(2)]);
 //! let b = cluster.pod_ip("b");
 //! let seen = cluster.exec("a", ["curl", "-s", &format!("http://{b}:8080/hostname")]).ok();
 //! assert_eq!(seen.trim(), "b");
-//! ```                                                       // dropped: `sealane down`, nothing left
+//! drop(cluster);                                            // `sealane down`, and nothing left
+//! ```
 //!
 //! | module | what it gives a test |
 //! |---|---|

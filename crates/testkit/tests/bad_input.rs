@@ -156,7 +156,7 @@ fn a_manifest_that_is_wrong_is_refused_and_its_neighbours_are_not() {
     let good = Pod::echo("good-neighbour").manifest().to_string();
     let text = cluster
         .apply(&format!(
-            "{good}\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: bad-neighbour}}\nspec: {{}}"
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: bad-neighbour}}\nspec: {{}}\n---\n{good}"
         ))
         .fails();
     assert!(text.contains("spec.containers"), "{text}");

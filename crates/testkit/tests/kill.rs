@@ -123,6 +123,7 @@ fn without_its_supervisor_a_cluster_runs_on_and_up_gives_it_another() {
     ] {
         cluster.kill9(role);
     }
+    eventually(SOON, "the API answers", || cluster.pod("client"));
     cluster.start(&[Pod::echo("afterwards")]);
     stream.expect_progress();
     for shim in pods {
