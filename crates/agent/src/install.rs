@@ -3,14 +3,15 @@
 //! The plugin is this program under the name `sealane`. Both files are written
 //! beside and renamed, so a runtime that reads the folders at any moment finds
 //! whole files, and the conflist comes last and only when pods can be wired:
-//! its presence is what makes a runtime call its node's network ready. It
-//! stays when the agent ends, since the pods' network stays too, and the
-//! plugin then says "try again later".
+//! its presence is what makes a runtime call its node's network ready. Neither
+//! is synced: what a crash of the machine tears is found to differ at the next
+//! start and replaced. The conflist stays when the agent ends, since the pods'
+//! network stays too, and the plugin then says "try again later".
 
 use std::{
     ffi::CString,
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read},
     os::unix::{ffi::OsStrExt, fs::MetadataExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -107,7 +108,7 @@ fn copy(program: &Path, target: &Path) -> io::Result<()> {
         .mode(0o755)
         .open(target)?;
     io::copy(&mut from, &mut to)?;
-    to.sync_data()
+    Ok(())
 }
 
 /// Puts the conflist into the folder of configurations. Does nothing when it is there.
@@ -124,9 +125,7 @@ pub fn conflist(socket: &Path, dir: &Path) -> anyhow::Result<()> {
         }
         // A name that no runtime takes for a configuration.
         let beside: PathBuf = dir.join(".10-sealane.new");
-        let mut file = File::create(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
+        fs::write(&beside, &text)?;
         fs::rename(&beside, &target)?;
         Ok(true)
     };

@@ -175,6 +175,7 @@ impl Core {
                 self.node.trouble = None;
                 self.node.backoff = None;
                 if first {
+                    self.tell_ready();
                     self.look_at_links();
                 }
             }
@@ -191,6 +192,31 @@ impl Core {
         // A changed Node comes by itself; the kernel does not tell when to try again.
         let backoff = self.node.backoff.get_or_insert_with(Backoff::reconnect);
         self.node.again_at = Some(Instant::now() + backoff.next_delay());
+    }
+
+    fn tell_ready(&self) {
+        if let Some(node) = self.node.programmed() {
+            let uplink = &node.uplink;
+            let changes = match node.steps {
+                0 => "nothing had to be changed".to_owned(),
+                steps => format!("{steps} changes"),
+            };
+            let gateways: Vec<String> = node
+                .program
+                .bridge
+                .gateways
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            tracing::info!(
+                "node {}: {} on {}, uplink {} with MTU {}; {changes}",
+                self.node_name,
+                gateways.join(" and "),
+                node.program.bridge.name,
+                uplink.name,
+                uplink.mtu
+            );
+        }
     }
 
     fn tell_problems(&self, programmed: &Programmed) {
