@@ -205,6 +205,106 @@ fn a_pod_whose_shim_is_killed_is_made_anew() {
     cluster.down();
 }
 
+#[test]
+fn pods_that_come_and_go_while_everything_is_killed_are_all_served_and_leave_nothing() {
+    let cluster = Cluster::up(UpOptions::default());
+    let pods: Vec<Pod> = (1..=24)
+        .map(|number| Pod::echo(&format!("storm-{number}")))
+        .collect();
+    let victims = [
+        Role::Agent(1),
+        Role::Node(1),
+        Role::ApiServer,
+        Role::Agent(2),
+        Role::Controllers,
+        Role::Node(2),
+    ];
+    for (step, pod) in pods.iter().enumerate() {
+        eventually(SOON, "a pod is created", || {
+            let created = cluster
+                .api()
+                .create("/api/v1/namespaces/default/pods", pod.manifest());
+            // Made, and the answer lost with the server.
+            created.map(drop).or_else(|error| {
+                if error.contains("already exists") {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            })
+        });
+        // Four pods for each kill, so that it hits some in the middle of their start.
+        if step % 4 == 3 {
+            cluster.kill9(victims[step / 4]);
+        }
+    }
+    for pod in &pods {
+        cluster.wait_ready(pod.name());
+    }
+    let mut addresses: Vec<_> = pods.iter().map(|pod| cluster.pod_ip(pod.name())).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    assert_eq!(
+        addresses.len(),
+        pods.len(),
+        "every pod has an address of its own"
+    );
+    for (pod, next) in pods.iter().zip(&pods[1..]) {
+        let url = format!("http://{}:8080/hostname", cluster.pod_ip(next.name()));
+        assert_eq!(
+            cluster.exec(pod.name(), ["curl", "-s", &url]).ok().trim(),
+            next.name()
+        );
+    }
+
+    for (step, pod) in pods.iter().enumerate() {
+        eventually(SOON, "a pod is deleted", || {
+            let deleted = cluster
+                .api()
+                .delete(&format!("/api/v1/namespaces/default/pods/{}", pod.name()));
+            deleted.map(drop).or_else(|error| {
+                if error.contains("not found") {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            })
+        });
+        if step % 4 == 3 {
+            cluster.kill9(victims[step / 4]);
+        }
+    }
+    for pod in &pods {
+        cluster.wait_gone(pod.name());
+    }
+    for number in [1, 2] {
+        let node = cluster.node(number);
+        eventually(SOON, "no port is left on the bridge", || {
+            let ports = node
+                .run("ip", ["-oneline", "link", "show", "master", "cbr0"])
+                .ok();
+            if ports.is_empty() { Ok(()) } else { Err(ports) }
+        });
+        let folders = cluster
+            .state_dir()
+            .join(format!("nodes/node-{number}/pods"));
+        eventually(SOON, "no folder of a pod is left", || {
+            let left: Vec<_> = fs::read_dir(&folders)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path())
+                .collect();
+            if left.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{left:?}"))
+            }
+        });
+    }
+    cluster.down();
+}
+
 /// The process below a shim whose command contains a text.
 #[track_caller]
 fn child_running(shim: &Process, text: &str) -> Process {
