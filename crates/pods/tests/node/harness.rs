@@ -248,33 +248,36 @@ impl Harness {
         text + &format!("CNI: {:#?}\n", self.calls())
     }
 
-    fn clean_up(&mut self) {
+    /// Removes everything; what could not be removed, in words.
+    fn clean_up(&mut self) -> Vec<String> {
+        let mut left = Vec::new();
         if self.process.is_some() {
             self.kill();
         }
-        let sockets = fs::read_dir(self.path("run/pods"))
+        // By folders, not by sockets: a shim that is just ending has none any more.
+        let folders = fs::read_dir(self.path("state/pods"))
             .into_iter()
             .flatten()
             .flatten();
-        for socket in sockets {
-            let name = socket.file_name().into_string().unwrap_or_default();
-            let uid = name.trim_end_matches(".sock");
+        for folder in folders {
+            let uid = folder.file_name().into_string().unwrap_or_default();
             let spec = SandboxSpec {
-                pod_uid: uid.to_owned(),
+                pod_uid: uid.clone(),
                 namespace: String::new(),
                 name: String::new(),
                 hostname: String::new(),
-                dir: self.path("state/pods").join(uid),
-                socket: socket.path(),
-                cgroup: Path::new(&self.cgroup).join(uid),
+                dir: folder.path(),
+                socket: self.path("run/pods").join(format!("{uid}.sock")),
+                cgroup: Path::new(&self.cgroup).join(&uid),
                 host_network: false,
             };
             if let Err(error) = sealane_runtime::reset(&spec) {
-                eprintln!("clean up: {error}");
+                left.push(error.to_string());
             }
         }
         unmount(self.dir.path());
-        remove_cgroups(&self.cgroup);
+        left.extend(remove_cgroups(&self.cgroup));
+        left
     }
 }
 
@@ -285,7 +288,10 @@ impl Drop for Harness {
             // Nothing can be done about an error of standard error.
             let _ = std::io::stderr().write_all(&log);
         }
-        self.clean_up();
+        let left = self.clean_up();
+        if !std::thread::panicking() {
+            assert!(left.is_empty(), "left behind: {left:#?}");
+        }
     }
 }
 
@@ -297,7 +303,8 @@ fn unmount(below: &Path) {
     }
 }
 
-fn remove_cgroups(name: &str) {
+/// Removes the node's own cgroup; those of pods must be gone by then.
+fn remove_cgroups(name: &str) -> Vec<String> {
     let hierarchies = fs::read_dir("/sys/fs/cgroup")
         .into_iter()
         .flatten()
@@ -305,10 +312,20 @@ fn remove_cgroups(name: &str) {
     let roots = hierarchies
         .map(|entry| entry.path())
         .chain(["/sys/fs/cgroup".into()]);
+    let mut left = Vec::new();
     for root in roots {
-        let _absent = fs::remove_dir(root.join(name));
+        let own = root.join(name);
+        if let Err(error) = fs::remove_dir(&own)
+            && own.exists()
+        {
+            let within: Vec<_> = fs::read_dir(&own).into_iter().flatten().flatten().collect();
+            let within = within.iter().filter(|entry| entry.path().is_dir());
+            let names: Vec<_> = within.map(fs::DirEntry::path).collect();
+            left.push(format!("remove {}: {error}: {names:?}", own.display()));
+        }
         let _others_use_it = fs::remove_dir(root.join("sealane-test"));
     }
+    left
 }
 
 pub fn pod_path(name: &str) -> String {
