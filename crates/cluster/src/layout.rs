@@ -151,6 +151,17 @@ impl Layout {
         self.run.join(role).join("debug.sock")
     }
 
+    /// Names of the other clusters that are there, or are being made.
+    pub fn others(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.shared).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| !name.starts_with('.') && name != self.name.as_str())
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Held while ranges and names are chosen, so that two clusters never choose the same.
     pub fn machine_lock(&self) -> PathBuf {
         self.shared.join(".lock")

@@ -56,8 +56,16 @@ impl Lock {
             path: path.to_owned(),
             source,
         };
+        let mut attempts = 0..10;
         loop {
-            let mut file = open(path).map_err(failed)?;
+            let mut file = match open(path) {
+                // Its directory was removed, with the last cluster, while we were at it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !attempts.is_empty() => {
+                    attempts.next();
+                    continue;
+                }
+                opened => opened.map_err(failed)?,
+            };
             match file.try_lock() {
                 Ok(()) if is_current(&file, path) => {
                     note_holder(&mut file).map_err(failed)?;

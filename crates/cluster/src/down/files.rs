@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::layout::{Layout, STATE_ROOT};
 use crate::lock::Lock;
@@ -32,7 +33,6 @@ pub fn remove_state(layout: &Layout) -> io::Result<()> {
     if !has_state(layout) {
         // Made for a cluster that came no further, or somebody else's and not empty.
         _ = fs::remove_dir(&layout.state);
-        remove_empty_root(layout);
         return Ok(());
     }
     let named = |path: &Path, error: io::Error| {
@@ -48,33 +48,28 @@ pub fn remove_state(layout: &Layout) -> io::Result<()> {
         remove(&entry).map_err(|error| named(&entry, error))?;
     }
     remove(&record).map_err(|error| named(&record, error))?;
-    absent_is_fine(fs::remove_dir(&layout.state)).map_err(|error| named(&layout.state, error))?;
-    remove_empty_root(layout);
-    Ok(())
-}
-
-/// Removes the directory of all clusters' states, unless another cluster lives there.
-fn remove_empty_root(layout: &Layout) {
-    if is_default(layout) {
-        _ = fs::remove_dir(STATE_ROOT);
-    }
+    absent_is_fine(fs::remove_dir(&layout.state)).map_err(|error| named(&layout.state, error))
 }
 
 /// Removes the run directory.
 pub fn remove_run(layout: &Layout) -> io::Result<()> {
     remove(&layout.run)
         .map_err(|error| io::Error::other(format!("remove {}: {error}", layout.run.display())))?;
-    remove_empty_run(layout);
+    remove_shared(layout);
     Ok(())
 }
 
-/// Removes the run directory if nothing is in it, and the one that all clusters
-/// share if this was the last.
-pub fn remove_empty_run(layout: &Layout) {
+/// Removes the run directory if nothing is in it, and what all clusters share
+/// if this was the last.
+pub fn remove_shared(layout: &Layout) {
     _ = fs::remove_dir(&layout.run);
-    let Ok(lock) = Lock::acquire(&layout.machine_lock(), std::time::Duration::ZERO) else {
+    // Whoever holds this lock makes a cluster, and so needs what is shared.
+    let Ok(lock) = Lock::acquire(&layout.machine_lock(), Duration::ZERO) else {
         return;
     };
+    if is_default(layout) {
+        _ = fs::remove_dir(STATE_ROOT);
+    }
     let mut entries = fs::read_dir(&layout.shared).into_iter().flatten().flatten();
     let in_use = entries.any(|entry| !entry.file_name().to_string_lossy().ends_with("lock"));
     if !in_use {

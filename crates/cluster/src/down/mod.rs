@@ -31,7 +31,7 @@ use crate::plan::ClusterName;
 use crate::root;
 use crate::topology;
 
-pub use files::remove_empty_run;
+pub use files::remove_shared;
 
 /// How long an `up` of the same cluster may still take.
 const PATIENCE: Duration = Duration::from_secs(30);

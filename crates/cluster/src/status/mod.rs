@@ -9,7 +9,6 @@ mod api;
 mod processes;
 mod table;
 
-use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -109,7 +108,7 @@ pub enum Answer {
 pub async fn run(options: &Options) -> anyhow::Result<Answer> {
     let layout = Layout::find(&options.name, options.state_dir.as_deref())?;
     let Some(record) = Record::read(&layout.cluster_file())? else {
-        return Ok(Answer::Absent(options.name.clone(), running(&layout)));
+        return Ok(Answer::Absent(options.name.clone(), layout.others()));
     };
     let (snapshot, view) = tokio::join!(attach::ask_of(&layout), api::look(&layout));
     let processes = processes::look(&layout, snapshot.as_ref());
@@ -123,17 +122,6 @@ pub async fn run(options: &Options) -> anyhow::Result<Answer> {
         view,
         processes,
     ))))
-}
-
-/// Names of the clusters that run on this machine.
-fn running(layout: &Layout) -> Vec<String> {
-    let entries = fs::read_dir(&layout.shared).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter(|entry| entry.path().join("state").exists())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    names
 }
 
 fn compose(

@@ -38,6 +38,7 @@ pub fn note_whether_ours(layout: &Layout) -> Result<(), TopologyError> {
 /// Removes the mount if it is ours and nothing is in it.
 pub fn remove_if_ours(layout: &Layout) -> Result<(), TopologyError> {
     if !mark(layout).exists()
+        || !layout.others().is_empty()
         || fs::read_dir(NAMED_DIR).is_ok_and(|mut entries| entries.next().is_some())
     {
         return Ok(());

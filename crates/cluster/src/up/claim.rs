@@ -228,7 +228,7 @@ fn forget(layout: &Layout, lock: Lock) {
     let lone = fs::read_dir(&layout.run).is_ok_and(|entries| entries.count() == 1);
     if lone {
         _ = lock.remove();
-        down::remove_empty_run(layout);
+        down::remove_shared(layout);
     }
 }
 
