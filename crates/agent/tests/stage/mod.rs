@@ -122,6 +122,8 @@ impl Stage {
             show("nft", &["-s", "-a", "list", "ruleset"]),
         ]
         .concat()
+        // Link-local addresses lose it by themselves, a second after their link came up.
+        .replace(" tentative", "")
     }
 }
 

@@ -84,15 +84,16 @@ pub(super) fn find(
     network: Option<&str>,
     attachment: &Attachment,
 ) -> Result<Option<Cached>, InvokeError> {
+    let is_it = |kept: &Cached| {
+        kept.container_id == attachment.container_id && kept.ifname == attachment.ifname
+    };
     if let Some(network) = network {
         let kept = read(&file(dir, network, attachment), &attachment.container_id)?;
-        if kept.is_some() {
+        if kept.as_ref().is_some_and(is_it) {
             return Ok(kept);
         }
     }
-    Ok(list(dir)?.into_iter().find(|kept| {
-        kept.container_id == attachment.container_id && kept.ifname == attachment.ifname
-    }))
+    Ok(list(dir)?.into_iter().find(is_it))
 }
 
 /// A torn file counts as none: DEL works without it.
