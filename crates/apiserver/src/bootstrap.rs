@@ -1,5 +1,6 @@
 //! The objects that every cluster has from its first moment.
 
+use futures::future::{try_join, try_join_all};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -22,19 +23,22 @@ const KUBERNETES: &str = "kubernetes";
 ///
 /// What the store or the validation says.
 pub async fn make(server: &Server, options: &Options) -> anyhow::Result<()> {
-    for namespace in NAMESPACES {
+    // What is made at once shares a commit, and a real disk takes milliseconds for each.
+    let namespaces = NAMESPACES.map(|namespace| {
         let object = json!({ "metadata": { "name": namespace } });
-        ensure(server, &NAMESPACE, "", object).await?;
-    }
-    ensure(server, &SERVICE, "default", service(server, options)).await?;
+        ensure(server, &NAMESPACE, "", object)
+    });
+    try_join_all(namespaces).await?;
     let slice = slice(options);
-    if !ensure(server, &ENDPOINT_SLICE, "default", slice.clone()).await? {
-        let key = ENDPOINT_SLICE.key("default", KUBERNETES);
-        if let Some(current) = server.store.get(&key) {
-            replace(server, &ENDPOINT_SLICE, Part::Main, slice, &current, false)
-                .await
-                .map_err(refused)?;
-        }
+    let (_, is_new) = try_join(
+        ensure(server, &SERVICE, "default", service(server, options)),
+        ensure(server, &ENDPOINT_SLICE, "default", slice.clone()),
+    )
+    .await?;
+    let found = server.store.get(&ENDPOINT_SLICE.key("default", KUBERNETES));
+    if let Some(current) = found.filter(|_| !is_new) {
+        let replaced = replace(server, &ENDPOINT_SLICE, Part::Main, slice, &current, false);
+        replaced.await.map_err(refused)?;
     }
     Ok(())
 }

@@ -3,17 +3,46 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use sealane_introspect::{Introspect, Served};
+use http::StatusCode;
+use sealane_introspect::{Counter, Introspect, Served};
 use serde_json::{Value, json};
 
 use crate::{Options, server::Server};
 
+/// Requests answered, by the class of their status.
+pub struct Requests([Counter; 4]);
+
+impl Requests {
+    /// Counters that `introspect` shows.
+    pub fn new(introspect: &Introspect) -> Self {
+        let counter = |class| {
+            let help = "Requests answered, by the class of their status.";
+            introspect.counter("sealane_apiserver_requests_total", help, &[("code", class)])
+        };
+        Self(["1xx", "2xx", "4xx", "5xx"].map(counter))
+    }
+
+    /// Counts one answer.
+    pub fn count(&self, status: StatusCode) {
+        let class = match status.as_u16() {
+            ..200 => 0,
+            200..400 => 1,
+            400..500 => 2,
+            500.. => 3,
+        };
+        self.0[class].inc();
+    }
+}
+
 /// Serves the debug socket, if one is asked for; it closes when the result is dropped.
-pub fn serve(server: &Arc<Server>, options: &Options) -> anyhow::Result<Option<Served>> {
+pub fn serve(
+    introspect: &Introspect,
+    server: &Arc<Server>,
+    options: &Options,
+) -> anyhow::Result<Option<Served>> {
     let Some(socket) = &options.debug_socket else {
         return Ok(None);
     };
-    let introspect = Introspect::new("apiserver");
     introspect.config(&config(options));
     let store = server.store.clone();
     introspect.state("store", move || state(&store));

@@ -51,6 +51,7 @@ mod verbs;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use sealane_introspect::Introspect;
 use sealane_store::{Bounds, Store};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +78,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         },
         describe: Arc::new(describe),
     })?;
+    let introspect = Introspect::new("apiserver");
     let server = Arc::new(Server {
+        requests: debug::Requests::new(&introspect),
         addresses: addresses(&store, &options),
         nodes: node_client::NodeClient::new(&options)?,
         store,
@@ -90,7 +93,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let mut tasks = JoinSet::new();
     tasks.spawn(namespaces::run(server.clone()));
     tasks.spawn(expiry::run(server.clone()));
-    let _debug = debug::serve(&server, &options)?;
+    let _debug = debug::serve(&introspect, &server, &options)?;
     for listener in listeners {
         tasks.spawn(serve::accept(listener, acceptor.clone(), server.clone()));
     }

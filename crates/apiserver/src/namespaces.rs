@@ -8,8 +8,9 @@
 //! The task looks at all namespaces whenever something may have changed: at each write while a
 //! namespace is going, else at changes of namespaces and service accounts.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use futures::future::try_join_all;
 use sealane_store::{Entry, Watch};
 use serde_json::{Value, json};
 
@@ -21,6 +22,9 @@ use crate::{
     verbs::{Part, create_object, delete_object, replace},
 };
 
+/// Pause after a failure: a disk that is full stays so for a while.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Runs until the server stops.
 pub async fn run(server: Arc<Server>) {
     loop {
@@ -28,6 +32,7 @@ pub async fn run(server: Arc<Server>) {
             () = server.shutdown.cancelled() => return,
             result = follow(&server) => if let Err(cause) = result {
                 tracing::warn!(message = cause.message, "look after namespaces: starting over");
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
@@ -62,19 +67,21 @@ async fn next(watch: &mut Watch) -> Result<(), ApiError> {
 
 /// Looks after every namespace; whether one is going.
 async fn look_after_all(server: &Server) -> Result<bool, ApiError> {
-    let mut going = false;
-    for namespace in server
+    let namespaces = server
         .store
         .list(&NAMESPACE.bucket(), None, |_| true)
-        .entries
-    {
-        if namespace.attributes.field("status.phase") == Some("Terminating") {
-            going |= !empty(server, &namespace).await?;
-        } else {
-            fill(server, namespace.key.name()).await?;
-        }
-    }
-    Ok(going)
+        .entries;
+    let (going, staying): (Vec<_>, Vec<_>) = namespaces
+        .into_iter()
+        .partition(|namespace| namespace.attributes.field("status.phase") == Some("Terminating"));
+    try_join_all(
+        staying
+            .iter()
+            .map(|namespace| fill(server, namespace.key.name())),
+    )
+    .await?;
+    let gone = try_join_all(going.iter().map(|namespace| empty(server, namespace))).await?;
+    Ok(!gone.into_iter().all(|gone| gone))
 }
 
 /// Makes what every namespace has.

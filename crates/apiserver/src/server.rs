@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     answer::{self, Body},
+    debug::Requests,
     discovery,
     identity::User,
     kinds::{self, Kind, Subresource},
@@ -25,6 +26,8 @@ use crate::{
 pub struct Server {
     /// The objects.
     pub store: Store,
+    /// How many requests were answered how.
+    pub requests: Requests,
     /// The addresses and node ports of Services.
     pub addresses: ServiceAddresses,
     /// The way to nodes.
@@ -67,7 +70,7 @@ pub async fn handle(
     user: Option<User>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    match route(server, user, request).await {
+    let response = match route(server.clone(), user, request).await {
         Ok(response) => response,
         Err(error) => {
             if error.code == StatusCode::INTERNAL_SERVER_ERROR {
@@ -75,7 +78,9 @@ pub async fn handle(
             }
             answer::error(&error)
         }
-    }
+    };
+    server.requests.count(response.status());
+    response
 }
 
 async fn route(

@@ -204,26 +204,11 @@ pub(crate) fn builder() -> redb::Builder {
 
 /// Makes the tables of a new file, checks the layout of an old one, and reads its position.
 fn prepare(database: &Database, path: &Path) -> Result<Position, OpenError> {
-    let work = || -> Result<(u64, Position), redb::Error> {
-        let transaction = database.begin_write()?;
-        let found = {
-            transaction.open_table(OBJECTS)?;
-            transaction.open_table(EVENTS)?;
-            let mut numbers = transaction.open_table(NUMBERS)?;
-            if numbers.is_empty()? {
-                numbers.insert(LAYOUT, LAYOUT_VERSION)?;
-                // Clients take "0" to mean "any revision", so the first state is revision 1.
-                numbers.insert(REVISION, 1)?;
-                numbers.insert(COMPACTED, 0)?;
-            }
-            let position = Position {
-                revision: number(&numbers, REVISION)?,
-                compacted: number(&numbers, COMPACTED)?,
-            };
-            (number(&numbers, LAYOUT)?, position)
-        };
-        transaction.commit()?;
-        Ok(found)
+    let work = || {
+        if !has_tables(database)? {
+            make_tables(database)?;
+        }
+        read_numbers(database)
     };
     let (found, position) = work().map_err(|cause| open_error(path, cause))?;
     if found != LAYOUT_VERSION {
@@ -234,6 +219,38 @@ fn prepare(database: &Database, path: &Path) -> Result<Position, OpenError> {
         });
     }
     Ok(position)
+}
+
+/// A file with all tables is not written to, so that it can be opened on a disk that is full.
+fn has_tables(database: &Database) -> Result<bool, redb::Error> {
+    let read = database.begin_read()?;
+    let tables = read.list_tables()?.count();
+    Ok(tables == 3)
+}
+
+fn make_tables(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        transaction.open_table(OBJECTS)?;
+        transaction.open_table(EVENTS)?;
+        let mut numbers = transaction.open_table(NUMBERS)?;
+        numbers.insert(LAYOUT, LAYOUT_VERSION)?;
+        // Clients take "0" to mean "any revision", so the first state is revision 1.
+        numbers.insert(REVISION, 1)?;
+        numbers.insert(COMPACTED, 0)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The version of the layout, and the position.
+fn read_numbers(database: &Database) -> Result<(u64, Position), redb::Error> {
+    let numbers = database.begin_read()?.open_table(NUMBERS)?;
+    let position = Position {
+        revision: number(&numbers, REVISION)?,
+        compacted: number(&numbers, COMPACTED)?,
+    };
+    Ok((number(&numbers, LAYOUT)?, position))
 }
 
 fn number(

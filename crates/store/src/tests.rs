@@ -175,7 +175,9 @@ async fn reopen(folder: &TempDir, events: usize) -> Store {
         loop {
             match Store::open(options(folder, events)) {
                 Ok(store) => return store,
-                Err(crate::OpenError::InUse { .. }) => tokio::task::yield_now().await,
+                Err(crate::OpenError::InUse { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(2)).await
+                }
                 Err(cause) => panic!("{cause}"),
             }
         }

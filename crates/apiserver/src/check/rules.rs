@@ -18,7 +18,7 @@ pub enum Check {
     Required,
     /// As [`Check::Required`], with words of advice.
     RequiredWith(&'static str),
-    /// A text in one of the formats of [`format`], which returns what is wrong.
+    /// A text in one of the formats of [`mod@format`], which returns what is wrong.
     Format(fn(&str) -> Vec<String>),
     /// One of these texts.
     OneOf(&'static [&'static str]),

@@ -8,6 +8,9 @@ use super::PatchError;
 /// More operations than this are refused, as kube-apiserver does.
 const OPERATIONS_MAX: usize = 10_000;
 
+/// What all copies together may add: a few of them can double an object over and over.
+const COPIED_MAX_BYTES: usize = 3 << 20;
+
 /// One operation.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
@@ -42,6 +45,7 @@ pub fn parse(patch: Value) -> Result<Vec<Operation>, PatchError> {
 
 /// Applies the operations in order; all of them or none.
 pub fn apply(operations: &[Operation], mut document: Value) -> Result<Value, PatchError> {
+    let mut copied = 0;
     for operation in operations {
         match operation {
             Operation::Add { path, value } => add(&mut document, path, value.clone())?,
@@ -61,6 +65,10 @@ pub fn apply(operations: &[Operation], mut document: Value) -> Result<Value, Pat
             }
             Operation::Copy { from, path } => {
                 let value = at(&mut document, from)?.clone();
+                copied += size(&value);
+                if copied > COPIED_MAX_BYTES {
+                    return Err(unfit("copy", path, "what is copied is too large in all"));
+                }
                 add(&mut document, path, value)?;
             }
             Operation::Test { path, value } => {
@@ -71,6 +79,21 @@ pub fn apply(operations: &[Operation], mut document: Value) -> Result<Value, Pat
         }
     }
     Ok(document)
+}
+
+/// About how many bytes a value has as JSON.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(size).sum::<usize>() + 2,
+        Value::Object(map) => {
+            map.iter()
+                .map(|(key, value)| key.len() + 4 + size(value))
+                .sum::<usize>()
+                + 2
+        }
+    }
 }
 
 fn unfit(operation: &str, path: &str, why: &str) -> PatchError {
@@ -191,6 +214,17 @@ mod tests {
         ] {
             assert_eq!(run(document, patch.clone()).unwrap(), expected, "{patch}");
         }
+    }
+
+    #[test]
+    fn an_object_cannot_be_doubled_for_ever() {
+        let operations: Vec<Value> = (0..64)
+            .map(|n| json!({"op": "copy", "from": "", "path": format!("/a{n}")}))
+            .collect();
+        let refused = run(json!({"x": "y"}), json!(operations))
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("too large in all"), "{refused}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{finish::commit, update::ATTEMPTS};
 use crate::{
     answer::{self, Body},
+    check::format,
     object,
     request::{Accept, Payload, WriteOptions, read_value},
     server::Context,
@@ -26,6 +27,11 @@ pub async fn bind(context: &Context, payload: Payload) -> Result<Response<Body>,
         return Err(ApiError::bad_request(
             "Binding: target.name: Required value",
         ));
+    }
+    if let Some(why) = format::dns_subdomain(&node).into_iter().next() {
+        return Err(ApiError::bad_request(format!(
+            "Binding: target.name: Invalid value: {node:?}: {why}"
+        )));
     }
     let (kind, target) = (context.kind, &context.target);
     let name = &target.name;

@@ -16,7 +16,7 @@ use kube::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::harness::{Server, within};
+use crate::harness::{PAUSE, Server, within};
 
 const KILLS: usize = 10;
 const WRITERS: usize = 8;
@@ -43,7 +43,7 @@ async fn no_acknowledged_write_is_lost() {
     for kill in 1..=KILLS {
         within("writes", async {
             while count.load(Ordering::Relaxed) < kill * WRITES_BETWEEN_KILLS {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(PAUSE).await;
             }
         })
         .await;
@@ -112,7 +112,7 @@ async fn write(maps: Api<ConfigMap>, writer: usize, noted: Acknowledged, count: 
         };
         match done {
             Ok(value) => note(value),
-            Err(_) => tokio::task::yield_now().await,
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }

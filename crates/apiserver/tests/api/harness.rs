@@ -22,13 +22,27 @@ pub const EVENT_HISTORY: usize = 1000;
 /// How long anything may take that is waited for.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Between two looks at something that is waited for.
+pub const PAUSE: Duration = Duration::from_millis(2);
+
+/// A process that ends with the test.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running server.
 pub struct Server {
+    /// First, so that the process ends before its folder goes.
+    child: Option<Running>,
     pub folder: TempDir,
     pub pki: Pki,
     pub address: SocketAddr,
     listener: TcpListener,
-    child: Option<Child>,
 }
 
 /// What a program said.
@@ -79,7 +93,7 @@ impl Server {
 
     /// Starts the process; clients wait in the socket's queue until it serves.
     pub fn launch(&mut self) {
-        self.child = Some(self.command().spawn().unwrap());
+        self.child = Some(Running(self.command().spawn().unwrap()));
     }
 
     /// The command of the server's process.
@@ -122,10 +136,7 @@ impl Server {
 
     /// Ends the process in the middle of whatever it does.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        self.child = None;
     }
 
     pub fn kill_and_launch(&mut self) {
@@ -135,7 +146,7 @@ impl Server {
 
     /// The memory that the process has in RAM, in MB.
     pub fn resident_mb(&self) -> f64 {
-        let pid = self.child.as_ref().expect("the server runs").id();
+        let pid = self.child.as_ref().expect("the server runs").0.id();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status
             .lines()
@@ -240,12 +251,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 pub fn said(output: Output) -> Said {
     Said {
         ok: output.status.success(),
@@ -280,7 +285,7 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < end, "waited {DEADLINE:?} for {what}");
-        std::thread::yield_now();
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -6,7 +6,7 @@ use http::{Method, Request, StatusCode};
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use crate::harness::{Server, within};
+use crate::harness::{Running, Server, wait_for, within};
 
 /// Sends a request; the status and what the answer says.
 async fn send(
@@ -323,6 +323,135 @@ async fn lists_come_in_pages_of_one_moment() {
 }
 
 #[tokio::test]
+async fn the_same_object_in_other_forms() {
+    let server = Server::start();
+    let client = server.client().await;
+    // One event, made in the newer group, seen in both.
+    let event = json!({
+        "metadata": {"name": "e", "namespace": "default"}, "eventTime": "2026-01-01T00:00:00.000000Z",
+        "regarding": {"kind": "Pod", "name": "p", "namespace": "default"}, "reason": "Because",
+        "note": "it happened", "type": "Normal", "reportingController": "x", "reportingInstance": "y",
+        "action": "Do",
+    });
+    let path = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let (status, made) = send(
+        &client,
+        Method::POST,
+        path,
+        "application/json",
+        event.to_string(),
+    )
+    .await;
+    assert_eq!(
+        (status, &made["note"]),
+        (StatusCode::CREATED, &json!("it happened")),
+        "{made}"
+    );
+    let (_, old) = send(
+        &client,
+        Method::GET,
+        "/api/v1/namespaces/default/events/e",
+        "",
+        vec![],
+    )
+    .await;
+    assert_eq!(
+        (&old["message"], &old["involvedObject"]["name"]),
+        (&json!("it happened"), &json!("p"))
+    );
+    for resource in ["events", "events.events.k8s.io"] {
+        let shown = server.ok(&format!("get {resource} --no-headers"));
+        assert!(
+            shown.contains("Because") && shown.contains("pod/p"),
+            "{resource}: {shown}"
+        );
+    }
+
+    let get = |accept: &'static str| {
+        let client = client.clone();
+        async move {
+            let request = Request::get("/api/v1/namespaces/default")
+                .header("accept", accept)
+                .body(Body::empty())
+                .unwrap();
+            let response = client.send(request).await.unwrap();
+            let status = response.status();
+            let bytes = response.into_body().collect_bytes().await.unwrap();
+            (status, String::from_utf8(bytes.to_vec()).unwrap())
+        }
+    };
+    let (_, yaml) = get("application/yaml").await;
+    assert!(yaml.contains("kind: Namespace\n"), "{yaml}");
+    let (_, metadata) = get("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1").await;
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    assert_eq!(
+        (&metadata["kind"], &metadata["spec"]),
+        (&json!("PartialObjectMetadata"), &Value::Null)
+    );
+    assert_eq!(
+        get("application/vnd.kubernetes.protobuf").await.0,
+        StatusCode::NOT_ACCEPTABLE
+    );
+}
+
+#[test]
+fn a_namespace_goes_when_its_last_object_does() {
+    let server = Server::start();
+    server.ok("create namespace n");
+    let held = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"held","namespace":"n","finalizers":["example.com/hold"]}}"#;
+    server.apply(held);
+    server.ok("create configmap free -n n");
+    server.ok("delete namespace n --wait=false");
+    wait_for("the free object to go", || {
+        let names = server.ok("get configmaps -n n -o name");
+        (names == "configmap/held\n").then_some(())
+    });
+    let refused = server.refused(&["create", "configmap", "late", "-n", "n"], "");
+    assert!(
+        refused.contains("because it is being terminated"),
+        "{refused}"
+    );
+    assert_eq!(
+        server.ok("get namespace n -o jsonpath={.status.phase}"),
+        "Terminating"
+    );
+    let free = r#"-p={"metadata":{"finalizers":null}}"#;
+    let said = server.kubectl_with(
+        &[
+            "patch",
+            "configmap",
+            "held",
+            "-n",
+            "n",
+            "--type=merge",
+            free,
+        ],
+        "",
+    );
+    assert!(said.ok, "{said:?}");
+    server.ok("wait namespace/n --for=delete --timeout=20s");
+}
+
+#[test]
+fn the_debug_socket_shows_the_store() {
+    let server = Server::start();
+    server.ok("get namespaces");
+    let fetch = |path: &str| {
+        let socket = server.path().join("debug.sock");
+        wait_for("the debug socket", || {
+            sealane_introspect::fetch(&socket, "GET", path).ok()
+        })
+    };
+    let state = format!("{:?}", fetch("/debug/state"));
+    assert!(state.contains("namespaces"), "{state}");
+    let metrics = format!("{:?}", fetch("/metrics"));
+    assert!(
+        metrics.contains("sealane_apiserver_requests_total"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
 async fn nobody_sees_more_than_health_and_version() {
     let server = Server::start();
     let nobody = server.client_of(None).await;
@@ -362,15 +491,17 @@ fn a_damaged_or_locked_store_is_told_and_left_alone() {
     let mut server = Server::start();
     server.ok("create configmap a --from-literal=k=v");
     let complaint = |server: &Server| {
-        let mut child = server.command().stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = Running(server.command().stderr(Stdio::piped()).spawn().unwrap());
+        let status = wait_for("the server to refuse", || child.0.try_wait().unwrap());
+        assert!(!status.success());
         let mut said = String::new();
         child
+            .0
             .stderr
             .take()
             .unwrap()
             .read_to_string(&mut said)
             .unwrap();
-        assert!(!child.wait().unwrap().success());
         said
     };
     let locked = complaint(&server);
@@ -382,7 +513,7 @@ fn a_damaged_or_locked_store_is_told_and_left_alone() {
             "text",
             b"this is no database, but a text that is somewhat longer".repeat(100),
         ),
-        ("cut short", good[..good.len() / 2].to_vec()),
+        ("cut short", good[..8192].to_vec()),
         (
             "overwritten",
             good.iter()
