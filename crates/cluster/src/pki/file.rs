@@ -45,7 +45,7 @@ pub fn write(path: &Path, text: &str, mode: u32, owner: Owner) -> Result<(), Pki
     write().map_err(failed("write", path))
 }
 
-/// As [`write`], unless the file has that text already.
+/// As [`fn@write`], unless the file has that text already.
 pub fn write_if_changed(path: &Path, text: &str, mode: u32, owner: Owner) -> Result<(), PkiError> {
     if read(path)?.as_deref() == Some(text) {
         return Ok(());
