@@ -271,6 +271,89 @@ async fn duplicate_fields_and_dry_runs() {
 }
 
 #[tokio::test]
+async fn writes_that_come_too_late_are_refused() {
+    let server = Server::start();
+    let client = server.client().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let body = |name: &str, version: &str, value: &str| {
+        let metadata = json!({"name": name, "resourceVersion": version, "labels": {"l": "x"}});
+        json!({"metadata": metadata, "data": {"k": value}}).to_string()
+    };
+    let json_type = "application/json";
+    let (_, first) = send(&client, Method::POST, maps, json_type, body("a", "", "1")).await;
+    let version = first["metadata"]["resourceVersion"].as_str().unwrap();
+    let one = format!("{maps}/a");
+    let (status, _) = send(
+        &client,
+        Method::PUT,
+        &one,
+        json_type,
+        body("a", version, "2"),
+    )
+    .await;
+    assert_eq!(status, StatusCode::OK);
+    let late = "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; \
+                please apply your changes to the latest version and try again";
+    let (status, answer) = send(
+        &client,
+        Method::PUT,
+        &one,
+        json_type,
+        body("a", version, "3"),
+    )
+    .await;
+    assert_eq!(
+        (status, &answer["message"]),
+        (StatusCode::CONFLICT, &json!(late))
+    );
+    let merge = "application/merge-patch+json";
+    let (status, answer) = send(&client, Method::PATCH, &one, merge, body("a", version, "3")).await;
+    assert_eq!(
+        (status, &answer["reason"]),
+        (StatusCode::CONFLICT, &json!("Conflict"))
+    );
+    // Without a version the latest state is meant; a write of what is there already is none.
+    let (status, second) = send(&client, Method::PUT, &one, json_type, body("a", "", "4")).await;
+    assert_eq!(
+        (status, &second["data"]["k"]),
+        (StatusCode::OK, &json!("4"))
+    );
+    let (_, third) = send(&client, Method::PUT, &one, json_type, body("a", "", "4")).await;
+    assert_eq!(
+        third["metadata"]["resourceVersion"],
+        second["metadata"]["resourceVersion"]
+    );
+
+    let other = json!({"preconditions": {"uid": "another"}}).to_string();
+    let (status, answer) = send(&client, Method::DELETE, &one, json_type, other).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(
+        answer["message"]
+            .as_str()
+            .unwrap()
+            .contains("UID in precondition: another"),
+        "{answer}"
+    );
+    send(&client, Method::POST, maps, json_type, body("b", "", "1")).await;
+    send(
+        &client,
+        Method::POST,
+        maps,
+        json_type,
+        json!({"metadata": {"name": "c"}}).to_string(),
+    )
+    .await;
+    let some = format!("{maps}?labelSelector=l=x");
+    let (status, gone) = send(&client, Method::DELETE, &some, json_type, vec![]).await;
+    assert_eq!(
+        (status, gone["items"].as_array().unwrap().len()),
+        (StatusCode::OK, 2),
+        "{gone}"
+    );
+    assert_eq!(server.ok("get configmaps -o name"), "configmap/c\n");
+}
+
+#[tokio::test]
 async fn lists_come_in_pages_of_one_moment() {
     let server = Server::start();
     let client = server.client().await;
