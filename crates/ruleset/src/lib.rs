@@ -8,7 +8,7 @@
 //! so a test can hold the kernel against a value.
 //!
 //! Every table carries a stamp in its comment: the version of the layout and a
-//! fingerprint of its text. [`diff`] compares stamps, so a program that is
+//! fingerprint of its text. [`fn@diff`] compares stamps, so a program that is
 //! loaded already is left alone and no counter, set or flow is disturbed by a
 //! restart.
 //!

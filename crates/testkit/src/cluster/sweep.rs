@@ -7,7 +7,7 @@ use crate::process::Process;
 
 /// Takes down the clusters of test runs that were killed before they could.
 ///
-/// Their names carry the process id of the run (see [`unique`]), so those of runs that live are left alone.
+/// Their names carry the process id of the run (see [`unique`](crate::topology::unique)), so those of runs that live are left alone.
 pub fn sweep() {
     let folders = ["/run/sealane", "/var/lib/sealane"];
     let entries = folders
