@@ -269,8 +269,8 @@ fn the_last_cluster_puts_forwarding_back_as_the_first_found_it() {
         assert!(machine.netlink.tables().await.unwrap().is_empty());
         assert_eq!(
             std::fs::read_dir(machine.shared.path()).unwrap().count(),
-            1,
-            "the lock alone"
+            0,
+            "nothing is left of it"
         );
     });
 }

@@ -13,7 +13,7 @@ use crate::commands::{
 /// Makes a Kubernetes cluster on this machine in a second, each node in a
 /// network namespace of its own, and shows every part of its network at work.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "sealane", bin_name = "sealane", version, propagate_version = true, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Cli {
     /// What is logged: error, warn, info, debug, trace, or a list such as info,sealane_agent=debug
     /// [default: $SEALANE_LOG, else warn for commands and info for daemons].
@@ -44,7 +44,9 @@ enum Command {
     Apiserver(sealane_apiserver::Options),
     /// Run the controllers and the scheduler (started by `up`).
     Controllers(sealane_controllers::Options),
+    /// Run the kubelet's part of one node (started by `up`).
     Node(sealane_pods::Options),
+    /// Run the network of one node (started by `up`, or by hand on any Kubernetes).
     Agent(sealane_agent::Options),
     #[command(hide = true)]
     Supervise(sealane_cluster::supervisor::Options),

@@ -73,7 +73,6 @@ pub fn remove_shared(layout: &Layout) {
     let mut entries = fs::read_dir(&layout.shared).into_iter().flatten().flatten();
     let in_use = entries.any(|entry| !entry.file_name().to_string_lossy().ends_with("lock"));
     if !in_use {
-        _ = fs::remove_file(layout.shared.join(".forwarding.lock"));
         _ = lock.remove();
         _ = fs::remove_dir(&layout.shared);
     }

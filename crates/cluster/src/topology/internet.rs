@@ -70,7 +70,13 @@ pub async fn remove(layout: &Layout, machine: &Netlink) -> Vec<TopologyError> {
         errors.extend(deleted.err().map(TopologyError::from));
     }
     if layout.forwarding().exists() {
-        let released = lock(layout).and_then(|_lock| release_forwarding(layout));
+        let released = lock(layout).and_then(|lock| {
+            release_forwarding(layout)?;
+            if !layout.forwarding().exists() {
+                _ = lock.remove();
+            }
+            Ok(())
+        });
         errors.extend(released.err());
     }
     errors
