@@ -28,35 +28,42 @@ impl Planted {
             mark: format!("mark-{}", unique()),
             files: Vec::new(),
         };
-        planted.plant(Path::new("/root"), "note");
-        planted.plant(Path::new("/home"), "note");
-        planted.plant(Path::new("/etc"), "server.key");
-        planted.plant(Path::new("/etc"), "no-telling-name");
-        planted.plant(Path::new("/run"), "secret");
+        let kind = "PRIVATE KEY";
+        let key = format!(
+            "-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n",
+            planted.mark
+        );
+        for (folder, name) in [
+            ("/root", "note"),
+            ("/home", "note"),
+            ("/run", "secret"),
+            ("/etc", "server.key"),
+            ("/etc/ssl/private", "server.pem"),
+            ("/etc", "without-a-telling-name"),
+            ("/var/lib", "without-a-telling-name"),
+        ] {
+            planted.plant(folder, name, 0o600, &key);
+        }
+        // What is no secret must be seen, or the walk proves nothing.
+        let open = planted.mark.clone();
+        planted.plant("/etc", "open", 0o644, &open);
         planted
     }
 
-    /// A file that looks like a key, from its name or from what is in it.
-    fn plant(&mut self, folder: &Path, name: &str) {
+    fn plant(&mut self, folder: &str, name: &str, mode: u32, text: &str) {
         use std::io::Write;
-        if !folder.is_dir() {
+        if !Path::new(folder).is_dir() {
             return;
         }
-        let path = folder.join(format!("{}-{name}", self.mark));
+        let path = Path::new(folder).join(format!("{}-{name}", self.mark));
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
-            .mode(0o600)
+            .mode(mode)
             .open(&path)
             .unwrap();
         self.files.push(path);
-        let kind = "PRIVATE KEY";
-        writeln!(
-            file,
-            "-----BEGIN {kind}-----\n{}\n-----END {kind}-----",
-            self.mark
-        )
-        .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
     }
 }
 
@@ -78,22 +85,32 @@ fn a_root_pod_sees_no_secret_of_this_machine() {
     let see = |script: &str| cluster.exec("looks-around", ["sh", "-c", script]);
     assert_eq!(see("id -u").ok().trim(), "0", "a root pod");
 
-    let mark = &planted.mark;
     // Pseudo file systems hold no files of this machine, and some of them never end.
-    let walk =
-        "find / -xdev -path /proc -prune -o -path /sys -prune -o -path /dev -prune -o -type f";
+    let walk = r"find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o -type f";
+    let mark = &planted.mark;
+    let open = format!("/etc/{mark}-open\n");
     let named = see(&format!("{walk} -name '*{mark}*' -print")).ok();
-    assert_eq!(named, "", "no planted file is listed");
+    assert_eq!(
+        named, open,
+        "of the planted files only the open one is listed"
+    );
     let marked = see(&format!(
-        "{walk} -size -64k -newer /etc/hostname -print0 | xargs -0 -r grep -l -s {mark}"
+        "{walk} -size -64k -newer /etc/passwd -print0 | xargs -0 -r grep -l -s {mark}"
     ))
     .stdout;
-    assert_eq!(marked, "", "no planted file can be read");
+    assert_eq!(
+        marked, open,
+        "of the planted files only the open one can be read"
+    );
 
-    let keys = see("grep -r -l -s -I --exclude-dir=proc --exclude-dir=sys -e '^-----BEGIN [A-Z ]*PRIVATE KEY-----' /etc /var /opt /srv /root /home /run /tmp").stdout;
+    let places = "/etc /var /opt /srv /root /home /run /tmp";
+    let keys = see(&format!(
+        "grep -r -l -s -I -e '^-----BEGIN [A-Z ]*PRIVATE KEY-----' {places}"
+    ))
+    .stdout;
     assert_eq!(keys, "", "no private key can be read");
-    let shadow = see("cat /etc/shadow /etc/gshadow /etc/ssh/ssh_host_*_key").stdout;
-    assert_eq!(shadow, "", "no password hash or host key can be read");
+    let hashes = see("cat /etc/shadow /etc/gshadow /etc/ssh/ssh_host_*_key").stdout;
+    assert_eq!(hashes, "", "no password hash or host key can be read");
 
     let state = cluster.state_dir();
     for folder in [
@@ -107,7 +124,7 @@ fn a_root_pod_sees_no_secret_of_this_machine() {
         let listed = see(&format!("ls -A {folder} 2>/dev/null")).stdout;
         assert_eq!(listed.trim(), "", "{folder} is empty or absent");
     }
-    let sockets = see("find / -xdev -type s 2>/dev/null").stdout;
+    let sockets = see(&walk.replace("-type f", "-type s -print")).stdout;
     assert_eq!(sockets, "", "no socket of this machine is reachable");
 }
 
