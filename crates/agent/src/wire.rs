@@ -93,7 +93,12 @@ pub async fn wire(
         },
     };
     let index = add(kernel, &veth).await?;
-    match configure(ground, lease, netns).await {
+    let made = async {
+        let (pod, interface) = configure(ground, lease, netns).await?;
+        settle(kernel, &[index, ground.bridge_index]).await?;
+        settle(&pod, &[interface]).await
+    };
+    match made.await {
         Ok(()) => Ok(wired),
         Err(error) => {
             if let Err(left) = kernel.delete_link(index).await {
@@ -129,7 +134,26 @@ async fn add(kernel: &Netlink, veth: &Veth<'_>) -> Result<u32, WireError> {
     })
 }
 
-async fn configure(ground: &Ground, lease: &Lease, netns: &OwnedFd) -> Result<(), WireError> {
+/// Lets the first packet through.
+///
+/// Carrier goes up with the far end, but a port forwards and a link sends only
+/// when the kernel's link watch has seen it, which a busy machine puts off; a
+/// SYN lost meanwhile comes again after a second. Since Linux 6.8 a question
+/// about one link makes the watch look at it first (`linkwatch_sync_dev` in
+/// net/core/rtnetlink.c); older kernels just answer.
+async fn settle(kernel: &Netlink, links: &[u32]) -> Result<(), WireError> {
+    for link in links {
+        kernel.link(*link).await?;
+    }
+    Ok(())
+}
+
+/// Configures the pod's end; what it was done with, and the interface's index.
+async fn configure(
+    ground: &Ground,
+    lease: &Lease,
+    netns: &OwnedFd,
+) -> Result<(Netlink, u32), WireError> {
     let pod = Netlink::in_netns(netns)?;
     // Whether or not the runtime did: a pod's containers talk on 127.0.0.1.
     pod.set_up("lo").await?;
@@ -141,7 +165,7 @@ async fn configure(ground: &Ground, lease: &Lease, netns: &OwnedFd) -> Result<()
     for route in routes(ground, lease) {
         pod.set_route(&route).await?;
     }
-    Ok(())
+    Ok((pod, index))
 }
 
 /// One default route for each family that the pod has an address of.

@@ -56,6 +56,28 @@ fn two_pods_get_addresses_and_reach_each_other_and_the_node() {
 }
 
 #[test]
+fn an_answered_add_means_that_packets_pass() {
+    let stage = Stage::new();
+    let _agent = stage.start_ready(&[SUBNET]);
+    let runtime = stage.runtime();
+    let (_pods, pods) = Topology::new(["p0", "p1", "p2", "p3", "p4", "p5"]);
+    for (n, netns) in pods.iter().enumerate() {
+        let address = ip(&runtime.add(&format!("p{n}"), netns).unwrap());
+        // A refused connection is an answer too.
+        let refused = stage
+            .node
+            .enter(|| std::net::TcpStream::connect((address, 9)));
+        assert_eq!(
+            refused.unwrap_err().kind(),
+            std::io::ErrorKind::ConnectionRefused
+        );
+    }
+    // A SYN that is lost comes again after a second.
+    let again = stage.node.run("nstat", ["-asz", "TcpRetransSegs"]).ok();
+    assert_eq!(again.split_whitespace().nth(2), Some("0"), "{again}");
+}
+
+#[test]
 fn del_needs_no_namespace() {
     let stage = Stage::new();
     let agent = stage.start_ready(&[SUBNET]);
