@@ -86,7 +86,7 @@ impl Cluster {
     #[track_caller]
     pub fn up(options: UpOptions) -> Self {
         let cluster = Self::claim(options);
-        binary::sealane(cluster.options.arguments()).ok();
+        binary::sealane(cluster.options.arguments()).succeeds();
         cluster
     }
 
@@ -229,7 +229,7 @@ impl Cluster {
 
     #[track_caller]
     fn take_down(&self) {
-        binary::sealane(["down", "--name", self.name()]).ok();
+        binary::sealane(["down", "--name", self.name()]).succeeds();
         let left = Leftovers::snapshot().naming(self.name());
         assert!(
             left.is_empty(),

@@ -31,7 +31,7 @@ impl Finished {
     /// # Panics
     /// When it failed.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub fn succeeds(self) -> String {
         assert!(self.status.success(), "expected success of {self}");
         self.stdout
     }
@@ -53,7 +53,7 @@ impl Finished {
     #[track_caller]
     pub fn json(self) -> serde_json::Value {
         let line = self.line.clone();
-        let text = self.ok();
+        let text = self.succeeds();
         serde_json::from_str(&text)
             .unwrap_or_else(|error| panic!("read JSON of `{line}`: {error}\n{text}"))
     }

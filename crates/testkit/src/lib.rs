@@ -8,7 +8,7 @@
 //! let cluster = Cluster::up(UpOptions::default());          // two nodes, no internet
 //! cluster.start(&[Pod::echo("a").on_node(1), Pod::echo("b").on_node(2)]);
 //! let b = cluster.pod_ip("b");
-//! let seen = cluster.exec("a", ["curl", "-s", &format!("http://{b}:8080/hostname")]).ok();
+//! let seen = cluster.exec("a", ["curl", "-s", &format!("http://{b}:8080/hostname")]).succeeds();
 //! assert_eq!(seen.trim(), "b");
 //! drop(cluster);                                            // `sealane down`, and nothing left
 //! ```

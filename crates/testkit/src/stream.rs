@@ -248,11 +248,11 @@ mod tests {
             (&right, "eth0", "10.9.0.2/24"),
         );
         let stream = Stream::between(&left, &right, "10.9.0.2".parse().unwrap());
-        right.run("ip", ["link", "set", "eth0", "down"]).ok();
+        right.run("ip", ["link", "set", "eth0", "down"]).succeeds();
         eventually(SOON, "a number is sent again", || {
             stream.retransmissions() > 0
         });
-        right.run("ip", ["link", "set", "eth0", "up"]).ok();
+        right.run("ip", ["link", "set", "eth0", "up"]).succeeds();
         let summary = stream.finish();
         assert!(
             summary.longest_gap > Duration::from_millis(100),

@@ -45,10 +45,10 @@ impl Topology {
     #[track_caller]
     fn add_namespace(&mut self, title: &str) -> Namespace {
         let name = format!("{}-{title}", self.name);
-        run("ip", ["netns", "add", &name]).ok();
+        run("ip", ["netns", "add", &name]).succeeds();
         let namespace = Namespace::named(&name);
         self.namespaces.push(namespace.clone());
-        namespace.run("ip", ["link", "set", "lo", "up"]).ok();
+        namespace.run("ip", ["link", "set", "lo", "up"]).succeeds();
         namespace
     }
 
@@ -63,13 +63,13 @@ impl Topology {
         let pair = [
             "link", "add", near_link, "type", "veth", "peer", "name", far_link, "netns", far_name,
         ];
-        near.run("ip", pair).ok();
+        near.run("ip", pair).succeeds();
         for (namespace, link, address) in [
             (near, near_link, near_address),
             (far, far_link, far_address),
         ] {
             add_address(namespace, link, address);
-            namespace.run("ip", ["link", "set", link, "up"]).ok();
+            namespace.run("ip", ["link", "set", link, "up"]).succeeds();
         }
     }
 
@@ -81,8 +81,8 @@ impl Topology {
     pub fn add_bridge(&self, namespace: &Namespace, name: &str) {
         namespace
             .run("ip", ["link", "add", name, "type", "bridge"])
-            .ok();
-        namespace.run("ip", ["link", "set", name, "up"]).ok();
+            .succeeds();
+        namespace.run("ip", ["link", "set", name, "up"]).succeeds();
     }
 
     /// A namespace's name in `ip netns list`, made from the topology's own name and a title.
@@ -101,7 +101,7 @@ pub fn add_address(namespace: &Namespace, link: &str, address: &str) {
     if address.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) || address.contains(':') {
         words.push("nodad");
     }
-    namespace.run("ip", words).ok();
+    namespace.run("ip", words).succeeds();
 }
 
 impl Drop for Topology {
@@ -146,7 +146,7 @@ mod tests {
 
         let name = topology.name().to_owned();
         drop(topology);
-        let names = run("ip", ["netns", "list"]).ok();
+        let names = run("ip", ["netns", "list"]).succeeds();
         assert!(!names.contains(&name), "{names}");
     }
 }

@@ -183,10 +183,10 @@ fn join_node_network(topology: &Topology, cluster: &Cluster, node: &Namespace, a
     topology.join((node, "eth0", address), (&network, "by-hand", "0.0.0.0/32"));
     network
         .run("ip", ["link", "set", "by-hand", "master", &bridge])
-        .ok();
+        .succeeds();
     let gateway = cluster.gateway().to_string();
     node.run("ip", ["route", "add", "default", "via", &gateway])
-        .ok();
+        .succeeds();
 }
 
 fn node_object(ip: &str) -> Value {
@@ -238,9 +238,9 @@ fn an_agent_started_by_hand_makes_a_namespace_a_node_of_the_cluster() {
     );
     let addresses = pod
         .run("ip", ["-4", "-oneline", "address", "show", "dev", "eth0"])
-        .ok();
+        .succeeds();
     assert!(addresses.contains(&ip.to_string()), "{addresses}");
-    wired.call("CHECK", Some(&result)).ok();
+    wired.call("CHECK", Some(&result)).succeeds();
 
     // Both ways with a pod of the cluster, without NAT.
     let resident = cluster.pod_netns("resident");
@@ -290,7 +290,7 @@ fn an_agent_started_by_hand_makes_a_namespace_a_node_of_the_cluster() {
 
     // DEL gives everything back, and twice is as good as once.
     for _ in 0..2 {
-        wired.call("DEL", Some(&result)).ok();
+        wired.call("DEL", Some(&result)).succeeds();
     }
     assert!(
         !pod.run("ip", ["link", "show", "dev", "eth0"])
@@ -298,10 +298,10 @@ fn an_agent_started_by_hand_makes_a_namespace_a_node_of_the_cluster() {
             .success(),
         "eth0 is gone"
     );
-    second.call("DEL", None).ok();
+    second.call("DEL", None).succeeds();
     let ports = node
         .run("ip", ["-oneline", "link", "show", "master", "cbr0"])
-        .ok();
+        .succeeds();
     assert_eq!(ports, "", "no port is left on the bridge");
     agent.kill9();
     drop(topology);

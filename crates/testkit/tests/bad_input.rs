@@ -191,7 +191,7 @@ fn an_image_that_cannot_be_had_is_named_and_other_containers_run() {
             "events",
             "--field-selector=involvedObject.name=no-image",
         ])
-        .ok();
+        .succeeds();
     assert!(events.contains("Failed"), "{events}");
 }
 
@@ -249,7 +249,10 @@ fn a_subnet_that_is_used_up_is_told_and_an_address_given_back_is_used() {
     );
     let url = format!("http://{}:8080/hostname", cluster.pod_ip("fits-5"));
     assert_eq!(
-        cluster.exec("fits-1", ["curl", "-s", &url]).ok().trim(),
+        cluster
+            .exec("fits-1", ["curl", "-s", &url])
+            .succeeds()
+            .trim(),
         "fits-5",
         "others are unharmed"
     );

@@ -30,8 +30,8 @@ fn up_again_changes_nothing() {
     let before = ROLES.map(|role| cluster.process(role).unwrap());
     let objects = Leftovers::snapshot().naming(cluster.name());
 
-    sealane(cluster.options().arguments()).ok();
-    sealane(["up", "--name", cluster.name()]).ok();
+    sealane(cluster.options().arguments()).succeeds();
+    sealane(["up", "--name", cluster.name()]).succeeds();
     assert_eq!(ROLES.map(|role| cluster.process(role).unwrap()), before);
     assert!(shim.runs());
     assert_eq!(Leftovers::snapshot().naming(cluster.name()), objects);
@@ -67,7 +67,9 @@ fn up_returns_when_every_node_is_ready_and_pods_start_at_once() {
         );
         assert!(node["spec"]["podCIDR"].is_string(), "{:#}", node["spec"]);
     }
-    let table = cluster.kubectl(["get", "nodes,pods", "--output=wide"]).ok();
+    let table = cluster
+        .kubectl(["get", "nodes,pods", "--output=wide"])
+        .succeeds();
     assert_eq!(table.matches(" Ready ").count(), 3, "{table}");
     let pods = ["p-1", "p-2", "p-3"].map(Pod::echo);
     cluster.start(&pods);
@@ -88,7 +90,7 @@ fn up_returns_when_every_node_is_ready_and_pods_start_at_once() {
 fn status_tells_nodes_addresses_subnets_pods_and_health() {
     let cluster = Shared::cluster();
     cluster.start(&[Pod::echo("seen-in-status").on_node(1)]);
-    let text = sealane(["status", "--name", cluster.name()]).ok();
+    let text = sealane(["status", "--name", cluster.name()]).succeeds();
     let subnet = cluster.api().get("/api/v1/nodes/node-1").unwrap()["spec"]["podCIDR"]
         .as_str()
         .unwrap()
@@ -116,13 +118,13 @@ fn status_tells_nodes_addresses_subnets_pods_and_health() {
 #[test]
 fn kubeconfig_prints_a_path_that_kubectl_can_use() {
     let cluster = Shared::cluster();
-    let path = sealane(["kubeconfig", "--name", cluster.name()]).ok();
+    let path = sealane(["kubeconfig", "--name", cluster.name()]).succeeds();
     assert_eq!(path.trim(), cluster.kubeconfig().to_str().unwrap());
     let mut command = cluster.kubectl_command();
     command
         .env("KUBECONFIG", path.trim())
         .args(["get", "--raw", "/readyz"]);
-    assert_eq!(sealane_testkit::command::finish(command).ok(), "ok");
+    assert_eq!(sealane_testkit::command::finish(command).succeeds(), "ok");
 
     let absent = sealane(["kubeconfig", "--name", &unique()]).fails();
     assert!(absent.contains("sealane up"), "says what to do: {absent}");
@@ -151,7 +153,7 @@ fn two_clusters_live_side_by_side_and_one_goes_alone() {
             "same-name",
             ["curl", "-s", "http://127.0.0.1:8080/hostname"],
         )
-        .ok();
+        .succeeds();
     assert_eq!(answer.trim(), "same-name");
     right.down();
 }
@@ -159,13 +161,13 @@ fn two_clusters_live_side_by_side_and_one_goes_alone() {
 #[test]
 fn down_of_what_is_not_there_is_done_already() {
     let name = unique();
-    sealane(["down", "--name", &name]).ok();
+    sealane(["down", "--name", &name]).succeeds();
     assert_eq!(Leftovers::snapshot().naming(&name), Vec::<String>::new());
 }
 
 #[test]
 fn every_command_explains_itself() {
-    let help = sealane(["--help"]).ok();
+    let help = sealane(["--help"]).succeeds();
     for command in ["up", "down", "status", "kubeconfig", "agent", "completions"] {
         assert!(
             help.lines()
@@ -173,7 +175,7 @@ fn every_command_explains_itself() {
             "{command} is listed:\n{help}"
         );
         assert!(
-            sealane([command, "--help"]).ok().len() > 100,
+            sealane([command, "--help"]).succeeds().len() > 100,
             "{command} --help teaches"
         );
     }
@@ -185,8 +187,12 @@ fn every_command_explains_itself() {
             "{hidden} is not for users:\n{help}"
         );
     }
-    assert!(sealane(["completions", "bash"]).ok().contains("sealane"));
-    assert!(sealane(["--version"]).ok().starts_with("sealane "));
+    assert!(
+        sealane(["completions", "bash"])
+            .succeeds()
+            .contains("sealane")
+    );
+    assert!(sealane(["--version"]).succeeds().starts_with("sealane "));
 }
 
 /// The first array of that name, at any depth.

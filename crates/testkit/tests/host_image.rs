@@ -83,13 +83,13 @@ fn a_root_pod_sees_no_secret_of_this_machine() {
     let cluster = Shared::cluster();
     cluster.start(&[Pod::idle("looks-around")]);
     let see = |script: &str| cluster.exec("looks-around", ["sh", "-c", script]);
-    assert_eq!(see("id -u").ok().trim(), "0", "a root pod");
+    assert_eq!(see("id -u").succeeds().trim(), "0", "a root pod");
 
     // Pseudo file systems hold no files of this machine, and some of them never end.
     let walk = r"find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o -type f";
     let mark = &planted.mark;
     let open = format!("/etc/{mark}-open\n");
-    let named = see(&format!("{walk} -name '*{mark}*' -print")).ok();
+    let named = see(&format!("{walk} -name '*{mark}*' -print")).succeeds();
     assert_eq!(
         named, open,
         "of the planted files only the open one is listed"
@@ -149,7 +149,7 @@ fn a_pod_writes_to_a_layer_of_its_own() {
     ] {
         cluster
             .kubectl(["exec", "writes", "-c", "main", "--", "test", "-e", &path])
-            .ok();
+            .succeeds();
         cluster
             .kubectl(["exec", "writes", "-c", "other", "--", "test", "-e", &path])
             .fails();
@@ -158,8 +158,10 @@ fn a_pod_writes_to_a_layer_of_its_own() {
     // Processes and mounts of this machine stay out of sight too.
     let processes = cluster
         .exec("writes", ["sh", "-c", "ls /proc | grep -c '^[0-9]'"])
-        .ok();
+        .succeeds();
     assert!(processes.trim().parse::<u32>().unwrap() < 10, "{processes}");
-    let mounts = cluster.exec("writes", ["cat", "/proc/self/mountinfo"]).ok();
+    let mounts = cluster
+        .exec("writes", ["cat", "/proc/self/mountinfo"])
+        .succeeds();
     assert!(!mounts.contains("/run/netns"), "{mounts}");
 }

@@ -27,7 +27,7 @@ const STALL: Duration = Duration::from_secs(5);
 /// The numbers that a container has printed so far.
 #[track_caller]
 fn printed(cluster: &Cluster, pod: &str) -> Vec<u64> {
-    let log = cluster.kubectl(["logs", pod]).ok();
+    let log = cluster.kubectl(["logs", pod]).succeeds();
     log.lines()
         .map(|line| {
             line.parse()
@@ -111,7 +111,7 @@ fn without_its_supervisor_a_cluster_runs_on_and_up_gives_it_another() {
 
     cluster.process(Role::Supervisor).unwrap().kill9();
     stream.expect_progress();
-    sealane(cluster.options().arguments()).ok();
+    sealane(cluster.options().arguments()).succeeds();
     let supervisor = cluster.process(Role::Supervisor).unwrap();
     assert!(supervisor.runs());
     // The new one watches over all: those that it has found, and those that it has started.
@@ -169,7 +169,10 @@ fn a_container_that_ends_while_the_node_process_is_dead_keeps_its_exit_code() {
         (pod["status"]["phase"] == "Failed").then(|| pod.clone())
     });
     assert_eq!(exit_code(&once, "state"), Some(7), "{:#}", once["status"]);
-    assert_eq!(cluster.kubectl(["logs", "ends-once"]).ok(), "last words\n");
+    assert_eq!(
+        cluster.kubectl(["logs", "ends-once"]).succeeds(),
+        "last words\n"
+    );
     cluster.wait_pod(
         "ends-again",
         "has ended with 7 and been started again",
@@ -198,7 +201,10 @@ fn a_pod_whose_shim_is_killed_is_made_anew() {
     assert_eq!(after["restartCount"], 1, "{after}");
     let url = format!("http://{}:8080/hostname", cluster.pod_ip("victim"));
     assert_eq!(
-        cluster.exec("bystander", ["curl", "-s", &url]).ok().trim(),
+        cluster
+            .exec("bystander", ["curl", "-s", &url])
+            .succeeds()
+            .trim(),
         "victim"
     );
     assert!(bystander.runs());
@@ -252,7 +258,10 @@ fn pods_that_come_and_go_while_everything_is_killed_are_all_served_and_leave_not
     for (pod, next) in pods.iter().zip(&pods[1..]) {
         let url = format!("http://{}:8080/hostname", cluster.pod_ip(next.name()));
         assert_eq!(
-            cluster.exec(pod.name(), ["curl", "-s", &url]).ok().trim(),
+            cluster
+                .exec(pod.name(), ["curl", "-s", &url])
+                .succeeds()
+                .trim(),
             next.name()
         );
     }
@@ -282,7 +291,7 @@ fn pods_that_come_and_go_while_everything_is_killed_are_all_served_and_leave_not
         eventually(SOON, "no port is left on the bridge", || {
             let ports = node
                 .run("ip", ["-oneline", "link", "show", "master", "cbr0"])
-                .ok();
+                .succeeds();
             if ports.is_empty() { Ok(()) } else { Err(ports) }
         });
         let folders = cluster

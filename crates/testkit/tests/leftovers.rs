@@ -35,7 +35,10 @@ fn after_a_hundred_pods_three_times_over_nothing_is_left() {
         let last = cluster.pod_ip("pod-100");
         let url = format!("http://{last}:8080/hostname");
         assert_eq!(
-            cluster.exec("pod-1", ["curl", "-s", &url]).ok().trim(),
+            cluster
+                .exec("pod-1", ["curl", "-s", &url])
+                .succeeds()
+                .trim(),
             "pod-100"
         );
         let checked = begun.elapsed();
@@ -121,7 +124,7 @@ fn up_killed_is_also_repaired_by_another_up() {
             nix::sys::signal::Signal::SIGKILL,
             whole * part / 10,
         );
-        sealane(cluster.options().arguments()).ok();
+        sealane(cluster.options().arguments()).succeeds();
         cluster.start(&[Pod::echo("works")]);
         cluster.down();
         before.assert_none_since();
@@ -175,7 +178,7 @@ fn down_works_whatever_is_missing() {
     for (what, damage) in damages {
         let cluster = Cluster::up(UpOptions::default());
         cluster.start(&[Pod::echo("a").on_node(1), Pod::echo("b").on_node(2)]);
-        damage(&cluster).ok();
+        damage(&cluster).succeeds();
         eprintln!("without {what}");
         cluster.down();
         before.assert_none_since();

@@ -163,7 +163,7 @@ fn a_pod_sees_the_address_that_others_see() {
             "sees-itself",
             ["ip", "-4", "-oneline", "address", "show", "dev", "eth0"],
         )
-        .ok();
+        .succeeds();
     assert!(
         own.contains(&format!(" {ip}/24 ")),
         "the pod's own address is {ip}: {own}"
@@ -174,14 +174,14 @@ fn a_pod_sees_the_address_that_others_see() {
             "sees-itself",
             ["curl", "--silent", "--max-time", "10", &url],
         )
-        .ok();
+        .succeeds();
     assert!(
         report.contains(&ip.to_string()),
         "the peer reports {ip}: {report}"
     );
     let listed = cluster
         .kubectl(["get", "pod", "sees-itself", "--output=wide"])
-        .ok();
+        .succeeds();
     assert!(
         listed.contains(&ip.to_string()),
         "kubectl shows {ip}: {listed}"
@@ -200,7 +200,7 @@ fn two_pods_of_one_node_listen_on_the_same_port() {
         for server in ["port-a", "port-b"] {
             let url = format!("http://{}:{ECHO_PORT}/hostname", cluster.pod_ip(server));
             assert_eq!(
-                cluster.exec(client, ["curl", "-s", &url]).ok().trim(),
+                cluster.exec(client, ["curl", "-s", &url]).succeeds().trim(),
                 server
             );
         }

@@ -51,14 +51,16 @@ fn containers_of_a_pod_share_network_memory_hostname_and_volumes() {
         "left",
         "curl -s http://127.0.0.1:8080/hostname",
     )
-    .ok();
+    .succeeds();
     assert_eq!(
         name.trim(),
         "twins",
         "loopback reaches the other container, which has the pod's name"
     );
     assert_eq!(
-        shell(&cluster, "twins", "right", "hostname").ok().trim(),
+        shell(&cluster, "twins", "right", "hostname")
+            .succeeds()
+            .trim(),
         "twins"
     );
 
@@ -68,19 +70,19 @@ fn containers_of_a_pod_share_network_memory_hostname_and_volumes() {
         "left",
         "echo memory > /dev/shm/note; echo volume > /scratch/note",
     )
-    .ok();
+    .succeeds();
     let notes = shell(
         &cluster,
         "twins",
         "right",
         "cat /dev/shm/note /scratch/note",
     )
-    .ok();
+    .succeeds();
     assert_eq!(notes, "memory\nvolume\n");
 
     let namespaces =
         "readlink /proc/1/ns/net /proc/1/ns/ipc /proc/1/ns/uts /proc/1/ns/pid /proc/1/ns/mnt";
-    let of = |name| shell(&cluster, "twins", name, namespaces).ok();
+    let of = |name| shell(&cluster, "twins", name, namespaces).succeeds();
     let (left, right) = (of("left"), of("right"));
     let lines = left
         .lines()
@@ -119,7 +121,7 @@ fn a_second_listener_on_a_port_of_a_pod_fails_and_the_first_one_serves_on() {
     let log = if log.status.success() {
         log.stdout
     } else {
-        cluster.kubectl(["logs", "clash", "-c", loser]).ok()
+        cluster.kubectl(["logs", "clash", "-c", loser]).succeeds()
     };
     assert!(
         log.to_lowercase().contains("address in use")
@@ -131,7 +133,7 @@ fn a_second_listener_on_a_port_of_a_pod_fails_and_the_first_one_serves_on() {
     let answer = cluster
         .pod_netns("clash")
         .run("curl", ["-s", &format!("http://{ip}:8080/hostname")]);
-    assert_eq!(answer.ok().trim(), "clash");
+    assert_eq!(answer.succeeds().trim(), "clash");
 }
 
 #[test]
@@ -145,7 +147,7 @@ fn a_container_that_crashes_is_restarted_and_the_pod_keeps_its_address() {
     let (ip, shim) = (cluster.pod_ip("crashes"), cluster.shim("crashes"));
     let before = cluster.pod("crashes").unwrap();
 
-    shell(&cluster, "crashes", "main", "touch /tmp/crash").ok();
+    shell(&cluster, "crashes", "main", "touch /tmp/crash").succeeds();
     let after = cluster.wait_pod("crashes", "has restarted", |pod| {
         let main = container(pod, "main")?;
         (main["restartCount"] == 1 && main["ready"] == true).then(|| pod.clone())
@@ -168,11 +170,13 @@ fn a_container_that_crashes_is_restarted_and_the_pod_keeps_its_address() {
     assert_eq!(
         cluster
             .kubectl(["logs", "crashes", "-c", "main", "--previous"])
-            .ok(),
+            .succeeds(),
         "started\n"
     );
     assert_eq!(
-        cluster.kubectl(["logs", "crashes", "-c", "main"]).ok(),
+        cluster
+            .kubectl(["logs", "crashes", "-c", "main"])
+            .succeeds(),
         "started\n"
     );
 }
@@ -190,7 +194,7 @@ fn a_container_that_keeps_crashing_waits_longer_and_says_so() {
         message.contains("back-off") && message.contains("main"),
         "{message}"
     );
-    let listed = cluster.kubectl(["get", "pod", "crash-loop"]).ok();
+    let listed = cluster.kubectl(["get", "pod", "crash-loop"]).succeeds();
     assert!(listed.contains("CrashLoopBackOff"), "{listed}");
 }
 
@@ -237,10 +241,10 @@ fn logs_exec_and_wait_work_as_users_type_them() {
             "pod/typed",
             "--timeout=60s",
         ])
-        .ok();
+        .succeeds();
 
     let log = eventually(SOON, "the log is complete", || {
-        let log = cluster.kubectl(["logs", "typed"]).ok();
+        let log = cluster.kubectl(["logs", "typed"]).succeeds();
         (log.lines().count() == 3).then_some(log)
     });
     let mut lines: Vec<&str> = log.lines().collect();
@@ -248,7 +252,7 @@ fn logs_exec_and_wait_work_as_users_type_them() {
     assert_eq!(lines, ["last", "to stderr", "to stdout"]);
     let last = cluster
         .kubectl(["logs", "typed", "--tail=1", "--timestamps"])
-        .ok();
+        .succeeds();
     assert!(last.contains("Z ") && last.lines().count() == 1, "{last}");
 
     assert_eq!(
@@ -266,7 +270,7 @@ fn logs_exec_and_wait_work_as_users_type_them() {
     let input = "x".repeat(300_000);
     let counted = sealane_testkit::command::finish_with_input(command, &input);
     assert_eq!(
-        counted.ok().trim(),
+        counted.succeeds().trim(),
         "300000",
         "standard input comes through whole"
     );
@@ -275,10 +279,10 @@ fn logs_exec_and_wait_work_as_users_type_them() {
 
     cluster
         .kubectl(["delete", "pod", "typed", "--wait=false"])
-        .ok();
+        .succeeds();
     cluster
         .kubectl(["wait", "--for=delete", "pod/typed", "--timeout=60s"])
-        .ok();
+        .succeeds();
 }
 
 #[test]
@@ -307,7 +311,7 @@ fn containers_are_confined() {
     cluster.start(&[Pod::idle("confined")]);
     cluster.create(&[Pod::of("hungry", [hungry]).restart("Never")]);
 
-    let see = |script| shell(&cluster, "confined", "main", script).ok();
+    let see = |script| shell(&cluster, "confined", "main", script).succeeds();
     assert_eq!(
         see("cat /proc/1/comm").trim(),
         "sleep",
@@ -366,10 +370,10 @@ fn the_examples_do_what_their_comments_say() {
     let example = |name: &str| format!("{}/../../examples/{name}", env!("CARGO_MANIFEST_DIR"));
     cluster
         .kubectl(["apply", "--filename", &example("two-pods.yaml")])
-        .ok();
+        .succeeds();
     cluster
         .kubectl(["apply", "--filename", &example("two-containers.yaml")])
-        .ok();
+        .succeeds();
     cluster
         .kubectl([
             "wait",
@@ -378,14 +382,14 @@ fn the_examples_do_what_their_comments_say() {
             "pod/pod-b",
             "--timeout=90s",
         ])
-        .ok();
+        .succeeds();
     let node = |name: &str| cluster.pod(name).unwrap()["spec"]["nodeName"].clone();
     assert_eq!(
         (node("pod-a"), node("pod-b")),
         (json!("node-1"), json!("node-2"))
     );
     let url = format!("http://{}:8080", cluster.pod_ip("pod-b"));
-    let report = cluster.exec("pod-a", ["curl", "-s", &url]).ok();
+    let report = cluster.exec("pod-a", ["curl", "-s", &url]).succeeds();
     assert!(
         report.contains(&cluster.pod_ip("pod-a").to_string()),
         "{report}"
@@ -404,12 +408,12 @@ fn the_examples_do_what_their_comments_say() {
     });
     let twice = cluster
         .kubectl(["apply", "--filename", &example("two-pods.yaml")])
-        .ok();
+        .succeeds();
     assert_eq!(twice.matches("unchanged").count(), 2, "{twice}");
     cluster
         .kubectl(["delete", "--filename", &example("two-pods.yaml")])
-        .ok();
+        .succeeds();
     cluster
         .kubectl(["delete", "--filename", &example("two-containers.yaml")])
-        .ok();
+        .succeeds();
 }

@@ -81,7 +81,7 @@ fn the_commands_by_hand_work_as_they_stand_there() {
     let done = command::finish(shell);
     fs::remove_dir_all(folder).unwrap();
     let text = format!("{done}");
-    let output = done.ok();
+    let output = done.succeeds();
     for wanted in [
         "node-1",
         "node-2",

@@ -39,7 +39,7 @@ impl Plugin {
             .env("CNI_PATH", &self.folder)
             .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={container};K8S_POD_INFRA_CONTAINER_ID={container}"));
         let begun = Instant::now();
-        finish_with_input(plugin, &self.config.to_string()).ok();
+        finish_with_input(plugin, &self.config.to_string()).succeeds();
         begun.elapsed()
     }
 }

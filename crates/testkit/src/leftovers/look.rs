@@ -73,7 +73,7 @@ pub fn links() -> BTreeSet<String> {
 
 #[track_caller]
 pub fn ip_lines(words: &[&str]) -> BTreeSet<String> {
-    let text = run("ip", words).ok();
+    let text = run("ip", words).succeeds();
     text.lines()
         .map(without_ages)
         .filter(|line| !line.is_empty())
