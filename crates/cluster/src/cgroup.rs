@@ -97,8 +97,8 @@ impl Hierarchy {
 pub fn enter(path: &str) -> usize {
     let entered = |hierarchy: &Hierarchy| {
         let group = hierarchy.mount.join(path);
-        let moved = fs::create_dir_all(&group)
-            .and_then(|()| fs::write(group.join("cgroup.procs"), std::process::id().to_string()));
+        // Another cluster's `down` may remove the empty parent meanwhile: once more then.
+        let moved = move_into(&group).or_else(|_| move_into(&group));
         match moved {
             Ok(()) => {
                 if hierarchy.is_v2() {
@@ -120,6 +120,11 @@ pub fn enter(path: &str) -> usize {
         .filter(|hierarchy| hierarchy.is_entered())
         .filter(|h| entered(h))
         .count()
+}
+
+fn move_into(group: &Path) -> io::Result<()> {
+    fs::create_dir_all(group)?;
+    fs::write(group.join("cgroup.procs"), std::process::id().to_string())
 }
 
 /// Hands the controllers for pods' limits down to the children of `path`. Where
