@@ -38,7 +38,7 @@ use sealane_net::Ranges;
 use sealane_netlink::Netlink;
 use sealane_objects::{NodeNet, PodNet};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,10 @@ pub const QUEUE: usize = 256;
 const RESYNC: Duration = Duration::from_secs(60);
 /// How long an ADD waits for the node to become ready.
 const PARKED: Duration = Duration::from_secs(10);
+/// How many pods are wired side by side. The kernel changes links one after
+/// the other anyway; if all of a burst proceeded together, all would be done
+/// when the last is.
+const WIRING: usize = 4;
 /// Pause after a version of the leases that could not be written.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -92,6 +96,7 @@ pub struct Core {
     /// Addresses of pods without a lease were looked for.
     held: bool,
     work: BTreeMap<Key, Work>,
+    wiring: Arc<Semaphore>,
     parked: Vec<(Instant, Add)>,
     save: Save,
     resync_at: Instant,
@@ -127,6 +132,7 @@ impl Core {
             same_boot: parts.leases.same_boot,
             held: false,
             work: BTreeMap::new(),
+            wiring: Arc::new(Semaphore::new(WIRING)),
             parked: Vec::new(),
             save: Save {
                 writer: parts.writer,

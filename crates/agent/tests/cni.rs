@@ -29,11 +29,11 @@ fn two_pods_get_addresses_and_reach_each_other_and_the_node() {
     ping(&a, "10.244.1.1".parse().unwrap());
     ping(&stage.node, ip(&first));
     assert_eq!(
-        a.run("ip", ["route", "show"]).ok(),
+        a.run("ip", ["route", "show"]).succeeds(),
         "default via 10.244.1.1 dev eth0 proto static \n\
          10.244.1.0/24 dev eth0 proto kernel scope link src 10.244.1.2 \n"
     );
-    let link = a.run("ip", ["-o", "link", "show", "eth0"]).ok();
+    let link = a.run("ip", ["-o", "link", "show", "eth0"]).succeeds();
     assert!(
         link.contains("mtu 1450") && link.contains("02:00:0a:f4:01:02"),
         "{link}"
@@ -41,7 +41,7 @@ fn two_pods_get_addresses_and_reach_each_other_and_the_node() {
 
     runtime.del("a", Some(&a)).unwrap();
     runtime.del("a", Some(&a)).unwrap();
-    assert!(!a.run("ip", ["link"]).ok().contains("eth0"));
+    assert!(!a.run("ip", ["link"]).succeeds().contains("eth0"));
     assert_eq!(agent.leases(), 1);
     assert_eq!(
         stage.leases_on_disk()["leases"].as_array().unwrap().len(),
@@ -73,7 +73,10 @@ fn an_answered_add_means_that_packets_pass() {
         );
     }
     // A SYN that is lost comes again after a second.
-    let again = stage.node.run("nstat", ["-asz", "TcpRetransSegs"]).ok();
+    let again = stage
+        .node
+        .run("nstat", ["-asz", "TcpRetransSegs"])
+        .succeeds();
     assert_eq!(again.split_whitespace().nth(2), Some("0"), "{again}");
 }
 
@@ -89,7 +92,13 @@ fn del_needs_no_namespace() {
     drop(pods);
     runtime.del("b", Some(&b)).unwrap();
     assert_eq!(agent.leases(), 0);
-    assert!(!stage.node.run("ip", ["-o", "link"]).ok().contains(": sl"));
+    assert!(
+        !stage
+            .node
+            .run("ip", ["-o", "link"])
+            .succeeds()
+            .contains(": sl")
+    );
 }
 
 #[test]
@@ -174,12 +183,18 @@ fn an_interface_name_that_is_taken_in_the_pod_is_an_error_and_leaves_nothing() {
             "link", "add", "eth0", "type", "veth", "peer", "name", "other",
         ],
     )
-    .ok();
+    .succeeds();
     let error = plugin(&stage, &a, "ADD", &conf(&stage, "1.0.0")).unwrap_err();
     assert_eq!(error["code"], code::ALREADY_ATTACHED);
     assert!(error["msg"].as_str().unwrap().contains("eth0"), "{error}");
     assert_eq!(agent.leases(), 0);
-    assert!(!stage.node.run("ip", ["-o", "link"]).ok().contains(": sl"));
+    assert!(
+        !stage
+            .node
+            .run("ip", ["-o", "link"])
+            .succeeds()
+            .contains(": sl")
+    );
 }
 
 #[test]
@@ -328,8 +343,8 @@ fn check_finds_what_is_broken() {
     runtime.check("a", &a).unwrap();
     let unknown = runtime.check("b", &a).unwrap_err();
     assert_eq!(unknown.plugin_error().unwrap().code, code::CHECK_FAILED);
-    a.run("ip", ["route", "del", "default"]).ok();
-    a.run("ip", ["address", "flush", "dev", "eth0"]).ok();
+    a.run("ip", ["route", "del", "default"]).succeeds();
+    a.run("ip", ["address", "flush", "dev", "eth0"]).succeeds();
     let link = sealane_agent::wire::link_name(&sealane_agent::leases::Key {
         container_id: "a".into(),
         ifname: "eth0".into(),
@@ -337,7 +352,7 @@ fn check_finds_what_is_broken() {
     stage
         .node
         .run("ip", ["link", "set", &link, "nomaster"])
-        .ok();
+        .succeeds();
     let text = runtime.check("a", &a).unwrap_err().to_string();
     for part in [
         "no port of cbr0",
@@ -367,7 +382,7 @@ fn gc_takes_away_what_the_runtime_has_forgotten() {
     plugin(&stage, &a, "GC", &conf).unwrap();
     assert_eq!(agent.leases(), 1);
     runtime.check("b", &b).unwrap();
-    assert!(!a.run("ip", ["link"]).ok().contains("eth0"));
+    assert!(!a.run("ip", ["link"]).succeeds().contains("eth0"));
 }
 
 #[test]
@@ -390,7 +405,7 @@ fn plugins_behind_ours_in_a_chain_work_on_our_result() {
     assert_eq!(result.interfaces.len(), 3, "{result:?}");
     assert_eq!(
         a.run("sysctl", ["-n", "net.ipv4.conf.eth0.arp_notify"])
-            .ok()
+            .succeeds()
             .trim(),
         "1"
     );
@@ -445,7 +460,7 @@ fn a_hundred_at_once() {
     for (netns, result) in pods.iter().zip(&results).step_by(20) {
         let shown = netns
             .run("ip", ["-o", "-4", "address", "show", "eth0"])
-            .ok();
+            .succeeds();
         assert!(
             shown.contains(&ip(result.as_ref().unwrap()).to_string()),
             "{shown}"
@@ -462,7 +477,13 @@ fn a_hundred_at_once() {
         result.unwrap();
     }
     assert_eq!(agent.leases(), 0);
-    assert!(!stage.node.run("ip", ["-o", "link"]).ok().contains(": sl"));
+    assert!(
+        !stage
+            .node
+            .run("ip", ["-o", "link"])
+            .succeeds()
+            .contains(": sl")
+    );
 }
 
 fn conf(stage: &Stage, version: &str) -> Value {

@@ -136,12 +136,12 @@ fn agree(
     let links = stage
         .node
         .run("ip", ["-o", "link"])
-        .ok()
+        .succeeds()
         .matches(": sl")
         .count();
     assert_eq!(links, expected.len(), "round {round}: links");
     for (n, netns) in namespaces.iter().enumerate() {
-        let shown = netns.run("ip", ["-o", "-4", "address"]).ok();
+        let shown = netns.run("ip", ["-o", "-4", "address"]).succeeds();
         let address = believed.0.get(&n).map(|a| format!(" {a}/27 "));
         match address {
             Some(address) => assert!(

@@ -40,11 +40,11 @@ fn a_pod_leaves_the_cluster_with_the_nodes_address_and_stays_itself_inside() {
     stage
         .outside
         .run("ip", ["address", "add", "10.244.2.5/32", "dev", "lo"])
-        .ok();
+        .succeeds();
     stage
         .outside
         .run("ip", ["route", "add", SUBNET, "via", NODE_IP])
-        .ok();
+        .succeeds();
     assert_eq!(
         seen_source(&a, &stage.outside, far),
         a_ip,
@@ -68,7 +68,7 @@ fn routes_follow_the_nodes_and_foreign_ones_are_left_alone() {
     stage
         .node
         .run("ip", ["route", "add", "10.9.0.0/24", "via", OUTSIDE_IP])
-        .ok();
+        .succeeds();
     let agent = stage.start_ready(&[SUBNET]);
     let others = |ip: &str| vec![this_node(&[SUBNET]), node("node-2", ip, &["10.244.2.0/24"])];
     agent.tell_nodes(others("172.29.0.3"));
@@ -79,14 +79,14 @@ fn routes_follow_the_nodes_and_foreign_ones_are_left_alone() {
     agent.wait("the route has moved", |s| {
         s["routes"][0] == "10.244.2.0/24 via 172.29.0.4 proto 94"
     });
-    let routes = stage.node.run("ip", ["route"]).ok();
+    let routes = stage.node.run("ip", ["route"]).succeeds();
     assert!(
         routes.contains("10.244.2.0/24 via 172.29.0.4 dev eth0 proto 94"),
         "{routes}"
     );
     agent.tell_nodes(vec![this_node(&[SUBNET])]);
     agent.wait("the route is gone", |s| s["routes"] == json!([]));
-    let routes = stage.node.run("ip", ["route"]).ok();
+    let routes = stage.node.run("ip", ["route"]).succeeds();
     assert!(!routes.contains("proto 94"), "{routes}");
     assert!(routes.contains("10.9.0.0/24"), "{routes}");
 }
@@ -135,23 +135,26 @@ fn what_is_missing_after_a_restart_is_repaired() {
     stage
         .node
         .run("ip", ["link", "set", &link, "nomaster"])
-        .ok();
+        .succeeds();
     stage
         .node
         .run("ip", ["address", "flush", "dev", "cbr0"])
-        .ok();
-    stage.node.run("ip", ["link", "set", "cbr0", "down"]).ok();
-    stage.node.run("nft", ["flush", "ruleset"]).ok();
+        .succeeds();
+    stage
+        .node
+        .run("ip", ["link", "set", "cbr0", "down"])
+        .succeeds();
+    stage.node.run("nft", ["flush", "ruleset"]).succeeds();
     stage
         .node
         .run("sysctl", ["-w", "net.ipv4.ip_forward=0"])
-        .ok();
+        .succeeds();
     let agent = stage.start_ready(&[SUBNET]);
     sealane_testkit::eventually(sealane_testkit::SOON, "the link is a port again", || {
         stage
             .node
             .run("ip", ["-o", "link", "show", &link])
-            .ok()
+            .succeeds()
             .contains("master cbr0")
     });
     ping(&stage.node, a_ip);
@@ -229,7 +232,7 @@ fn a_lost_file_gives_no_pods_address_away() {
     assert_eq!(agent.state().unwrap()["held"], json!({"default/a": [a_ip]}));
     runtime.del("a", Some(&a)).unwrap();
     assert!(
-        !a.run("ip", ["link"]).ok().contains("eth0"),
+        !a.run("ip", ["link"]).succeeds().contains("eth0"),
         "DEL works without a lease"
     );
     agent.tell_pods(vec![pod("b", &[&b_ip.to_string()])]);
@@ -260,5 +263,11 @@ fn an_agent_in_the_wrong_namespace_says_so() {
             .is_some_and(|t| t.contains("no link of this network namespace"))
     });
     assert_eq!(state["ready"], false);
-    assert!(!stage.outside.run("ip", ["link"]).ok().contains("cbr0"));
+    assert!(
+        !stage
+            .outside
+            .run("ip", ["link"])
+            .succeeds()
+            .contains("cbr0")
+    );
 }

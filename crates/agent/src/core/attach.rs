@@ -101,8 +101,11 @@ impl Core {
             reply,
         } = add;
         let (kernel, inbox) = (self.kernel.clone(), self.inbox.clone());
+        let wiring = Arc::clone(&self.wiring);
         let task_key = key.clone();
         tokio::spawn(async move {
+            // Never closed, so always granted.
+            let _turn = wiring.acquire().await;
             let result = wire::wire(&kernel, &ground, &lease, &netns).await;
             let key = task_key;
             // Fails only when the core has gone, and with it whoever asked.

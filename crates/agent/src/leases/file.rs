@@ -21,7 +21,7 @@ use std::{
     net::IpAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, LazyLock, mpsc},
     thread,
 };
 
@@ -127,7 +127,7 @@ impl Version {
     pub fn of(book: &Book) -> Self {
         let content = Content {
             format: FORMAT,
-            boot_id: boot_id(),
+            boot_id: boot_id().to_owned(),
             last: book.last().to_vec(),
             leases: book.leases().map(|lease| &**lease).collect(),
         };
@@ -171,11 +171,15 @@ pub fn sync(dir: &Path) -> Result<(), FileError> {
         .map_err(failed("sync", &path))
 }
 
-fn boot_id() -> String {
-    fs::read_to_string(BOOT_ID)
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+/// Which boot of the machine this is; it does not change while a process runs.
+fn boot_id() -> &'static str {
+    static ID: LazyLock<String> = LazyLock::new(|| {
+        fs::read_to_string(BOOT_ID)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    });
+    &ID
 }
 
 /// Writes versions on threads of its own; dropping it ends them.
@@ -295,7 +299,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let version = Version::of(&book());
         let text = String::from_utf8(version.text).unwrap();
-        let other = text.replace(&boot_id(), "00000000-0000-0000-0000-000000000000");
+        let other = text.replace(boot_id(), "00000000-0000-0000-0000-000000000000");
         fs::write(dir.path().join(NAME), other).unwrap();
         let loaded = load(dir.path()).unwrap();
         assert!(!loaded.same_boot);

@@ -48,7 +48,8 @@ impl Stage {
         );
         for end in [&node, &outside] {
             let mtu = UPLINK_MTU.to_string();
-            end.run("ip", ["link", "set", "eth0", "mtu", &mtu]).ok();
+            end.run("ip", ["link", "set", "eth0", "mtu", &mtu])
+                .succeeds();
         }
         let dir = tempfile::tempdir().unwrap();
         Self {
@@ -113,7 +114,7 @@ impl Stage {
 
     /// What the node's kernel holds of ours; equal before and after a restart that changes nothing.
     pub fn kernel(&self) -> String {
-        let show = |program: &str, args: &[&str]| self.node.run(program, args).ok();
+        let show = |program: &str, args: &[&str]| self.node.run(program, args).succeeds();
         [
             show("ip", &["-o", "link", "show"]),
             show("ip", &["-o", "address", "show"]),
@@ -281,8 +282,11 @@ impl Drop for Agent {
     }
 }
 
-/// The example that cargo builds beside the tests.
+/// The program under `SEALANE_BIN`, else the example that cargo builds beside the tests.
 pub fn plugin_program() -> PathBuf {
+    if let Some(chosen) = std::env::var_os("SEALANE_BIN") {
+        return chosen.into();
+    }
     let tests = std::env::current_exe().unwrap();
     let path = tests
         .parent()
@@ -358,7 +362,7 @@ pub fn ip(result: &AddResult) -> IpAddr {
 #[track_caller]
 pub fn ping(from: &Namespace, to: IpAddr) {
     from.run("ping", ["-c", "1", "-W", "5", &to.to_string()])
-        .ok();
+        .succeeds();
 }
 
 /// Who a listener in `to` sees when `from` connects to it.
