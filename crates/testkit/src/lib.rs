@@ -21,10 +21,12 @@
 //! | [`shared`] | one cluster for several tests of a file, gone with the last of them |
 //! | [`report`] | what is printed when a test fails: the lines to debug with, the state, the ends of all logs |
 //! | [`namespace`], [`topology`] | network namespaces, veths and bridges without a cluster; code and commands inside them |
+//! | [`cni`] | a CNI plugin called as a container runtime does |
 //! | [`capture`], [`packet`] | the packets seen at an interface, parsed, from before the first one is sent |
 //! | [`stream`] | a TCP stream that notices when it is cut or stalls |
 //! | [`leftovers`] | everything that a cluster may leave in the kernel and on disk, compared before and after |
 //! | [`machine`] | this machine shared with the clusters of other tests, or alone |
+//! | [`folder`] | a folder that goes with the test |
 //! | [`process`] | what /proc tells about a process |
 //! | [`command`], [`deadline`] | a command with its output and a time limit; waiting for a condition, never for a time |
 //!
@@ -45,8 +47,10 @@ pub mod api;
 pub mod binary;
 pub mod capture;
 pub mod cluster;
+pub mod cni;
 pub mod command;
 pub mod deadline;
+pub mod folder;
 pub mod kubectl;
 pub mod leftovers;
 pub mod machine;
@@ -64,6 +68,7 @@ pub use capture::Capture;
 pub use cluster::{Cluster, UpOptions};
 pub use command::{Finished, run};
 pub use deadline::{LATER, SOON, eventually};
+pub use folder::Folder;
 pub use leftovers::Leftovers;
 pub use machine::Machine;
 pub use namespace::Namespace;

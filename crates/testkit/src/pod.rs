@@ -8,6 +8,12 @@ pub const ECHO: &str = "sealane.io/echo";
 /// The image that is this machine's root file system without its secrets.
 pub const HOST: &str = "sealane.io/host";
 
+/// The status of a container in a pod as the API shows it.
+pub fn container_status<'a>(pod: &'a Value, name: &str) -> Option<&'a Value> {
+    let statuses = pod["status"]["containerStatuses"].as_array()?;
+    statuses.iter().find(|status| status["name"] == name)
+}
+
 /// A container to be.
 #[derive(Debug, Clone)]
 pub struct Container(Value);

@@ -11,38 +11,17 @@
 )]
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
-use sealane_testkit::topology::unique;
+use sealane_testkit::cni::{Plugin, address};
 use sealane_testkit::{
-    Capture, Cluster, LATER, Namespace, Pod, SOON, Topology, UpOptions, binary, eventually,
+    Capture, Cluster, Folder, Namespace, Pod, SOON, Topology, UpOptions, binary, eventually,
 };
 
 const NODE: &str = "by-hand";
-
-/// A folder that is removed on drop.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(unique());
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn join(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
 
 /// The agent, killed on drop, its log printed when the test fails.
 struct Agent {
@@ -111,53 +90,6 @@ impl Drop for Agent {
     }
 }
 
-/// The plugin of a conflist, called as a container runtime does: CNI spec 1.1 §2 and §3.
-struct Plugin<'a> {
-    folder: &'a Folder,
-    netns: PathBuf,
-    container: String,
-}
-
-impl Plugin<'_> {
-    fn call(&self, command: &str, previous: Option<&Value>) -> sealane_testkit::Finished {
-        let conflist = eventually(LATER, "the agent installs its conflist", || {
-            let path = self.folder.0.join("net.d/10-sealane.conflist");
-            std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
-        });
-        let list: Value = serde_json::from_str(&conflist).unwrap();
-        let mut network = list["plugins"][0].clone();
-        network["name"] = list["name"].clone();
-        network["cniVersion"] = list["cniVersion"].clone();
-        if let Some(previous) = previous {
-            network["prevResult"] = previous.clone();
-        }
-        let mut plugin = std::process::Command::new(
-            self.folder
-                .0
-                .join("bin")
-                .join(network["type"].as_str().unwrap()),
-        );
-        plugin
-            .env("CNI_COMMAND", command)
-            .env("CNI_CONTAINERID", &self.container)
-            .env("CNI_NETNS", &self.netns)
-            .env("CNI_IFNAME", "eth0")
-            .env("CNI_PATH", self.folder.join("bin"))
-            .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={0};K8S_POD_INFRA_CONTAINER_ID={0}", self.container));
-        sealane_testkit::command::finish_with_input(plugin, &network.to_string())
-    }
-
-    #[track_caller]
-    fn add(&self) -> (Value, IpAddr) {
-        let result = self.call("ADD", None).json();
-        let address = result["ips"][0]["address"]
-            .as_str()
-            .unwrap_or_else(|| panic!("{result:#}"))
-            .to_owned();
-        (result, address.split('/').next().unwrap().parse().unwrap())
-    }
-}
-
 /// An address of the cluster's node network that no node has, with its prefix length.
 fn free_node_address(cluster: &Cluster) -> String {
     let links = cluster
@@ -206,32 +138,26 @@ fn an_agent_started_by_hand_makes_a_namespace_a_node_of_the_cluster() {
     });
     cluster.start(&[Pod::echo("resident").on_node(1)]);
     let (topology, [node, pod, other]) = Topology::new(["node", "pod", "other"]);
-    let address = free_node_address(&cluster);
-    join_node_network(&topology, &cluster, &node, &address);
-    let node_ip = address.split('/').next().unwrap();
+    let node_address = free_node_address(&cluster);
+    join_node_network(&topology, &cluster, &node, &node_address);
+    let node_ip = node_address.split('/').next().unwrap();
     cluster
         .api()
         .create("/api/v1/nodes", &node_object(node_ip))
         .unwrap();
     let folder = Folder::new();
     let mut agent = Agent::start(&node, &cluster, &folder);
-    let plugin = |namespace: &Namespace, container: &str| Plugin {
-        folder: &folder,
-        netns: Path::new("/run/netns").join(namespace.title()),
-        container: container.to_owned(),
-    };
+    let plugin = Plugin::installed(
+        Path::new(&folder.join("bin")),
+        Path::new(&folder.join("net.d")),
+    );
 
     // The runtime asks for a network, and gets one in the node's subnet.
-    let wired = plugin(&pod, "container-1");
-    let (result, ip) = wired.add();
-    let subnet = cluster.api().get(&format!("/api/v1/nodes/{NODE}")).unwrap()["spec"]["podCIDR"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let gateway = result["ips"][0]["gateway"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{result:#}"))
-        .to_owned();
+    let result = plugin.call("ADD", "container-1", pod.title(), None).json();
+    let ip = address(&result).unwrap();
+    let created = cluster.api().get(&format!("/api/v1/nodes/{NODE}")).unwrap();
+    let subnet = created["spec"]["podCIDR"].as_str().unwrap();
+    let gateway = result["ips"][0]["gateway"].as_str().unwrap();
     assert!(
         subnet.starts_with(gateway.trim_end_matches('1')),
         "{gateway} is the first address of {subnet}"
@@ -240,7 +166,9 @@ fn an_agent_started_by_hand_makes_a_namespace_a_node_of_the_cluster() {
         .run("ip", ["-4", "-oneline", "address", "show", "dev", "eth0"])
         .succeeds();
     assert!(addresses.contains(&ip.to_string()), "{addresses}");
-    wired.call("CHECK", Some(&result)).succeeds();
+    plugin
+        .call("CHECK", "container-1", pod.title(), Some(&result))
+        .succeeds();
 
     // Both ways with a pod of the cluster, without NAT.
     let resident = cluster.pod_netns("resident");
@@ -260,28 +188,14 @@ fn an_agent_started_by_hand_makes_a_namespace_a_node_of_the_cluster() {
     });
     assert_eq!(listener.accept().unwrap().1.ip(), resident_ip);
 
-    // A restart forgets nothing: the same pod keeps its address, another gets another one.
+    // A restart forgets nothing: the first pod keeps its address, the next one gets another.
     agent.kill9();
     let mut agent = Agent::start(&node, &cluster, &folder);
-    let second = plugin(&other, "container-2");
-    let (_, other_ip) = eventually(SOON, "the restarted agent serves the plugin", || {
-        let done = second.call("ADD", None);
-        if !done.status.success() {
-            return Err(done.stdout);
-        }
+    let other_ip = eventually(SOON, "the restarted agent serves the plugin", || {
+        let done = plugin.call("ADD", "container-2", other.title(), None);
         let result: Value =
             serde_json::from_str(&done.stdout).map_err(|error| error.to_string())?;
-        let address = result["ips"][0]["address"]
-            .as_str()
-            .ok_or("no address")?
-            .to_owned();
-        let ip: IpAddr = address
-            .split('/')
-            .next()
-            .unwrap()
-            .parse()
-            .map_err(|_| address.clone())?;
-        Ok((result, ip))
+        address(&result)
     });
     assert_ne!(other_ip, ip);
     eventually(SOON, "two pods of the node reach each other", || {
@@ -290,7 +204,9 @@ fn an_agent_started_by_hand_makes_a_namespace_a_node_of_the_cluster() {
 
     // DEL gives everything back, and twice is as good as once.
     for _ in 0..2 {
-        wired.call("DEL", Some(&result)).succeeds();
+        plugin
+            .call("DEL", "container-1", pod.title(), Some(&result))
+            .succeeds();
     }
     assert!(
         !pod.run("ip", ["link", "show", "dev", "eth0"])
@@ -298,7 +214,9 @@ fn an_agent_started_by_hand_makes_a_namespace_a_node_of_the_cluster() {
             .success(),
         "eth0 is gone"
     );
-    second.call("DEL", None).succeeds();
+    plugin
+        .call("DEL", "container-2", other.title(), None)
+        .succeeds();
     let ports = node
         .run("ip", ["-oneline", "link", "show", "master", "cbr0"])
         .succeeds();

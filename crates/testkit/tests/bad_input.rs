@@ -7,13 +7,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use sealane_testkit::binary::{self, sealane};
+use sealane_testkit::pod::container_status;
 use sealane_testkit::topology::unique;
-use sealane_testkit::{Cluster, Container, Leftovers, Namespace, Pod, Shared, UpOptions, run};
+use sealane_testkit::{
+    Cluster, Container, Folder, Leftovers, Namespace, Pod, Shared, UpOptions, run,
+};
 
 /// The refusal of `sealane up` with these flags, which must leave nothing.
 #[track_caller]
@@ -99,14 +102,10 @@ fn ranges_that_make_no_sense_are_refused() {
 
 #[test]
 fn without_root_it_says_so() {
-    let binary = readable_by_all();
+    let folder = copy_for_all();
+    let binary = folder.join("sealane");
     let as_nobody = |args: &[&str]| {
-        let fixed = [
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            binary.path.to_str().unwrap(),
-        ];
+        let fixed = ["--reuid=65534", "--regid=65534", "--clear-groups", &binary];
         run("setpriv", fixed.iter().chain(args))
     };
     let name = unique();
@@ -171,7 +170,7 @@ fn an_image_that_cannot_be_had_is_named_and_other_containers_run() {
 
     let waiting = |reason: &'static str| {
         cluster.wait_pod("no-image", &format!("says {reason}"), |pod| {
-            let waiting = &status_of(pod, "unknown")?["state"]["waiting"];
+            let waiting = &container_status(pod, "unknown")?["state"]["waiting"];
             (waiting["reason"] == reason)
                 .then(|| waiting["message"].as_str().unwrap_or_default().to_owned())
         })
@@ -181,7 +180,7 @@ fn an_image_that_cannot_be_had_is_named_and_other_containers_run() {
     let message = waiting("ImagePullBackOff");
     assert!(message.contains("registry.invalid/nothing:v9"), "{message}");
     cluster.wait_pod("no-image", "runs its other container", |pod| {
-        status_of(pod, "fine")?["state"]["running"]
+        container_status(pod, "fine")?["state"]["running"]
             .is_object()
             .then_some(())
     });
@@ -277,13 +276,6 @@ fn wrong_usage_exits_with_2_and_shows_the_way() {
     }
 }
 
-fn status_of<'a>(pod: &'a Value, name: &str) -> Option<&'a Value> {
-    pod["status"]["containerStatuses"]
-        .as_array()?
-        .iter()
-        .find(|status| status["name"] == name)
-}
-
 /// The network of a node's eth0, as a range.
 fn node_network(cluster: &Cluster, number: u32) -> String {
     let node: Namespace = cluster.node(number);
@@ -298,23 +290,13 @@ fn node_network(cluster: &Cluster, number: u32) -> String {
     routes[0]["dst"].as_str().unwrap().to_owned()
 }
 
-/// A copy of the binary that nobody may run, in a place that nobody may reach.
-struct Copy {
-    path: PathBuf,
-}
-
-fn readable_by_all() -> Copy {
-    let folder = std::env::temp_dir().join(unique());
-    fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+/// A folder that anybody may enter, with a copy of the binary that anybody may run.
+fn copy_for_all() -> Folder {
+    let folder = Folder::new();
     let path = folder.join("sealane");
     fs::copy(binary::path(), &path).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    Copy { path }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(self.path.parent().unwrap()));
+    for path in [folder.path(), Path::new(&path)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
+    folder
 }

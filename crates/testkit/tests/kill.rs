@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use sealane_testkit::binary::sealane;
 use sealane_testkit::cluster::Role;
+use sealane_testkit::pod::container_status;
 use sealane_testkit::process::Process;
 use sealane_testkit::{Cluster, Container, LATER, Pod, SOON, Stream, UpOptions, eventually};
 
@@ -211,12 +212,16 @@ fn a_pod_whose_shim_is_killed_is_made_anew() {
     cluster.down();
 }
 
-#[test]
-fn pods_that_come_and_go_while_everything_is_killed_are_all_served_and_leave_nothing() {
-    let cluster = Cluster::up(UpOptions::default());
-    let pods: Vec<Pod> = (1..=24)
-        .map(|number| Pod::echo(&format!("storm-{number}")))
-        .collect();
+/// Does something with each pod, and after every fourth kills a process, so that it hits some in
+/// the middle. What fails since the API server is away is tried again; `done` tells an error
+/// which means that the answer to an earlier try was lost.
+#[track_caller]
+fn with_kills(
+    cluster: &Cluster,
+    pods: &[Pod],
+    done: &str,
+    act: impl Fn(&Pod) -> Result<Value, String>,
+) {
     let victims = [
         Role::Agent(1),
         Role::Node(1),
@@ -225,36 +230,36 @@ fn pods_that_come_and_go_while_everything_is_killed_are_all_served_and_leave_not
         Role::Controllers,
         Role::Node(2),
     ];
-    for (step, pod) in pods.iter().enumerate() {
-        eventually(SOON, "a pod is created", || {
-            let created = cluster
-                .api()
-                .create("/api/v1/namespaces/default/pods", pod.manifest());
-            // Made, and the answer lost with the server.
-            created.map(drop).or_else(|error| {
-                if error.contains("already exists") {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            })
-        });
-        // Four pods for each kill, so that it hits some in the middle of their start.
-        if step % 4 == 3 {
-            cluster.kill9(victims[step / 4]);
+    let mut victims = victims.into_iter().cycle();
+    for four in pods.chunks(4) {
+        for pod in four {
+            eventually(
+                SOON,
+                &format!("the API takes what is asked for pod {}", pod.name()),
+                || match act(pod) {
+                    Err(error) if !error.contains(done) => Err(error),
+                    _ => Ok(()),
+                },
+            );
         }
+        victims.next().map(|role| cluster.kill9(role));
     }
+}
+
+#[test]
+fn pods_that_come_and_go_while_everything_is_killed_are_all_served_and_leave_nothing() {
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    let cluster = Cluster::up(UpOptions::default());
+    let pods: Vec<Pod> = (1..=24)
+        .map(|number| Pod::echo(&format!("storm-{number}")))
+        .collect();
+    with_kills(&cluster, &pods, "already exists", |pod| {
+        cluster.api().create(PODS, pod.manifest())
+    });
     for pod in &pods {
         cluster.wait_ready(pod.name());
     }
-    let mut addresses: Vec<_> = pods.iter().map(|pod| cluster.pod_ip(pod.name())).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    assert_eq!(
-        addresses.len(),
-        pods.len(),
-        "every pod has an address of its own"
-    );
+    cluster.assert_addresses_differ(&pods);
     for (pod, next) in pods.iter().zip(&pods[1..]) {
         let url = format!("http://{}:8080/hostname", cluster.pod_ip(next.name()));
         assert_eq!(
@@ -266,23 +271,9 @@ fn pods_that_come_and_go_while_everything_is_killed_are_all_served_and_leave_not
         );
     }
 
-    for (step, pod) in pods.iter().enumerate() {
-        eventually(SOON, "a pod is deleted", || {
-            let deleted = cluster
-                .api()
-                .delete(&format!("/api/v1/namespaces/default/pods/{}", pod.name()));
-            deleted.map(drop).or_else(|error| {
-                if error.contains("not found") {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            })
-        });
-        if step % 4 == 3 {
-            cluster.kill9(victims[step / 4]);
-        }
-    }
+    with_kills(&cluster, &pods, "not found", |pod| {
+        cluster.api().delete(&format!("{PODS}/{}", pod.name()))
+    });
     for pod in &pods {
         cluster.wait_gone(pod.name());
     }
@@ -335,9 +326,5 @@ fn signal(process: &Process, signal: Signal) {
 }
 
 fn exit_code(pod: &Value, state: &str) -> Option<i64> {
-    let statuses = pod["status"]["containerStatuses"].as_array()?;
-    let main = statuses
-        .iter()
-        .find(|status| status["name"] == json!("main"))?;
-    main[state]["terminated"]["exitCode"].as_i64()
+    container_status(pod, "main")?[state]["terminated"]["exitCode"].as_i64()
 }

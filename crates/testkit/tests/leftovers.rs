@@ -31,7 +31,7 @@ fn after_a_hundred_pods_three_times_over_nothing_is_left() {
             .collect();
         cluster.start(&pods);
         let started = begun.elapsed();
-        assert_all_differ(&cluster, &pods);
+        cluster.assert_addresses_differ(&pods);
         let last = cluster.pod_ip("pod-100");
         let url = format!("http://{last}:8080/hostname");
         assert_eq!(
@@ -50,18 +50,6 @@ fn after_a_hundred_pods_three_times_over_nothing_is_left() {
         );
         before.assert_none_since();
     }
-}
-
-#[track_caller]
-fn assert_all_differ(cluster: &Cluster, pods: &[Pod]) {
-    let mut addresses: Vec<_> = pods.iter().map(|pod| cluster.pod_ip(pod.name())).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    assert_eq!(
-        addresses.len(),
-        pods.len(),
-        "every pod has an address of its own"
-    );
 }
 
 /// Starts `sealane up` and ends it with a signal after a while; None when it was ready before that.

@@ -5,8 +5,9 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use sealane_testkit::pod::container_status;
 use sealane_testkit::{Container, Finished, LATER, Pod, SOON, Shared, eventually};
 
 /// Runs a script in a container of a pod, by `kubectl exec`.
@@ -22,14 +23,6 @@ fn shell(cluster: &Shared, pod: &str, container: &str, script: &str) -> Finished
         "-c",
         script,
     ])
-}
-
-/// The status of one container.
-fn container<'a>(pod: &'a Value, name: &str) -> Option<&'a Value> {
-    pod["status"]["containerStatuses"]
-        .as_array()?
-        .iter()
-        .find(|status| status["name"] == name)
 }
 
 #[test]
@@ -105,7 +98,7 @@ fn a_second_listener_on_a_port_of_a_pod_fails_and_the_first_one_serves_on() {
 
     let loser = cluster.wait_pod("clash", "has one container that fails", |pod| {
         let failed = |name| {
-            let status = container(pod, name)?;
+            let status = container_status(pod, name)?;
             let last = [&status["state"], &status["lastState"]];
             last.into_iter()
                 .any(|state| {
@@ -149,18 +142,18 @@ fn a_container_that_crashes_is_restarted_and_the_pod_keeps_its_address() {
 
     shell(&cluster, "crashes", "main", "touch /tmp/crash").succeeds();
     let after = cluster.wait_pod("crashes", "has restarted", |pod| {
-        let main = container(pod, "main")?;
+        let main = container_status(pod, "main")?;
         (main["restartCount"] == 1 && main["ready"] == true).then(|| pod.clone())
     });
-    let ended = &container(&after, "main").unwrap()["lastState"]["terminated"];
+    let ended = &container_status(&after, "main").unwrap()["lastState"]["terminated"];
     assert_eq!(
         (&ended["exitCode"], &ended["reason"]),
         (&json!(3), &json!("Error")),
         "{ended}"
     );
     assert_eq!(
-        container(&after, "other"),
-        container(&before, "other"),
+        container_status(&after, "other"),
+        container_status(&before, "other"),
         "the other container is untouched"
     );
     assert_eq!(
@@ -186,7 +179,7 @@ fn a_container_that_keeps_crashing_waits_longer_and_says_so() {
     let cluster = Shared::cluster();
     cluster.create(&[Pod::shell("crash-loop", "exit 9")]);
     let waiting = cluster.wait_pod("crash-loop", "backs off", |pod| {
-        let waiting = &container(pod, "main")?["state"]["waiting"];
+        let waiting = &container_status(pod, "main")?["state"]["waiting"];
         (waiting["reason"] == "CrashLoopBackOff").then(|| waiting.clone())
     });
     let message = waiting["message"].as_str().unwrap();
@@ -218,7 +211,7 @@ fn restart_policies_decide_what_becomes_of_a_pod_that_ends() {
         let pod = cluster.wait_pod(name, &format!("has {phase}"), |pod| {
             (pod["status"]["phase"] == phase).then(|| pod.clone())
         });
-        let main = container(&pod, "main").unwrap();
+        let main = container_status(&pod, "main").unwrap();
         assert_eq!(
             main["state"]["terminated"]["exitCode"], exit,
             "{name}: {main}"
@@ -354,7 +347,7 @@ fn containers_are_confined() {
     .fails();
 
     let ended = cluster.wait_pod("hungry", "is killed for its memory", |pod| {
-        let ended = &container(pod, "main")?["state"]["terminated"];
+        let ended = &container_status(pod, "main")?["state"]["terminated"];
         ended.is_object().then(|| ended.clone())
     });
     assert_eq!(

@@ -11,10 +11,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use sealane_testkit::{Cluster, UpOptions, binary, command, kubectl};
+use sealane_testkit::{Cluster, Folder, UpOptions, binary, command, kubectl};
 
 /// The first block of commands of the page that has a line beginning with these words.
 fn block_with(page: &str, words: &str) -> String {
@@ -36,26 +36,22 @@ fn script(path: &Path, text: &str) {
 }
 
 /// A folder for PATH with the stand-ins.
-fn stand_ins(cluster: &Cluster) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("{}-bin", cluster.name()));
-    fs::create_dir(&folder).unwrap();
+fn stand_ins(cluster: &Cluster) -> Folder {
+    let folder = Folder::new();
     let (binary, name) = (binary::path(), cluster.name());
-    script(
-        &folder.join("sealane"),
-        &format!(
-            "command=$1; shift\n[ \"$command\" = up ] && set -- --no-internet \"$@\"\nexec {} \"$command\" --name {name} \"$@\"",
-            binary.display()
-        ),
+    let first = r#"command=$1; shift; [ "$command" = up ] && set -- --no-internet "$@""#;
+    let sealane = format!(
+        "{first}
+exec {} \"$command\" --name {name} \"$@\"",
+        binary.display()
     );
-    let cache = folder.join("kubectl-cache");
-    script(
-        &folder.join("kubectl"),
-        &format!(
-            "KUBECACHEDIR={} exec {} \"$@\"",
-            cache.display(),
-            kubectl::path().display()
-        ),
+    script(&folder.path().join("sealane"), &sealane);
+    let kubectl = format!(
+        "KUBECACHEDIR={} exec {} \"$@\"",
+        folder.join("cache"),
+        kubectl::path().display()
     );
+    script(&folder.path().join("kubectl"), &kubectl);
     folder
 }
 
@@ -71,7 +67,11 @@ fn the_commands_by_hand_work_as_they_stand_there() {
 
     let cluster = Cluster::claim(UpOptions::default());
     let folder = stand_ins(&cluster);
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}",
+        folder.path().display(),
+        std::env::var("PATH").unwrap()
+    );
     let mut shell = Command::new("sh");
     shell
         .args(["-e", "-x", "-c", &typed.join("\n")])
@@ -79,7 +79,6 @@ fn the_commands_by_hand_work_as_they_stand_there() {
         .env("PATH", path)
         .env_remove("KUBECONFIG");
     let done = command::finish(shell);
-    fs::remove_dir_all(folder).unwrap();
     let text = format!("{done}");
     let output = done.succeeds();
     for wanted in [

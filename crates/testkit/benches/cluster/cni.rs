@@ -5,13 +5,12 @@
 //! a default route. Neither masquerades for each pod (the reference with `ipMasq` runs iptables and
 //! is slower still; our masquerading is one rule for the node).
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sealane_testkit::command::finish_with_input;
-use sealane_testkit::{Cluster, Namespace, SOON, Topology, UpOptions, eventually};
-use serde_json::{Value, json};
+use sealane_testkit::cni::Plugin;
+use sealane_testkit::{Cluster, Folder, Namespace, Topology, UpOptions};
+use serde_json::json;
 
 use crate::samples::{Report, Samples};
 
@@ -20,28 +19,11 @@ const ROUNDS: u32 = 50;
 /// Where Debian's containernetworking-plugins installs.
 const REFERENCE: &str = "/usr/lib/cni";
 
-/// A plugin, its configuration, and the namespace in which it runs.
-struct Plugin {
-    program: PathBuf,
-    folder: PathBuf,
-    config: Value,
-    node: Namespace,
-}
-
-impl Plugin {
-    fn call(&self, command: &str, container: &str, netns: &str) -> Duration {
-        let mut plugin: Command = self.node.command(self.program.to_str().unwrap_or_default());
-        plugin
-            .env("CNI_COMMAND", command)
-            .env("CNI_CONTAINERID", container)
-            .env("CNI_NETNS", Path::new("/run/netns").join(netns))
-            .env("CNI_IFNAME", "eth0")
-            .env("CNI_PATH", &self.folder)
-            .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={container};K8S_POD_INFRA_CONTAINER_ID={container}"));
-        let begun = Instant::now();
-        finish_with_input(plugin, &self.config.to_string()).succeeds();
-        begun.elapsed()
-    }
+/// How long a call takes, as a whole process.
+fn time(plugin: &Plugin, command: &str, container: &str, netns: &str) -> Duration {
+    let begun = Instant::now();
+    plugin.call(command, container, netns, None).succeeds();
+    begun.elapsed()
 }
 
 /// Measures both, interleaved.
@@ -55,7 +37,7 @@ pub fn measure(report: &mut Report) {
         ..UpOptions::default()
     });
     let (_topology, [bare]) = Topology::new(["reference"]);
-    let leases = std::env::temp_dir().join(format!("{}-leases", cluster.name()));
+    let leases = Folder::new();
     let ours = ours(&cluster);
     let theirs = reference(bare, &leases);
     let (mut our_add, mut their_add) = (Samples::default(), Samples::default());
@@ -67,11 +49,10 @@ pub fn measure(report: &mut Report) {
         ] {
             let (_pod_topology, [pod]) = Topology::new(["pod"]);
             let container = format!("bench-{round}");
-            add.push(plugin.call("ADD", &container, pod.title()));
-            del.push(plugin.call("DEL", &container, pod.title()));
+            add.push(time(plugin, "ADD", &container, pod.title()));
+            del.push(time(plugin, "DEL", &container, pod.title()));
         }
     }
-    drop(std::fs::remove_dir_all(leases));
     report.times("CNI ADD, sealane", &our_add);
     report.times("CNI ADD, bridge and host-local", &their_add);
     report.times("CNI DEL, sealane", &our_del);
@@ -90,36 +71,26 @@ pub fn measure(report: &mut Report) {
 /// Our plugin as the agent of node-1 has installed it.
 fn ours(cluster: &Cluster) -> Plugin {
     let cni = cluster.state_dir().join("nodes/node-1/cni");
-    let text = eventually(SOON, "the agent has installed its conflist", || {
-        std::fs::read_to_string(cni.join("net.d/10-sealane.conflist"))
-    });
-    let list: Value = serde_json::from_str(&text)
-        .unwrap_or_else(|error| panic!("read conflist: {error}\n{text}"));
-    let mut config = list["plugins"][0].clone();
-    config["name"] = list["name"].clone();
-    config["cniVersion"] = list["cniVersion"].clone();
-    let folder = cni.join("bin");
+    let plugin = Plugin::installed(&cni.join("bin"), &cni.join("net.d"));
     Plugin {
-        program: folder.join("sealane"),
-        folder,
-        config,
-        node: cluster.node(1),
+        node: Some(cluster.node(1)),
+        ..plugin
     }
 }
 
-fn reference(node: Namespace, leases: &Path) -> Plugin {
-    let config = json!({
+fn reference(node: Namespace, leases: &Folder) -> Plugin {
+    let network = json!({
         "cniVersion": "1.0.0",
         "name": "reference",
         "type": "bridge",
         "bridge": "cni0",
         "isDefaultGateway": true,
-        "ipam": {"type": "host-local", "subnet": "10.88.0.0/16", "dataDir": leases},
+        "ipam": {"type": "host-local", "subnet": "10.88.0.0/16", "dataDir": leases.path()},
     });
     Plugin {
         program: Path::new(REFERENCE).join("bridge"),
         folder: REFERENCE.into(),
-        config,
-        node,
+        network,
+        node: Some(node),
     }
 }

@@ -1,5 +1,6 @@
 //! Pods of a cluster: made, awaited, entered.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -92,6 +93,21 @@ impl Cluster {
         self.wait_pod(pod, "has an address", |object| {
             object["status"]["podIP"].as_str()?.parse().ok()
         })
+    }
+
+    /// Requires that no two pods have the same address.
+    #[track_caller]
+    pub fn assert_addresses_differ(&self, pods: &[Pod]) {
+        let mut owners: BTreeMap<IpAddr, &str> = BTreeMap::new();
+        for pod in pods {
+            let address = self.pod_ip(pod.name());
+            if let Some(other) = owners.insert(address, pod.name()) {
+                panic!(
+                    "pods {other} and {} both have address {address}",
+                    pod.name()
+                );
+            }
+        }
     }
 
     /// Runs a command in the first container of a pod, by `kubectl exec`.
