@@ -14,7 +14,7 @@ use std::{
 use sealane_cni::types::code;
 use sealane_testkit::{Namespace, SOON, Topology, eventually};
 use serde_json::Value;
-use stage::{Agent, Stage, attachment, ip, ping, pod, this_node};
+use stage::{Agent, Stage, attachment, ip, pod, reach, this_node};
 
 const SUBNET: &str = "10.244.1.0/27";
 
@@ -95,7 +95,7 @@ fn random_calls_and_kills_leave_file_kernel_and_runtime_in_agreement() {
         agree(&stage, &agent, &believed, &namespaces, round);
     }
     let someone = believed.0.keys().next().copied().unwrap();
-    ping(&namespaces[someone], "10.244.1.1".parse().unwrap());
+    reach(&namespaces[someone], "10.244.1.1".parse().unwrap());
 }
 
 fn restarted(stage: &Stage) -> Agent {
@@ -175,11 +175,11 @@ fn a_disk_that_refuses_fails_the_add_and_nothing_else() {
     assert_eq!(error.code, code::IO_FAILURE);
     assert!(error.msg.contains("leases.json.new"), "{error}");
     assert!(runtime.status().is_err());
-    ping(&a, "10.244.1.1".parse().unwrap());
+    reach(&a, "10.244.1.1".parse().unwrap());
     fs::remove_dir(&obstacle).unwrap();
     agent.wait("the file is written again", |_| runtime.status().is_ok());
     runtime.add("b", &b).unwrap();
-    ping(&b, "10.244.1.2".parse().unwrap());
+    reach(&b, "10.244.1.2".parse().unwrap());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{fs, net::IpAddr};
 use sealane_agent::{leases::Key, wire::link_name};
 use sealane_testkit::{Stream, Topology};
 use serde_json::json;
-use stage::{Agent, NODE_IP, OUTSIDE_IP, Stage, ip, node, ping, pod, seen_source, this_node};
+use stage::{Agent, NODE_IP, OUTSIDE_IP, Stage, ip, node, pod, reach, seen_source, this_node};
 
 const SUBNET: &str = "10.244.1.0/24";
 
@@ -114,7 +114,7 @@ fn a_restart_cuts_no_stream_and_changes_nothing() {
     assert_eq!(stage.kernel(), before);
     assert_eq!(agent.leases(), 2);
     runtime.add("c", &c).unwrap();
-    ping(&c, b_ip);
+    reach(&c, b_ip);
     assert_eq!(stream.finish().retransmissions, 0);
     assert_eq!(outwards.finish().retransmissions, 0);
 }
@@ -147,7 +147,7 @@ fn what_is_missing_after_a_restart_is_repaired() {
     stage.node.run("nft", ["flush", "ruleset"]).succeeds();
     stage
         .node
-        .run("sysctl", ["-w", "net.ipv4.ip_forward=0"])
+        .run("sh", ["-c", "echo 0 > /proc/sys/net/ipv4/ip_forward"])
         .succeeds();
     let agent = stage.start_ready(&[SUBNET]);
     sealane_testkit::eventually(sealane_testkit::SOON, "the link is a port again", || {
@@ -157,7 +157,7 @@ fn what_is_missing_after_a_restart_is_repaired() {
             .succeeds()
             .contains("master cbr0")
     });
-    ping(&stage.node, a_ip);
+    reach(&stage.node, a_ip);
     assert_eq!(
         seen_source(&a, &stage.outside, outside()).to_string(),
         NODE_IP
@@ -193,7 +193,7 @@ fn a_crash_between_lease_and_link_loses_nothing_while_the_pod_is_there() {
     assert_eq!(ip(&runtime.add("b", &b).unwrap()).to_string(), "10.244.1.8");
     // The runtime may call ADD again, or DEL first.
     assert_eq!(ip(&runtime.add("a", &a).unwrap()).to_string(), "10.244.1.7");
-    ping(&a, "10.244.1.8".parse().unwrap());
+    reach(&a, "10.244.1.8".parse().unwrap());
     runtime.del("a", Some(&a)).unwrap();
     assert_eq!(agent.leases(), 1);
 }
@@ -228,7 +228,7 @@ fn a_lost_file_gives_no_pods_address_away() {
     agent.wait_ready();
     let b_ip = ip(&runtime.add("b", &b).unwrap());
     assert_ne!(a_ip, b_ip);
-    ping(&a, b_ip);
+    reach(&a, b_ip);
     assert_eq!(agent.state().unwrap()["held"], json!({"default/a": [a_ip]}));
     runtime.del("a", Some(&a)).unwrap();
     assert!(

@@ -358,11 +358,18 @@ pub fn ip(result: &AddResult) -> IpAddr {
     result.ips[0].address.addr()
 }
 
-/// One packet there and back.
+/// A packet there and one back: nobody listens on this port, and a refusal is an answer.
 #[track_caller]
-pub fn ping(from: &Namespace, to: IpAddr) {
-    from.run("ping", ["-c", "1", "-W", "5", &to.to_string()])
-        .succeeds();
+pub fn reach(from: &Namespace, to: IpAddr) {
+    let target = (to, 9).into();
+    let answer = from.enter(|| std::net::TcpStream::connect_timeout(&target, SOON));
+    let error = answer.expect_err("somebody listens on the port for discarding");
+    assert_eq!(
+        error.kind(),
+        std::io::ErrorKind::ConnectionRefused,
+        "reach {to} from {}: {error}",
+        from.title()
+    );
 }
 
 /// Who a listener in `to` sees when `from` connects to it.
