@@ -10,7 +10,7 @@ use sealane_netlink::netns;
 
 use crate::cgroup;
 use crate::layout::Layout;
-use crate::process::{Identity, PidFd, descendants, holders_of_sockets, in_netns};
+use crate::process::{Identity, PidFd, called_with, descendants, holders_of_sockets, in_netns};
 use crate::supervisor::role::SUPERVISOR;
 use crate::topology;
 
@@ -25,6 +25,7 @@ pub fn end_all(layout: &Layout, gently: bool, left: &mut Vec<String>) -> usize {
     let group = layout.name.cgroup();
     let grouped = cgroup::processes(&group);
     end_supervisor(layout, gently);
+    end_newborn(layout);
     // Found before anything is killed: afterwards nobody is anybody's child.
     let strays = strays(layout, &grouped);
     for pid in cgroup::kill_all(&group, KILLED) {
@@ -50,6 +51,20 @@ fn end_supervisor(layout: &Layout, gently: bool) {
     }
     if let Err(error) = kill(identity, Signal::SIGKILL, KILLED) {
         tracing::warn!("{error}");
+    }
+}
+
+/// A supervisor whose `up` was killed right after starting it: it is in no control
+/// group yet and has no pid file. We hold the lock, which its fork shared until it
+/// became this program, so by now its command line tells who it is.
+fn end_newborn(layout: &Layout) {
+    for pid in called_with(&["supervise", "--name", layout.name.as_str()]) {
+        let Some(identity) = Identity::of(pid) else {
+            continue;
+        };
+        if let Err(error) = kill(identity, Signal::SIGKILL, KILLED) {
+            tracing::warn!("{error}");
+        }
     }
 }
 

@@ -82,6 +82,19 @@ fn holder(socket: &Path) -> Option<i32> {
     Identity::of(pid).map(|identity| identity.pid)
 }
 
+/// Processes whose command line begins with these words, after the program.
+pub fn called_with(words: &[&str]) -> BTreeSet<i32> {
+    all()
+        .filter(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut typed = line.split(|byte| *byte == 0).skip(1);
+            words
+                .iter()
+                .all(|word| typed.next() == Some(word.as_bytes()))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;

@@ -9,6 +9,6 @@ mod find;
 mod identity;
 mod pidfd;
 
-pub use find::{descendants, holders_of_sockets, in_netns};
+pub use find::{called_with, descendants, holders_of_sockets, in_netns};
 pub use identity::Identity;
 pub use pidfd::PidFd;
