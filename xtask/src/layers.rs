@@ -35,6 +35,7 @@ enum Layer {
 const CRATES: &[(&str, Layer)] = &[
     ("sealane-net", Layer::Words),
     ("sealane-objects", Layer::Words),
+    ("sealane-spdy", Layer::Words),
     ("sealane-ipam", Layer::Decisions),
     ("sealane-route", Layer::Decisions),
     ("sealane-ruleset", Layer::Programs),
