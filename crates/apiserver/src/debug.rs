@@ -67,6 +67,7 @@ fn config(options: &Options) -> Value {
         "store": options.store,
         "eventHistory": options.event_history,
         "clientCA": options.client_ca,
+        "rootCAFile": options.root_ca(),
         "tlsCert": options.tls_cert,
         "kubeletClientCert": options.kubelet_client_cert,
         "kubeletCA": options.kubelet_ca,

@@ -91,7 +91,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         .await
         .context("make the objects that every cluster has")?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(namespaces::run(server.clone()));
+    let root_ca = std::fs::read_to_string(options.root_ca())
+        .with_context(|| format!("read certificates from {}", options.root_ca().display()))?;
+    tasks.spawn(namespaces::run(server.clone(), root_ca));
     tasks.spawn(expiry::run(server.clone()));
     let _debug = debug::serve(&introspect, &server, &options)?;
     for listener in listeners {

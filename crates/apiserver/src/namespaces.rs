@@ -1,21 +1,21 @@
 //! What every namespace has, and how one goes.
 //!
 //! ```text
-//!   namespace made ──► its `default` ServiceAccount
+//!   namespace made ──► its `default` ServiceAccount, its ConfigMap `kube-root-ca.crt`
 //!   namespace deleted ──► everything in it deleted ──► nothing left ──► finalizer `kubernetes` gone ──► gone
 //! ```
 //!
 //! The task looks at all namespaces whenever something may have changed: at each write while a
-//! namespace is going, else at changes of namespaces and service accounts.
+//! namespace is going, else at changes of namespaces, service accounts and these ConfigMaps.
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::try_join_all;
+use futures::future::{try_join, try_join_all};
 use sealane_store::{Entry, Watch};
 use serde_json::{Value, json};
 
 use crate::{
-    kinds::{self, KINDS, Kind, NAMESPACE, SERVICE_ACCOUNT},
+    kinds::{self, CONFIG_MAP, KINDS, Kind, NAMESPACE, SERVICE_ACCOUNT},
     request::DeleteOptions,
     server::Server,
     status::ApiError,
@@ -25,12 +25,15 @@ use crate::{
 /// Pause after a failure: a disk that is full stays so for a while.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs until the server stops.
-pub async fn run(server: Arc<Server>) {
+/// The ConfigMap by which pods know the server.
+const ROOT_CA: &str = "kube-root-ca.crt";
+
+/// Runs until the server stops; `root_ca` (PEM) is the authority of the server's certificate.
+pub async fn run(server: Arc<Server>, root_ca: String) {
     loop {
         tokio::select! {
             () = server.shutdown.cancelled() => return,
-            result = follow(&server) => if let Err(cause) = result {
+            result = follow(&server, &root_ca) => if let Err(cause) = result {
                 tracing::warn!(message = cause.message, "look after namespaces: starting over");
                 tokio::time::sleep(PAUSE).await;
             }
@@ -38,7 +41,7 @@ pub async fn run(server: Arc<Server>) {
     }
 }
 
-async fn follow(server: &Server) -> Result<(), ApiError> {
+async fn follow(server: &Server, root_ca: &str) -> Result<(), ApiError> {
     let mut revisions = server.store.revisions();
     let since = server.store.revision();
     let watch = |kind: &Kind| {
@@ -48,15 +51,40 @@ async fn follow(server: &Server) -> Result<(), ApiError> {
             .map_err(ApiError::internal)
     };
     let (mut namespaces, mut accounts) = (watch(&NAMESPACE)?, watch(&SERVICE_ACCOUNT)?);
+    let mut config_maps = watch(&CONFIG_MAP)?;
+    let mut doubted = true;
     loop {
         revisions.mark_unchanged();
-        let going = look_after_all(server).await?;
+        let own = Own { root_ca, doubted };
+        let going = look_after_all(server, own).await?;
+        doubted = false;
         tokio::select! {
             changed = next(&mut namespaces) => changed?,
             changed = next(&mut accounts) => changed?,
+            changed = next_root_ca(&mut config_maps) => {
+                changed?;
+                doubted = true;
+            }
             changed = revisions.changed(), if going => {
                 changed.map_err(|_| ApiError::unavailable("the store is closed"))?;
             }
+        }
+    }
+}
+
+/// What every namespace's ConfigMap says, and whether one may have been changed.
+#[derive(Clone, Copy)]
+struct Own<'a> {
+    root_ca: &'a str,
+    doubted: bool,
+}
+
+/// Waits for a change of one of our ConfigMaps; others are everywhere and do not matter.
+async fn next_root_ca(watch: &mut Watch) -> Result<(), ApiError> {
+    loop {
+        let change = watch.next().await.map_err(ApiError::internal)?;
+        if change.entry.key.name() == ROOT_CA {
+            return Ok(());
         }
     }
 }
@@ -66,7 +94,7 @@ async fn next(watch: &mut Watch) -> Result<(), ApiError> {
 }
 
 /// Looks after every namespace; whether one is going.
-async fn look_after_all(server: &Server) -> Result<bool, ApiError> {
+async fn look_after_all(server: &Server, own: Own<'_>) -> Result<bool, ApiError> {
     let namespaces = server
         .store
         .list(&NAMESPACE.bucket(), None, |_| true)
@@ -77,7 +105,7 @@ async fn look_after_all(server: &Server) -> Result<bool, ApiError> {
     try_join_all(
         staying
             .iter()
-            .map(|namespace| fill(server, namespace.key.name())),
+            .map(|namespace| fill(server, namespace.key.name(), own)),
     )
     .await?;
     let gone = try_join_all(going.iter().map(|namespace| empty(server, namespace))).await?;
@@ -85,22 +113,61 @@ async fn look_after_all(server: &Server) -> Result<bool, ApiError> {
 }
 
 /// Makes what every namespace has.
-async fn fill(server: &Server, namespace: &str) -> Result<(), ApiError> {
-    if server
-        .store
-        .get(&SERVICE_ACCOUNT.key(namespace, "default"))
-        .is_some()
-    {
-        return Ok(());
-    }
+async fn fill(server: &Server, namespace: &str, own: Own<'_>) -> Result<(), ApiError> {
     let account = json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" },
     });
-    match create_object(server, &SERVICE_ACCOUNT, namespace, account, false).await {
-        Ok(_) => Ok(()),
-        // Somebody else made it, or the namespace is going meanwhile.
-        Err(error) if ["AlreadyExists", "Forbidden", "NotFound"].contains(&error.reason) => Ok(()),
-        Err(error) => Err(error),
+    try_join(
+        ensure(server, &SERVICE_ACCOUNT, namespace, account),
+        publish(server, namespace, own),
+    )
+    .await
+    .map(drop)
+}
+
+/// Makes the ConfigMap with the authority, or puts back what it says.
+async fn publish(server: &Server, namespace: &str, own: Own<'_>) -> Result<(), ApiError> {
+    let data = json!({ "ca.crt": own.root_ca });
+    let Some(current) = server.store.get(&CONFIG_MAP.key(namespace, ROOT_CA)) else {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": ROOT_CA },
+            "data": data,
+        });
+        return ensure(server, &CONFIG_MAP, namespace, object).await;
+    };
+    if !own.doubted {
+        return Ok(());
+    }
+    let mut object: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+    if object["data"] == data {
+        return Ok(());
+    }
+    object["data"] = data;
+    let replaced = replace(server, &CONFIG_MAP, Part::Main, object, &current, false).await;
+    replaced.map(drop).or_else(is_settled)
+}
+
+async fn ensure(
+    server: &Server,
+    kind: &'static Kind,
+    namespace: &str,
+    object: Value,
+) -> Result<(), ApiError> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    if server.store.get(&kind.key(namespace, name)).is_some() {
+        return Ok(());
+    }
+    let created = create_object(server, kind, namespace, object, false).await;
+    created.map(drop).or_else(is_settled)
+}
+
+/// Somebody else made or changed it, which leads to another look, made it immutable, or the
+/// namespace is going meanwhile.
+fn is_settled(error: ApiError) -> Result<(), ApiError> {
+    match error.reason {
+        "AlreadyExists" | "Conflict" | "Forbidden" | "Invalid" | "NotFound" => Ok(()),
+        _ => Err(error),
     }
 }
 

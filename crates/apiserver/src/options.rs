@@ -1,6 +1,9 @@
 //! Flags.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use ipnet::IpNet;
 
@@ -28,6 +31,11 @@ pub struct Options {
     /// groups.
     #[arg(long, value_name = "FILE")]
     pub client_ca: PathBuf,
+
+    /// Certificates (PEM) of the authority that signs this server's own, for the ConfigMap
+    /// kube-root-ca.crt of each namespace [default: that of --client-ca]
+    #[arg(long, value_name = "FILE")]
+    pub root_ca_file: Option<PathBuf>,
 
     /// Certificate (PEM) that this server shows to clients
     #[arg(long, value_name = "FILE")]
@@ -71,6 +79,13 @@ pub struct Options {
     /// Unix socket for /metrics, /healthz, /debug/config and /debug/state
     #[arg(long, value_name = "PATH")]
     pub debug_socket: Option<PathBuf>,
+}
+
+impl Options {
+    /// The authority of this server's own certificate.
+    pub fn root_ca(&self) -> &Path {
+        self.root_ca_file.as_deref().unwrap_or(&self.client_ca)
+    }
 }
 
 /// Ports from the first to the last, both included.

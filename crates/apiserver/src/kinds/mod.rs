@@ -214,7 +214,7 @@ pub static KINDS: &[&Kind] = &[
     &event::EVENTS_EVENT,
 ];
 
-pub use configuration::SERVICE_ACCOUNT;
+pub use configuration::{CONFIG_MAP, SERVICE_ACCOUNT};
 pub use endpoint_slice::ENDPOINT_SLICE;
 pub use namespace::NAMESPACE;
 pub use node::NODE;

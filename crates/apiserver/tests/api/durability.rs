@@ -55,7 +55,7 @@ async fn no_acknowledged_write_is_lost() {
         .await
         .unwrap()
         .into_iter()
-        .filter_map(|map| Some((map.metadata.name?, map.data?["value"].parse().ok()?)))
+        .filter_map(|map| Some((map.metadata.name?, map.data?.get("value")?.parse().ok()?)))
         .collect();
     let acknowledged = acknowledged.lock().unwrap();
     assert!(

@@ -6,7 +6,7 @@ use http::{Method, Request, StatusCode};
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use crate::harness::{Running, Server, wait_for, within};
+use crate::harness::{PAUSE, Running, Server, wait_for, within};
 
 /// Sends a request; the status and what the answer says.
 async fn send(
@@ -350,7 +350,9 @@ async fn writes_that_come_too_late_are_refused() {
         (StatusCode::OK, 2),
         "{gone}"
     );
-    assert_eq!(server.ok("get configmaps -o name"), "configmap/c\n");
+    let left = server
+        .ok("get configmaps -l l!=x -o name --field-selector metadata.name!=kube-root-ca.crt");
+    assert_eq!(left, "configmap/c\n");
 }
 
 #[tokio::test]
@@ -619,4 +621,26 @@ fn a_damaged_or_locked_store_is_told_and_left_alone() {
     fs::write(server.store(), &good).unwrap();
     server.launch();
     assert_eq!(server.ok("get configmap a -o jsonpath={.data.k}"), "v");
+}
+
+#[tokio::test]
+async fn every_namespace_knows_the_servers_authority() {
+    let server = Server::start();
+    server.ok("create namespace shop");
+    let path = "/api/v1/namespaces/shop/configmaps/kube-root-ca.crt";
+    let client = server.client().await;
+    let published = async || loop {
+        let (_, map) = send(&client, Method::GET, path, "", vec![]).await;
+        let text = map["data"]["ca.crt"].as_str().unwrap_or_default();
+        if text.contains("BEGIN CERTIFICATE") {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    within("the authority", published()).await;
+    let other = json!({"data": {"ca.crt": "another"}}).to_string();
+    let merge = "application/merge-patch+json";
+    let (status, _) = send(&client, Method::PATCH, path, merge, other).await;
+    assert_eq!(status, StatusCode::OK);
+    within("the authority again", published()).await;
 }
