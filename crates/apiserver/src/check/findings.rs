@@ -81,6 +81,14 @@ impl Findings {
         self.add(field, "FieldValueTooLong", message);
     }
 
+    /// Takes over what was found in the part of an object that is at `field`.
+    pub fn take_under(&mut self, field: &str, part: Self) {
+        self.0.extend(part.0.into_iter().map(|finding| Finding {
+            field: format!("{field}.{}", finding.field),
+            ..finding
+        }));
+    }
+
     fn add(&mut self, field: impl Into<String>, reason: &'static str, message: String) {
         self.0.push(Finding {
             field: field.into(),

@@ -29,6 +29,10 @@ const CONFIG_KEY_MESSAGE: &str = "a valid config key must consist of alphanumeri
 const ENV_MESSAGE: &str = "a valid environment variable name must consist only of printable ASCII \
     characters other than '='";
 
+/// What is said of a text that is no IP address.
+pub const IP_ADDRESS_MESSAGE: &str =
+    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
 /// RFC 1123 label: names of namespaces, containers, volumes.
 pub fn dns_label(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -179,7 +183,7 @@ pub fn port_name(text: &str) -> Vec<String> {
 pub fn ip_address(text: &str) -> Vec<String> {
     match text.parse::<IpAddr>() {
         Ok(_) => Vec::new(),
-        Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
+        Err(_) => vec![IP_ADDRESS_MESSAGE.into()],
     }
 }
 

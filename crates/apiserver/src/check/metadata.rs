@@ -41,7 +41,7 @@ pub fn check_metadata(rule: NameRule, object: &Value, findings: &mut Findings) {
         });
     }
     labels("metadata.labels", &meta["labels"], findings);
-    annotations(&meta["annotations"], findings);
+    annotations("metadata.annotations", &meta["annotations"], findings);
     for (index, finalizer) in list(&meta["finalizers"]).iter().enumerate() {
         let wrong = finalizer
             .as_str()
@@ -77,17 +77,18 @@ pub fn labels(field: &str, labels: &Value, findings: &mut Findings) {
     }
 }
 
-fn annotations(annotations: &Value, findings: &mut Findings) {
+/// Checks a map of annotations at `field`.
+pub fn annotations(field: &str, annotations: &Value, findings: &mut Findings) {
     let mut total = 0;
     for (key, value) in annotations.as_object().into_iter().flatten() {
         total += key.len() + value.as_str().map_or(0, str::len);
         let key_value = json!(key);
         format::qualified_name(&key.to_lowercase())
             .into_iter()
-            .for_each(|why| findings.invalid("metadata.annotations", &key_value, why));
+            .for_each(|why| findings.invalid(field, &key_value, why));
     }
     if total > ANNOTATIONS_MAX_BYTES {
-        findings.too_long("metadata.annotations", ANNOTATIONS_MAX_BYTES);
+        findings.too_long(field, ANNOTATIONS_MAX_BYTES);
     }
 }
 

@@ -12,5 +12,5 @@ mod rules;
 
 pub use field_path::{FieldPath, Place};
 pub use findings::Findings;
-pub use metadata::{NameRule, check_metadata, check_metadata_update, labels};
+pub use metadata::{NameRule, annotations, check_metadata, check_metadata_update, labels};
 pub use rules::{Check, Rule, run};

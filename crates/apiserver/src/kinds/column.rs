@@ -27,6 +27,8 @@ pub enum Cell {
     Name,
     /// What is at a path; `<none>` if nothing is.
     Path(&'static str),
+    /// The number at a path; 0 if none is.
+    Number(&'static str),
     /// The number of members of the map or list at a path.
     Count(&'static str),
     /// How long ago the time at a path was.
@@ -91,6 +93,10 @@ impl Cell {
                 Some(value) => value.clone(),
                 None => NONE.into(),
             },
+            Self::Number(path) => {
+                let number = FieldPath::of(path).get(object).and_then(Value::as_i64);
+                number.unwrap_or(0).into()
+            }
             Self::Count(path) => match FieldPath::of(path).get(object) {
                 Some(Value::Array(items)) => items.len().into(),
                 Some(Value::Object(map)) => map.len().into(),

@@ -4,10 +4,14 @@
 //! fields, columns, selectable fields) it says in data; a function in a row is for what compares
 //! fields with each other.
 
+mod apps;
 mod column;
 mod configuration;
+mod defaults;
 mod endpoint_slice;
+mod endpoints;
 mod event;
+mod label_selector;
 mod lease;
 mod namespace;
 mod node;
@@ -19,6 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use column::Column;
+pub use defaults::fill;
 use sealane_store::{Bucket, Key};
 pub use stored_as::StoredAs;
 
@@ -71,8 +76,8 @@ pub struct Kind {
     pub fields: &'static [(&'static str, &'static str)],
     /// What kubectl prints.
     pub columns: &'static [Column],
-    /// Whether `metadata.generation` counts changes of the spec.
-    pub generation: bool,
+    /// Which changes `metadata.generation` counts.
+    pub generation: Generation,
     /// Whether an update of an object that does not exist creates it.
     pub create_on_update: bool,
     /// Whether the answer to a deletion is the object.
@@ -158,6 +163,17 @@ pub enum Deletion {
     Contents,
 }
 
+/// Which changes `metadata.generation` counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generation {
+    /// None: there is no such field.
+    None,
+    /// Those of the spec.
+    Spec,
+    /// Those of the spec and of annotations.
+    SpecAndAnnotations,
+}
+
 /// What the server itself decides about a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -190,7 +206,7 @@ const PLAIN: Kind = Kind {
     immutable: &[],
     fields: &[],
     columns: column::NAME_AND_AGE,
-    generation: false,
+    generation: Generation::None,
     create_on_update: false,
     returns_deleted: false,
     ttl_seconds: None,
@@ -202,13 +218,20 @@ const PLAIN: Kind = Kind {
 /// All kinds, in the order of discovery.
 pub static KINDS: &[&Kind] = &[
     &configuration::CONFIG_MAP,
+    &endpoints::ENDPOINTS,
     &event::EVENT,
     &namespace::NAMESPACE,
     &node::NODE,
     &pod::POD,
+    &apps::REPLICATION_CONTROLLER,
     &configuration::SECRET,
     &configuration::SERVICE_ACCOUNT,
     &service::SERVICE,
+    &apps::CONTROLLER_REVISION,
+    &apps::DAEMON_SET,
+    &apps::DEPLOYMENT,
+    &apps::REPLICA_SET,
+    &apps::STATEFUL_SET,
     &lease::LEASE,
     &endpoint_slice::ENDPOINT_SLICE,
     &event::EVENTS_EVENT,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     answer::Body,
-    kinds::{self, Deletion, Kind},
+    kinds::{self, Deletion, Generation, Kind},
     object,
     request::{Payload, WriteOptions, read_value},
     server::{Context, Server},
@@ -132,7 +132,7 @@ fn begin(kind: &Kind, object: &mut Value) {
         "creationTimestamp".into(),
         object::time(Timestamp::now()).into(),
     );
-    if kind.generation {
+    if kind.generation != Generation::None {
         metadata.insert("generation".into(), 1.into());
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     answer::{self, Body},
     check::{self, FieldPath, Findings},
-    kinds::{Admission, Kind},
+    kinds::{self, Admission, Kind},
     object,
     server::{Context, Server},
     service_addresses::Reservation,
@@ -28,25 +28,14 @@ pub fn prepare<'a>(
     new: &mut Value,
     old: Option<&Value>,
 ) -> Result<Option<Reservation<'a>>, ApiError> {
-    complete(kind, new);
+    (kind.complete)(new);
+    kinds::fill(kind.defaults, new);
     let reservation = match kind.admission {
         Admission::None => None,
         Admission::ServiceAddresses => Some(server.addresses.admit(new, old)?),
     };
     validate(kind, new, old)?;
     Ok(reservation)
-}
-
-fn complete(kind: &Kind, new: &mut Value) {
-    (kind.complete)(new);
-    for (path, json) in kind.defaults {
-        FieldPath::of(path).visit_mut(new, |map, name| {
-            if map.get(name).is_none_or(Value::is_null) {
-                let value = serde_json::from_str(json).expect("defaults in the table are JSON");
-                map.insert(name.into(), value);
-            }
-        });
-    }
 }
 
 fn validate(kind: &Kind, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     answer::Body,
-    kinds::{Deletion, Kind},
+    kinds::{Deletion, Generation, Kind},
     object,
     request::{Payload, WriteOptions, read_value},
     server::{Context, Server},
@@ -136,7 +136,7 @@ pub async fn replace(
     check_version(kind, &new, &old)?;
     keep_ours(kind, part, &mut new, &old);
     let reservation = prepare(server, kind.storage(), &mut new, Some(&old))?;
-    if kind.generation && new["spec"] != old["spec"] {
+    if is_new_generation(kind, &new, &old) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
     }
@@ -160,6 +160,17 @@ pub async fn replace(
     Ok(Outcome::Written(
         commit(server, kind, &new, Some(current), reservation).await?,
     ))
+}
+
+fn is_new_generation(kind: &Kind, new: &Value, old: &Value) -> bool {
+    let annotations = |object: &Value| object["metadata"]["annotations"].clone();
+    match kind.generation {
+        Generation::None => false,
+        Generation::Spec => new["spec"] != old["spec"],
+        Generation::SpecAndAnnotations => {
+            new["spec"] != old["spec"] || annotations(new) != annotations(old)
+        }
+    }
 }
 
 fn check_version(kind: &Kind, new: &Value, old: &Value) -> Result<(), ApiError> {

@@ -9,7 +9,9 @@ mod measure;
 mod pki;
 mod requests;
 mod streams;
+
 mod watchers;
+mod workloads;
 
 use clap::Parser;
 use tokio_util::sync::CancellationToken;

@@ -2,19 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::object::elements_mut;
+use crate::{kinds::defaults::fill, object::elements_mut};
 
-/// Defaults of a pod's spec, for pods themselves.
-pub const TEMPLATE_DEFAULTS: &[(&str, &str)] = &[
+/// Defaults of a pod's spec, in pods and in templates of pods.
+pub const SPEC_DEFAULTS: &[(&str, &str)] = &[
     ("spec.restartPolicy", "\"Always\""),
     ("spec.dnsPolicy", "\"ClusterFirst\""),
     ("spec.schedulerName", "\"default-scheduler\""),
     ("spec.terminationGracePeriodSeconds", "30"),
     ("spec.securityContext", "{}"),
-    ("spec.enableServiceLinks", "true"),
-    ("spec.preemptionPolicy", "\"PreemptLowerPriority\""),
-    ("spec.priority", "0"),
-    ("spec.serviceAccountName", "\"default\""),
     ("spec.{containers,initContainers}[].resources", "{}"),
     (
         "spec.{containers,initContainers}[].terminationMessagePath",
@@ -81,7 +77,13 @@ pub const TEMPLATE_DEFAULTS: &[(&str, &str)] = &[
         "spec.volumes[].projected.sources[].serviceAccountToken.expirationSeconds",
         "3600",
     ),
-    ("spec.topologySpreadConstraints[].minDomains", "1"),
+];
+
+/// Defaults that only pods themselves have.
+pub const POD_DEFAULTS: &[(&str, &str)] = &[
+    ("spec.enableServiceLinks", "true"),
+    ("spec.preemptionPolicy", "\"PreemptLowerPriority\""),
+    ("spec.priority", "0"),
     ("status.phase", "\"Pending\""),
 ];
 
@@ -92,39 +94,54 @@ const TROUBLE: [&str; 2] = [
 ];
 const TROUBLE_SECONDS: i64 = 300;
 
-/// Fills in what depends on other fields.
-pub fn complete(pod: &mut Value) {
-    if !pod["spec"].is_object() {
+const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
+
+/// Fills in what depends on other fields, in a pod or a template of pods.
+pub fn complete_spec(holder: &mut Value) {
+    let Some(spec) = holder.get_mut("spec").filter(|spec| spec.is_object()) else {
         return;
-    }
-    let host_network = pod["spec"]["hostNetwork"] == json!(true);
-    for part in ["containers", "initContainers"] {
-        for container in elements_mut(&mut pod["spec"], part) {
-            complete_container(container, host_network);
+    };
+    for part in CONTAINERS {
+        for container in elements_mut(spec, part).filter(|container| container.is_object()) {
+            if container["imagePullPolicy"].is_null() {
+                let image = container["image"].as_str().unwrap_or("");
+                container["imagePullPolicy"] = pull_policy(image).into();
+            }
         }
     }
-    for volume in elements_mut(&mut pod["spec"], "volumes") {
+    for volume in elements_mut(spec, "volumes") {
         if let Some(volume) = volume.as_object_mut().filter(|volume| volume.len() == 1) {
             volume.insert("emptyDir".into(), json!({}));
         }
     }
-    account(&mut pod["spec"]);
-    tolerate(&mut pod["spec"]);
+    account(spec);
+}
+
+/// Fills in what depends on other fields, and what is decided of pods when they are made.
+pub fn complete(pod: &mut Value) {
+    complete_spec(pod);
+    fill(SPEC_DEFAULTS, pod);
+    if !pod["spec"].is_object() {
+        return;
+    }
+    let host_network = pod["spec"]["hostNetwork"] == json!(true);
+    for part in CONTAINERS {
+        for container in elements_mut(&mut pod["spec"], part) {
+            complete_container(container, host_network);
+        }
+    }
+    let spec = &mut pod["spec"];
+    if spec["serviceAccountName"].is_null() {
+        spec["serviceAccountName"] = json!("default");
+        spec["serviceAccount"] = json!("default");
+    }
+    tolerate(spec);
     if pod["status"]["qosClass"].is_null() {
         pod["status"]["qosClass"] = qos_class(pod).into();
     }
 }
 
 fn complete_container(container: &mut Value, host_network: bool) {
-    if container["imagePullPolicy"].is_null() {
-        let image = container["image"].as_str().unwrap_or("");
-        let policy = if is_latest(image) {
-            "Always"
-        } else {
-            "IfNotPresent"
-        };
-        container["imagePullPolicy"] = policy.into();
-    }
     let limits = container["resources"]["limits"]
         .as_object()
         .cloned()
@@ -148,15 +165,28 @@ fn is_latest(image: &str) -> bool {
     !image.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
 }
 
+fn pull_policy(image: &str) -> &'static str {
+    if is_latest(image) {
+        "Always"
+    } else {
+        "IfNotPresent"
+    }
+}
+
 /// The older name of the field has the same value.
 fn account(spec: &mut Value) {
-    let said = [&spec["serviceAccountName"], &spec["serviceAccount"]];
-    let account = said
-        .into_iter()
-        .find(|name| name.as_str().is_some_and(|name| !name.is_empty()));
-    let account = account.cloned().unwrap_or_else(|| json!("default"));
-    spec["serviceAccountName"] = account.clone();
-    spec["serviceAccount"] = account;
+    let names = ["serviceAccountName", "serviceAccount"];
+    let said = names
+        .iter()
+        .find_map(|name| spec[*name].as_str().filter(|name| !name.is_empty()));
+    let said = said.map(str::to_owned);
+    for name in names {
+        match (&said, spec.as_object_mut()) {
+            (Some(said), _) => spec[name] = said.as_str().into(),
+            (None, Some(spec)) => drop(spec.remove(name)),
+            (None, None) => {}
+        }
+    }
 }
 
 fn tolerate(spec: &mut Value) {

@@ -2,16 +2,17 @@
 
 mod complete;
 mod show;
+mod template;
 mod validate;
 
 use k8s_openapi::api::core::v1 as core;
 
 use super::{
-    Deletion, Kind, NodeStream, PLAIN, Subresource,
+    Deletion, Generation, Kind, NodeStream, PLAIN, Subresource,
     column::{AGE, Cell, NAME, column, wide},
     typed,
 };
-use complete::TEMPLATE_DEFAULTS;
+pub use template::{complete_template, validate_lasting};
 
 pub static POD: Kind = Kind {
     kind: "Pod",
@@ -28,7 +29,7 @@ pub static POD: Kind = Kind {
         Subresource::Node(NodeStream::PortForward),
     ],
     decode: typed::<core::Pod>,
-    defaults: TEMPLATE_DEFAULTS,
+    defaults: complete::POD_DEFAULTS,
     complete: complete::complete,
     rules: validate::RULES,
     validate: validate::validate,
@@ -74,7 +75,7 @@ pub static POD: Kind = Kind {
             "Conditions that are true, of those that readiness asks for.",
         ),
     ],
-    generation: true,
+    generation: Generation::Spec,
     returns_deleted: true,
     deletion: Deletion::Graceful,
     ..PLAIN
