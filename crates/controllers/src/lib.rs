@@ -9,6 +9,7 @@
 //! | [`scheduler`] | which node a pod gets |
 //! | [`health`] | when a node counts as lost |
 //! | [`orphans`] | which pods have lost their node for good |
+//! | [`garbage`] | which objects have lost their owners |
 //!
 //! Each is a pure state machine ([`action::Controller`]): inputs and the time
 //! go in, printable actions come out. One task ([`lead`]) owns all of them,
@@ -25,6 +26,7 @@ mod act;
 mod action;
 mod controllers;
 mod elect;
+mod garbage;
 mod health;
 mod lead;
 mod leadership;
@@ -114,15 +116,17 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     // Refuse nonsense before anything is touched.
     let fresh = || Controllers::new(options.cuts(), options.grace());
     let controllers = Arc::new(Mutex::new(fresh()?));
+    let garbage = garbage::Shared::default();
     let client = sealane_kube::client(&options.access, "controllers").await?;
     let introspect = Introspect::new("controllers");
     introspect.config(&options.resolved(&identity));
-    let _served = serve(&introspect, &options, &controllers)?;
+    let _served = serve(&introspect, &options, &controllers, &garbage)?;
 
     let leading = async {
         loop {
             *controllers.lock().unwrap_or_else(PoisonError::into_inner) = fresh()?;
-            lead_once(&client, &identity, &controllers, &introspect).await;
+            *garbage.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            lead_once(&client, &identity, &controllers, &garbage, &introspect).await;
         }
     };
     tokio::select! {
@@ -137,7 +141,13 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
 }
 
 /// One term: from taking the Lease to losing it.
-async fn lead_once(client: &Client, identity: &str, controllers: &Shared, introspect: &Introspect) {
+async fn lead_once(
+    client: &Client,
+    identity: &str,
+    controllers: &Shared,
+    collector: &garbage::Shared,
+    introspect: &Introspect,
+) {
     // Standing by counts as ready, or the second of two replicas would never be.
     let readiness = introspect.readiness("leads-or-stands-by");
     let leads = introspect.gauge(
@@ -151,6 +161,12 @@ async fn lead_once(client: &Client, identity: &str, controllers: &Shared, intros
     tracing::info!("leading as {identity}");
     leads.set(1.0);
     let events = Recorder::new(client.clone(), "sealane-controllers", identity);
+    let collector = garbage::run(
+        client.clone(),
+        events.clone(),
+        Arc::clone(collector),
+        introspect,
+    );
     let leader = Leader::new(
         client,
         events,
@@ -161,6 +177,7 @@ async fn lead_once(client: &Client, identity: &str, controllers: &Shared, intros
     tokio::select! {
         why = leadership.keep() => tracing::warn!("no longer leading: {why}"),
         () = leader.run() => {}
+        () = collector => {}
     }
     leads.set(0.0);
 }
@@ -169,11 +186,17 @@ fn serve(
     introspect: &Introspect,
     options: &Options,
     controllers: &Shared,
+    garbage: &garbage::Shared,
 ) -> anyhow::Result<Option<Served>> {
     let shown = Arc::clone(controllers);
     introspect.state("controllers", move || {
         let controllers = shown.lock().unwrap_or_else(PoisonError::into_inner);
         controllers.state(Instant::now())
+    });
+    let shown = Arc::clone(garbage);
+    introspect.state("garbage-collector", move || {
+        let collector = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        collector.as_ref().map(garbage::state).into()
     });
     let served = options
         .debug_socket

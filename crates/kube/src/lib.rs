@@ -6,7 +6,7 @@
 //!
 //! - [`Access`] says where the server is and who we are (flags, kubeconfig or
 //!   a pod's service account), [`client`] turns that into a connection.
-//! - [`watch()`] and [`watch_as`] give a full set, then changes, and hide every
+//! - [`watch()`], [`watch_as`] and [`watch_metadata`] give a full set, then changes, and hide every
 //!   disconnection; [`Mirror`] keeps what they give.
 //! - [`events::Recorder`] writes the Events that `kubectl describe` shows.
 //! - [`node_net`] and [`pod_net`] cut API objects down to the words that
@@ -32,7 +32,7 @@ pub use connect::{Unreachable, client};
 pub use convert::{node_net, pod_net};
 pub use explain::{Explained, explain, is_conflict, is_not_found, is_unreachable};
 pub use mirror::Mirror;
-pub use watch::{Change, Filter, watch, watch_as};
+pub use watch::{Change, Filter, watch, watch_as, watch_metadata};
 
 /// The external crates whose types appear here, so that callers need not depend on them.
 pub use k8s_openapi;

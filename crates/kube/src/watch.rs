@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use k8s_openapi::serde::de::DeserializeOwned;
+use kube::api::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use sealane_objects::ObjectName;
 
 use crate::{Backoff, explain};
@@ -86,8 +87,8 @@ where
 
 /// Watches objects cut down by `slim` as soon as they arrive, so that the rest is never kept.
 ///
-/// For names, labels and annotations alone, watch `Api<PartialObjectMeta<K>>`:
-/// the server then sends nothing else.
+/// For names, owners and the like alone, [`watch_metadata`] is cheaper: the
+/// server then sends nothing else.
 pub fn watch_as<K, T, F>(
     api: Api<K>,
     filter: &Filter,
@@ -98,10 +99,41 @@ where
     T: Send + 'static,
     F: FnMut(K) -> T + Send + 'static,
 {
+    let events = watcher(api, filter.config()).boxed();
+    follow(events, K::plural(&()).into_owned(), slim)
+}
+
+/// Watches the metadata of all objects of a kind that is known by name alone, in all namespaces.
+pub fn watch_metadata<T, F>(
+    client: Client,
+    kind: &ApiResource,
+    mut slim: F,
+) -> impl Stream<Item = Change<T>> + Send + use<T, F>
+where
+    T: Send + 'static,
+    F: FnMut(ObjectMeta) -> T + Send + 'static,
+{
+    let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client, kind);
+    let events = watcher(api, watcher::Config::default()).boxed();
+    follow(events, kind.plural.clone(), move |object| {
+        slim(object.metadata)
+    })
+}
+
+fn follow<K, T, F>(
+    events: BoxStream<'static, watcher::Result<Event<K>>>,
+    of: String,
+    slim: F,
+) -> impl Stream<Item = Change<T>> + Send + use<K, T, F>
+where
+    K: Resource + Send + 'static,
+    T: Send + 'static,
+    F: FnMut(K) -> T + Send + 'static,
+{
     let progress = Progress {
-        events: watcher(api, filter.config()).boxed(),
+        events,
         steps: Steps::new(slim),
-        complaints: Complaints::new(K::plural(&()).into_owned()),
+        complaints: Complaints::new(of),
         backoff: Backoff::reconnect(),
     };
     stream::unfold(progress, |mut progress| async {

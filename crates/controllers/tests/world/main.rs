@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod garbage;
 mod server;
 
 use std::time::{Duration, Instant};

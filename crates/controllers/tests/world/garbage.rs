@@ -1,0 +1,83 @@
+//! Owners and dependents at a real API server.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, ListParams, PostParams, PropagationPolicy};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::server::Server;
+use crate::{Controllers, eventually};
+
+impl Server {
+    fn maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.admin.clone(), "default")
+    }
+
+    /// Makes a ConfigMap that is owned by those others.
+    async fn add_map(&self, name: &str, owners: &[&ConfigMap]) -> ConfigMap {
+        let owners: Vec<Value> = owners.iter().map(|owner| reference(owner)).collect();
+        let map = json!({"metadata": {"name": name, "ownerReferences": owners}});
+        let map = serde_json::from_value(map).unwrap();
+        eventually(&format!("make {name}"), async || {
+            self.maps().create(&PostParams::default(), &map).await.ok()
+        })
+        .await
+    }
+
+    async fn delete_map(&self, name: &str, policy: PropagationPolicy) {
+        let params = DeleteParams {
+            propagation_policy: Some(policy),
+            ..DeleteParams::default()
+        };
+        self.maps().delete(name, &params).await.unwrap();
+    }
+
+    /// Waits until these are the ConfigMaps that are left, apart from the cluster's own.
+    async fn left_are(&self, expected: &[&str]) {
+        eventually(&format!("{expected:?} are left"), async || {
+            let all = self.maps().list(&ListParams::default()).await.ok()?;
+            let names: Vec<_> = all.iter().map(ResourceExt::name_any).collect();
+            let ours: Vec<_> = names.iter().filter(|n| *n != "kube-root-ca.crt").collect();
+            (ours == expected).then_some(())
+        })
+        .await;
+    }
+}
+
+fn reference(owner: &ConfigMap) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "name": owner.name_any(), "uid": owner.uid(),
+        "controller": false, "blockOwnerDeletion": true,
+    })
+}
+
+#[tokio::test]
+async fn dependents_follow_an_owner_that_is_gone_and_only_those_of_no_other() {
+    let server = Server::start().await;
+    let a = server.add_map("a", &[]).await;
+    let b = server.add_map("b", &[]).await;
+    let child = server.add_map("child", &[&a]).await;
+    server.add_map("grandchild", &[&child]).await;
+    server.add_map("of-both", &[&a, &b]).await;
+    let _controllers = Controllers::start(&server, "me", &[]);
+    server.delete_map("a", PropagationPolicy::Background).await;
+    server.left_are(&["b", "of-both"]).await;
+    eventually("of-both forgets a", async || {
+        let owners = server.maps().get("of-both").await.ok()?;
+        let owners = owners.metadata.owner_references?;
+        (owners.len() == 1 && owners[0].name == "b" && owners[0].controller == Some(false))
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_owner_that_never_was_is_no_owner() {
+    let server = Server::start().await;
+    let _controllers = Controllers::start(&server, "me", &[]);
+    let mut lost = server.add_map("keeper", &[]).await;
+    server.add_map("kept", &[&lost]).await;
+    lost.metadata.uid = Some("a-uid-of-nobody".into());
+    server.add_map("lost", &[&lost]).await;
+    server.left_are(&["keeper", "kept"]).await;
+}
