@@ -50,6 +50,9 @@ pub fn compile(origin: Origin<'_>, attempt: u32, image: Image) -> Result<Contain
     spec.env = env;
     spec.working_dir = container.working_dir.as_ref().map(PathBuf::from);
     spec.mounts = mounts(origin)?;
+    spec.stdin = container.stdin.unwrap_or(false);
+    spec.stdin_once = container.stdin_once.unwrap_or(false);
+    spec.tty = container.tty.unwrap_or(false);
     spec.limits = limits(container);
     secure(&mut spec, origin)?;
     Ok(spec)

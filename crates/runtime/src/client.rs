@@ -12,6 +12,7 @@
 //!                 nobody and costs little
 //! ```
 
+mod attach;
 mod channel;
 mod exec;
 mod launch;
@@ -19,7 +20,7 @@ mod leftovers;
 mod watch;
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,9 +32,10 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::protocol::{Reply, Request, Window};
 use crate::secrets;
-use crate::spec::{ContainerSpec, ExecSpec, SandboxSpec};
+use crate::spec::{AttachSpec, ContainerSpec, ExecSpec, SandboxSpec};
 use crate::state::{ShimEvent, ShimState, Started};
 
+pub use attach::Attach;
 use channel::Channel;
 pub use exec::{Exec, ExecIo};
 pub use launch::{Launcher, create};
@@ -178,6 +180,25 @@ impl Shim {
                 reason,
             }),
             _ => Err(self.gone(unexpected())),
+        }
+    }
+
+    /// Follows a running container from now on. `outputs` are the ends to write its output to, in
+    /// the order standard output, error output, as far as `spec` wants them: what they do not
+    /// take in time is left out, and said so.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it does not run, [`Error::Gone`].
+    pub async fn attach(&self, spec: &AttachSpec, outputs: Vec<OwnedFd>) -> Result<Attach> {
+        let fds: Vec<_> = outputs.iter().map(AsRawFd::as_raw_fd).collect();
+        let mut channel = self.send(&Request::Attach(spec.clone()), &fds).await?;
+        // Ours would keep pipes open that the shim has closed.
+        drop(outputs);
+        match channel.expect().await.map_err(|cause| self.gone(cause))? {
+            Reply::Attached { input, terminal } => {
+                Ok(Attach::new(self.clone(), channel, input, terminal))
+            }
+            other => Err(self.refused("attach", other)),
         }
     }
 

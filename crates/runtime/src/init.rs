@@ -74,10 +74,10 @@ pub(crate) fn container(
     sandbox: &Sandbox,
     spec: &ContainerSpec,
     settings: &Settings,
-    output: [OwnedFd; 2],
+    io: CommandIo,
     reporter: &Reporter,
 ) {
-    match try_container(sandbox, spec, settings, output, reporter) {
+    match try_container(sandbox, spec, settings, io, reporter) {
         Err(failure) => reporter.fail(failure),
         Ok(never) => match never {},
     }
@@ -87,7 +87,7 @@ fn try_container(
     sandbox: &Sandbox,
     spec: &ContainerSpec,
     settings: &Settings,
-    [stdout, stderr]: [OwnedFd; 2],
+    io: CommandIo,
     reporter: &Reporter,
 ) -> Result<Infallible, Failure> {
     let pid = begin()?;
@@ -95,7 +95,6 @@ fn try_container(
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP)
         .context(|| "make the container's namespaces".into())?;
     make_private()?;
-    let null = File::open("/dev/null").context(|| "open /dev/null".into())?;
     let root = rootfs::build(sandbox, &spec.image)?;
     let mounts = mounts::gather(sandbox, spec)?;
     enter_root(&root)?;
@@ -106,11 +105,9 @@ fn try_container(
     if spec.read_only_root {
         rootfs::make_read_only()?;
     }
-    dup2_stdin(&null).context(|| "set standard input".into())?;
-    dup2_stdout(&stdout).context(|| "set standard output".into())?;
-    dup2_stderr(&stderr).context(|| "set standard error".into())?;
+    let terminal = take_streams(io, settings)?;
     settings.change_dir(true)?;
-    finish(settings, settings.argv(), pid, reporter, None)
+    finish(settings, settings.argv(), pid, reporter, terminal)
 }
 
 /// A further command for a running container.
@@ -123,7 +120,7 @@ pub(crate) struct Command<'a> {
     pub(crate) io: CommandIo,
 }
 
-/// Where a command reads and writes.
+/// Where a container or a command reads and writes.
 pub(crate) enum CommandIo {
     Fds([OwnedFd; 3]),
     Terminal(Window),
@@ -144,17 +141,22 @@ fn try_command(command: Command<'_>, reporter: &Reporter) -> Result<Infallible, 
         setns(namespace.as_fd(), CloneFlags::empty())
             .context(|| "enter the container's namespaces".into())?;
     }
-    let mut terminal = None;
-    match command.io {
+    let terminal = take_streams(command.io, command.settings)?;
+    command.settings.change_dir(false)?;
+    finish(command.settings, command.argv, pid, reporter, terminal)
+}
+
+/// Makes these the standard streams; returns the near end of a terminal, if it is one.
+fn take_streams(io: CommandIo, settings: &Settings) -> Result<Option<OwnedFd>, Failure> {
+    match io {
         CommandIo::Fds([stdin, stdout, stderr]) => {
             dup2_stdin(&stdin).context(|| "set standard input".into())?;
             dup2_stdout(&stdout).context(|| "set standard output".into())?;
             dup2_stderr(&stderr).context(|| "set standard error".into())?;
+            Ok(None)
         }
-        CommandIo::Terminal(window) => terminal = Some(terminal::open(window)?),
+        CommandIo::Terminal(window) => terminal::open(window, settings.user).map(Some),
     }
-    command.settings.change_dir(false)?;
-    finish(command.settings, command.argv, pid, reporter, terminal)
 }
 
 /// Lets go of what the shim's state would leak into a command. The process id

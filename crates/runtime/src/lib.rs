@@ -4,7 +4,7 @@
 //! ```text
 //! sealane node ── Launcher::create ──> starts ──> sealane shim NAMESPACE/NAME DIR
 //!      │                                            │  holds net, ipc, uts, mnt, pid of the pod
-//!      └─ Shim: start, signal, exec, state, events ─┤  (a unix socket; adopt() after a restart)
+//!      └─ Shim: start, exec, attach, state, events ─┤  (a unix socket; adopt() after a restart)
 //!                                                   ├─ container: its own pid, mnt, cgroup
 //!                                                   └─ container: …
 //!                                        DIR/logs/CONTAINER/ATTEMPT.log, DIR/exits/CONTAINER.ATTEMPT.json
@@ -33,11 +33,12 @@ mod sys;
 mod timestamp;
 mod wire;
 
-pub use client::{Exec, ExecIo, Launcher, Shim, adopt, cleanup, create, reset};
+pub use client::{Attach, Exec, ExecIo, Launcher, Shim, adopt, cleanup, create, reset};
 pub use error::{Error, Result};
 pub use image::{Image, ImageError, resolve_image, warm_up};
 pub use shim::shim_main;
 pub use spec::{
-    Capabilities, ContainerSpec, ExecSpec, Limits, Mount, SandboxSpec, exit_path, log_path,
+    AttachSpec, Capabilities, ContainerSpec, ExecSpec, Limits, Mount, SandboxSpec, exit_path,
+    log_path,
 };
 pub use state::{ContainerState, Exit, ExitRecord, ShimEvent, ShimState, Started};

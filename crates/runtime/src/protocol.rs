@@ -5,10 +5,11 @@
 //!   connect, one Request  ------->
 //!                         <-------  one Reply, then the end            most requests
 //!                         <-------  ExecStarted … ExecExited           Exec: closing earlier kills it
+//!   Attach, CloseInput    <-------  Attached … Done once the container has ended
 //!                         <-------  Hello, then Exited …               Subscribe: until either side ends
 //! ```
 //!
-//! One connection carries one request: nothing has to be told apart, a caller
+//! One connection carries one request (`CloseInput` is a second word to `Attach`): nothing has to be told apart, a caller
 //! that dies takes back only what it asked for, and connecting costs some
 //! 20 µs. Frames are lines of JSON; descriptors travel beside them
 //! (`SCM_RIGHTS`). The same program is at both ends, but perhaps not the same
@@ -17,7 +18,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{ContainerSpec, ExecSpec, SandboxSpec};
+use crate::spec::{AttachSpec, ContainerSpec, ExecSpec, SandboxSpec};
 use crate::state::{Exit, ShimState, Started};
 
 /// A request of the node process.
@@ -34,6 +35,10 @@ pub(crate) enum Request {
         #[serde(default)]
         window: Option<Window>,
     },
+    /// Follow a container, with a descriptor for each output that is wanted.
+    Attach(AttachSpec),
+    /// The one who follows has no more input; on the same connection.
+    CloseInput,
     /// Tell the state.
     State,
     /// Tell who you are, then each exit.
@@ -71,6 +76,8 @@ pub(crate) enum Reply {
     },
     /// The command runs; its terminal, if any, comes with this.
     ExecStarted { pid: u32 },
+    /// The container is followed; its input or its terminal, if it has one, comes with this.
+    Attached { input: bool, terminal: bool },
     /// The command ended.
     ExecExited { code: i32 },
 }

@@ -39,6 +39,7 @@
 //! nothing happens for a second, it gives back the pages of program text, which
 //! are the greater part by far.
 
+mod attach;
 mod connection;
 mod container;
 mod exec;
@@ -48,6 +49,7 @@ mod records;
 mod report;
 mod sandbox;
 mod server;
+mod streams;
 
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -64,6 +64,15 @@ pub struct ContainerSpec {
     /// Bind mounts into the container.
     #[serde(default)]
     pub mounts: Vec<Mount>,
+    /// Keep standard input open for those who attach; without, it is at its end from the start.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Input ends with the first who attaches to it. Of no effect on a terminal.
+    #[serde(default)]
+    pub stdin_once: bool,
+    /// Run on a terminal of its own, which is then the one output.
+    #[serde(default)]
+    pub tty: bool,
     /// Cgroup limits.
     #[serde(default)]
     pub limits: Limits,
@@ -102,6 +111,9 @@ impl ContainerSpec {
             env: Vec::new(),
             working_dir: None,
             mounts: Vec::new(),
+            stdin: false,
+            stdin_once: false,
+            tty: false,
             limits: Limits::default(),
             user: None,
             group: None,
@@ -168,6 +180,22 @@ pub struct ExecSpec {
     /// Give it a controlling terminal.
     #[serde(default)]
     pub tty: bool,
+}
+
+/// To follow a running container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachSpec {
+    /// Name of the container.
+    pub container: String,
+    /// Write to its standard input, if it keeps one open.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Read its standard output, from now on.
+    #[serde(default)]
+    pub stdout: bool,
+    /// Read its error output, from now on; a terminal has none.
+    #[serde(default)]
+    pub stderr: bool,
 }
 
 /// Log of one attempt of a container of the pod whose directory is `dir`, in

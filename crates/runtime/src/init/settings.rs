@@ -32,7 +32,7 @@ impl Settings {
         let user = spec.user.unwrap_or(0);
         Ok(Self {
             argv: argv(spec),
-            env: environment(&spec.env, user, hostname),
+            env: environment(&spec.env, user, hostname, spec.tty),
             user,
             group: spec.group.unwrap_or(0),
             groups: spec.groups.clone(),
@@ -91,12 +91,20 @@ fn argv(spec: &ContainerSpec) -> Vec<String> {
     argv
 }
 
-fn environment(wanted: &[(String, String)], user: u32, hostname: &str) -> Vec<(String, String)> {
+fn environment(
+    wanted: &[(String, String)],
+    user: u32,
+    hostname: &str,
+    tty: bool,
+) -> Vec<(String, String)> {
     let home = if user == 0 { "/root" } else { "/" };
     let mut env = Vec::with_capacity(wanted.len() + 3);
     set(&mut env, "PATH", DEFAULT_PATH);
     set(&mut env, "HOSTNAME", hostname);
     set(&mut env, "HOME", home);
+    if tty {
+        set(&mut env, "TERM", "xterm");
+    }
     for (name, value) in wanted {
         set(&mut env, name, value);
     }
@@ -141,6 +149,7 @@ mod tests {
             &[pair("A", "1"), pair("HOME", "/x"), pair("A", "2")],
             0,
             "h",
+            false,
         );
         assert_eq!(
             env,

@@ -5,20 +5,22 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
 use crate::failure::{Context, Failure};
 use crate::protocol::Window;
 
 /// Makes a terminal the calling process's controlling one and its standard
-/// streams; returns the other end.
-pub(super) fn open(window: Window) -> Result<OwnedFd, Failure> {
+/// streams; returns the other end. It belongs to the user who will run on it,
+/// so that programs can open it by its name.
+pub(super) fn open(window: Window, user: u32) -> Result<OwnedFd, Failure> {
     let near = File::options()
         .read(true)
         .write(true)
         .open("/dev/ptmx")
         .context(|| "open /dev/ptmx of the container".into())?;
     let far = far_end(&near).context(|| "open the container's terminal".into())?;
+    fchown(&far, Some(Uid::from_raw(user)), None).context(|| "give away the terminal".into())?;
     set_size(&near, window).context(|| "set the terminal's size".into())?;
     // SAFETY: TIOCSCTTY takes a number; the process is the leader of a session
     // without a terminal.

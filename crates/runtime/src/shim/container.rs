@@ -1,16 +1,17 @@
 //! One attempt of a container, from its start to its exit.
 
-use std::io::{self, PipeReader, PipeWriter};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
 use nix::unistd::Pid;
 
-use super::log::Output;
+use super::log::{Listener, Output};
 use super::process::{self, Birth, End, spawn};
 use super::records;
 use super::report::{self, Report};
 use super::sandbox::Sandbox;
+use super::streams::{Input, Streams};
 use crate::failure::{Context, Failure};
 use crate::init::{self, Settings};
 use crate::spec::{ContainerSpec, log_path};
@@ -51,6 +52,12 @@ pub(super) struct Container {
     /// While it has processes.
     pub(super) settings: Option<Settings>,
     pub(super) output: Option<Output>,
+    /// While it keeps its input open.
+    pub(super) input: Option<Input>,
+    /// It asked for input.
+    reads_input: bool,
+    /// It runs on a terminal.
+    pub(super) tty: bool,
 }
 
 impl Container {
@@ -66,13 +73,13 @@ impl Container {
         let cgroup = sandbox.container_cgroup(&spec.name);
         cgroup.create().context(|| "make".into())?;
         cgroup.limit(&spec.limits).context(|| "set limits".into())?;
-        let (pipes, ends) = pipes().context(|| "make pipes".into())?;
+        let streams = Streams::of(spec).context(|| "make pipes".into())?;
         let log = log_path(&sandbox.spec.dir, &spec.name, spec.attempt);
-        let output = Output::open(&log, pipes).context(|| format!("open {}", log.display()))?;
+        let output =
+            Output::open(&log, streams.outputs).context(|| format!("open {}", log.display()))?;
         let (report, reporter) = report::line()?;
         let pid = spawn(&Birth::New, || {
-            let ends = ends.map(OwnedFd::from);
-            init::container(sandbox, spec, &settings, ends, &reporter);
+            init::container(sandbox, spec, &settings, streams.far, &reporter);
         })?;
         Ok(Self {
             name: spec.name.clone(),
@@ -84,6 +91,9 @@ impl Container {
             },
             settings: Some(settings),
             output: Some(output),
+            input: streams.input,
+            reads_input: spec.stdin,
+            tty: spec.tty,
         })
     }
 
@@ -107,6 +117,11 @@ impl Container {
                     started_at,
                 };
                 let pid = executed.pid;
+                if let Some(terminal) = executed.terminal
+                    && let Err(error) = self.take_terminal(terminal)
+                {
+                    eprintln!("read the terminal of container {}: {error}", self.name);
+                }
                 Some((asked_by, Started { pid, started_at }))
             }
             Err(failure) => {
@@ -116,13 +131,36 @@ impl Container {
         }
     }
 
+    fn take_terminal(&mut self, near: OwnedFd) -> io::Result<()> {
+        let input = near.try_clone()?;
+        if let Some(output) = &mut self.output {
+            output.read_terminal(near)?;
+        }
+        self.input = Some(Input {
+            fd: input,
+            once: false,
+        });
+        Ok(())
+    }
+
+    /// Whether somebody who attaches may write to it.
+    pub(super) fn takes_input(&self) -> bool {
+        self.reads_input && self.input.is_some()
+    }
+
     /// The first process has ended, so all of them have. Completes the log,
     /// removes the cgroup, and returns the state to be recorded.
-    pub(super) fn ended(&mut self, sandbox: &Sandbox, end: End) -> Option<ContainerState> {
+    pub(super) fn ended(
+        &mut self,
+        sandbox: &Sandbox,
+        end: End,
+        listener: Listener<'_>,
+    ) -> Option<ContainerState> {
         if let Some(output) = &mut self.output {
-            output.drain();
+            output.drain(listener);
         }
         self.output = None;
+        self.input = None;
         self.settings = None;
         let cgroup = sandbox.container_cgroup(&self.name);
         let oom = cgroup.oom_kills() > 0;
@@ -200,12 +238,6 @@ fn check_name(name: &str) -> Result<(), Failure> {
         )));
     }
     Ok(())
-}
-
-fn pipes() -> io::Result<([PipeReader; 2], [PipeWriter; 2])> {
-    let (stdout, stdout_end) = io::pipe()?;
-    let (stderr, stderr_end) = io::pipe()?;
-    Ok(([stdout, stderr], [stdout_end, stderr_end]))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@
 //! when it exceeds 16 KiB or its stream ends.
 
 use std::fs::{self, File};
-use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -31,50 +31,60 @@ pub(super) struct Output {
 
 #[derive(Debug)]
 struct Stream {
-    pipe: PipeReader,
+    /// A pipe or the near end of a terminal.
+    source: File,
     line: Line,
 }
 
+/// Gets what a stream, by its index, has said.
+pub(super) type Listener<'a> = &'a mut dyn FnMut(usize, &[u8]);
+
 impl Output {
-    /// Opens the log at `path` for what comes through `pipes`.
-    pub(super) fn open(path: &Path, pipes: [PipeReader; 2]) -> io::Result<Self> {
+    /// Opens the log at `path` for what comes through `sources`.
+    pub(super) fn open(path: &Path, sources: [Option<OwnedFd>; 2]) -> io::Result<Self> {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
         let file = File::options().append(true).create(true).open(path)?;
-        let [stdout, stderr] = pipes.map(Stream::new);
+        let [stdout, stderr] = sources.map(|source| source.map(Stream::new).transpose());
         Ok(Self {
             file,
-            streams: [Some(stdout?), Some(stderr?)],
+            streams: [stdout?, stderr?],
         })
+    }
+
+    /// Reads a terminal, which is the one output of its container.
+    pub(super) fn read_terminal(&mut self, near: OwnedFd) -> io::Result<()> {
+        self.streams[0] = Some(Stream::new(near)?);
+        Ok(())
     }
 
     /// The streams that are still open, by index.
     pub(super) fn open_streams(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
         let streams = self.streams.iter().enumerate();
-        streams.filter_map(|(index, s)| Some((index, s.as_ref()?.pipe.as_fd())))
+        streams.filter_map(|(index, s)| Some((index, s.as_ref()?.source.as_fd())))
     }
 
     /// Reads once from a stream, if it has something to say.
-    pub(super) fn pump(&mut self, index: usize) {
-        self.step(index);
+    pub(super) fn pump(&mut self, index: usize, listener: Listener<'_>) {
+        self.step(index, listener);
     }
 
     /// Reads all that is left, after the last process has ended.
-    pub(super) fn drain(&mut self) {
+    pub(super) fn drain(&mut self, listener: Listener<'_>) {
         for index in 0..STREAMS.len() {
-            while self.step(index) {}
+            while self.step(index, listener) {}
         }
     }
 
     /// True if there may be more.
-    fn step(&mut self, index: usize) -> bool {
+    fn step(&mut self, index: usize, listener: Listener<'_>) -> bool {
         let Some(stream) = &mut self.streams[index] else {
             return false;
         };
         let mut chunk = [0; 8 << 10];
         let mut records = Vec::new();
-        let result = stream.pipe.read(&mut chunk);
+        let result = stream.source.read(&mut chunk);
         let now = timestamp::format(SystemTime::now());
         let mut sink = Sink {
             records: &mut records,
@@ -89,24 +99,33 @@ impl Output {
                 stream.line.feed(&chunk[..length], &mut sink);
                 true
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-            Err(_) => false,
+            Err(ref error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(ref error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            // The far end of a terminal is closed (EIO), as is that of a pipe at its end.
+            Err(_) => {
+                stream.line.end(&mut sink);
+                false
+            }
         };
+        let length = result.unwrap_or(0);
         if !more {
             self.streams[index] = None;
         }
         // A full disk must not stop the container; the record is lost.
         let _ = self.file.write_all(&records);
+        if length > 0 {
+            listener(index, &chunk[..length]);
+        }
         more
     }
 }
 
 impl Stream {
-    fn new(pipe: PipeReader) -> io::Result<Self> {
-        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    fn new(source: OwnedFd) -> io::Result<Self> {
+        let flags = OFlag::from_bits_retain(fcntl(&source, FcntlArg::F_GETFL)?);
+        fcntl(&source, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         Ok(Self {
-            pipe,
+            source: source.into(),
             line: Line::default(),
         })
     }

@@ -4,6 +4,7 @@
 //! volume holds up no log, and a client that does not read holds up nobody.
 
 mod children;
+mod followers;
 mod requests;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,6 +18,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 
+use super::attach::Attacher;
 use super::connection::Connection;
 use super::container::{Container, Phase};
 use super::exec::Exec;
@@ -34,6 +36,7 @@ pub(super) struct Server {
     next_connection: u64,
     containers: Vec<Container>,
     execs: Vec<Exec>,
+    attachers: Vec<Attacher>,
     /// No more starts: everything is being killed.
     ending: bool,
     /// Connections that asked for the end.
@@ -54,6 +57,7 @@ enum Source {
     Starting(Pid),
     Executing(Pid),
     Output(Pid, usize),
+    Follower(u64, usize),
 }
 
 /// Takes the signals that concern the shim off their default actions.
@@ -89,6 +93,7 @@ impl Server {
             next_connection: 1,
             containers: Vec::new(),
             execs: Vec::new(),
+            attachers: Vec::new(),
             ending: false,
             mourners: Vec::new(),
             dormant: false,
@@ -160,6 +165,12 @@ impl Server {
                 interests.push((Source::Executing(exec.pid), report.fd(), input));
             }
         }
+        for attacher in &self.attachers {
+            for (index, fd) in attacher.waiting() {
+                let source = Source::Follower(attacher.asked_by, index);
+                interests.push((source, fd, PollFlags::POLLOUT));
+            }
+        }
         for container in &self.containers {
             if let Phase::Starting { report, .. } = &container.phase {
                 interests.push((Source::Starting(container.pid), report.fd(), input));
@@ -178,11 +189,8 @@ impl Server {
             Source::Connection(id) => self.read_requests(id),
             Source::Starting(pid) => self.read_start_report(pid),
             Source::Executing(pid) => self.read_exec_report(pid),
-            Source::Output(pid, index) => {
-                if let Some(output) = self.alive(pid).and_then(|c| c.output.as_mut()) {
-                    output.pump(index);
-                }
-            }
+            Source::Output(pid, index) => self.pump(pid, index),
+            Source::Follower(id, index) => self.flush(id, index),
         }
     }
 
@@ -211,6 +219,10 @@ impl Server {
             for exec in self.execs.iter().filter(|e| e.asked_by == connection.id) {
                 exec.kill();
             }
+        }
+        let over = self.connections.iter().filter(|c| c.is_over());
+        for id in over.map(|connection| connection.id).collect::<Vec<_>>() {
+            self.detach(id);
         }
         self.connections.retain(|c| !c.is_over());
     }

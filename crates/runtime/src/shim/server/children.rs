@@ -6,7 +6,7 @@ use super::super::container::Phase;
 use super::super::process::{self, End};
 use super::super::records;
 use super::super::report::Report;
-use super::Server;
+use super::{Server, followers};
 use crate::failure::Failure;
 use crate::protocol::Reply;
 use crate::state::ContainerState;
@@ -92,10 +92,14 @@ impl Server {
             report.finish();
         }
         let started = container.settle();
-        let ended = container.ended(&self.sandbox, end);
+        let pid = container.pid;
+        let mut listener = followers::listener(&mut self.attachers, pid);
+        let ended = container.ended(&self.sandbox, end, &mut listener);
+        drop(listener);
         if let Some((asked_by, started)) = started {
             self.answer_all(&asked_by, &Reply::Started(started));
         }
+        self.unfollow(pid);
         match ended {
             Some(state) => self.announce(&state),
             None => self.forget_failed(index),

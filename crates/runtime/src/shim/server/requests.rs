@@ -33,6 +33,11 @@ impl Server {
                 Ok(())
             }
             Request::Exec { spec, window } => self.exec(id, &spec, window, fds),
+            Request::Attach(spec) => self.attach(id, &spec, fds),
+            Request::CloseInput => {
+                self.close_input(id);
+                Ok(())
+            }
             Request::State => {
                 let state = Reply::State(self.state());
                 self.answer(id, &state);
