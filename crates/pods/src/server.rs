@@ -3,15 +3,16 @@
 //! | path | what |
 //! |---|---|
 //! | `/containerLogs/NAMESPACE/POD/CONTAINER` | a container's log, `PodLogOptions` as query |
-//! | `/exec/NAMESPACE/POD/CONTAINER` | a command, over a WebSocket |
-//! | `/attach/…`, `/portForward/…` | refused as not done yet |
+//! | `/exec/NAMESPACE/POD/CONTAINER` | a command, over WebSocket or SPDY |
+//! | `/attach/NAMESPACE/POD/CONTAINER` | a container's own process, likewise |
+//! | `/portForward/NAMESPACE/POD` | ports of the pod, likewise, or the bytes of one connection |
 //! | `/pods` | the pods of this node, a `PodList` |
 //! | `/healthz` | `ok` |
 //!
 //! ```text
 //! listener (one per address) ──> connection task (TLS handshake, HTTP/1.1)
 //!                                     ├─> log task ──mpsc 8──> response body
-//!                                     └─> exec task (after the upgrade)
+//!                                     └─> task for exec, attach, port-forward (after the upgrade)
 //! ```
 //!
 //! Errors are plain words, as a kubelet's. Reading through a slow client holds
@@ -35,13 +36,18 @@ use tokio_rustls::TlsAcceptor;
 use crate::dispatch::Directory;
 
 mod answer;
+mod attach;
 mod descriptor;
 mod exec;
-mod exec_io;
 mod exec_start;
+mod idle;
 mod logs;
+mod port_forward;
+mod session;
+mod spdy;
 mod target;
 pub mod tls;
+mod upgrade;
 
 use answer::{Body, Refusal};
 use target::Target;
@@ -175,15 +181,12 @@ async fn route(
         ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {
             exec::answer(Target::find(directory, namespace, pod, container), request)
         }
-        ["attach", ..] => exec::answer(
-            Err(Refusal::not_implemented(
-                "attach is not supported yet; use exec, or logs --follow",
-            )),
-            request,
-        ),
-        ["portForward", ..] => Err(Refusal::not_implemented(
-            "port-forward is not supported yet",
-        )),
+        ["attach", namespace, pod, container] | ["attach", namespace, pod, _, container] => {
+            attach::answer(Target::find(directory, namespace, pod, container), request)
+        }
+        ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => {
+            port_forward::answer(directory, (namespace, pod), request).await
+        }
         _ => Err(Refusal::not_found(format!("there is no path {path} here"))),
     }
 }

@@ -46,20 +46,27 @@ impl Refusal {
         }
     }
 
+    /// There is no such pod here.
+    pub fn not_on_this_node(namespace: &str, pod: &str) -> Self {
+        Self::not_found(format!(
+            "pod \"{pod}\" in namespace \"{namespace}\" is not on this node"
+        ))
+    }
+
+    /// Nobody answers in the pod.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            code: StatusCode::SERVICE_UNAVAILABLE,
+            reason: "ServiceUnavailable",
+            message: message.into(),
+        }
+    }
+
     /// It went wrong here.
     pub fn internal(message: impl Into<String>) -> Self {
         Self {
             code: StatusCode::INTERNAL_SERVER_ERROR,
             reason: "InternalError",
-            message: message.into(),
-        }
-    }
-
-    /// Not done yet.
-    pub fn not_implemented(message: impl Into<String>) -> Self {
-        Self {
-            code: StatusCode::NOT_IMPLEMENTED,
-            reason: "NotImplemented",
             message: message.into(),
         }
     }

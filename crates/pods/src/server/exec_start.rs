@@ -7,21 +7,11 @@ use std::os::fd::OwnedFd;
 use sealane_runtime::{Error, Exec, ExecIo, ExecSpec, Shim};
 
 use super::descriptor::{Descriptor, pipe};
-use super::exec::ExecOptions;
-use super::exec_io::{STDERR, STDOUT};
+use super::session::carry::{Ends, Input};
+use super::session::{Output, Wanted};
 
 /// The terminal's size until the client says otherwise.
 const SIZE: (u16, u16) = (24, 80);
-
-/// Our ends of the command's streams.
-pub struct Streams {
-    /// The command; dropping it kills it.
-    pub exec: Exec,
-    /// Its input; the terminal, if it has one.
-    pub stdin: Option<Descriptor>,
-    /// Its outputs by channel.
-    pub outputs: Vec<(u8, Descriptor)>,
-}
 
 /// Why a command was not run.
 #[derive(Debug, thiserror::Error)]
@@ -34,42 +24,39 @@ pub enum StartError {
     Pipes(#[from] io::Error),
 }
 
-/// Starts a command with pipes, or on a terminal of the container's own.
+/// Starts a command with pipes, or on a terminal of the container's own. Dropping it kills it.
 ///
 /// # Errors
 /// When the command cannot be executed.
 pub async fn start(
-    options: &ExecOptions,
+    wanted: Wanted,
     shim: &Shim,
     spec: &ExecSpec,
-) -> Result<Streams, StartError> {
-    if options.tty {
+) -> Result<(Exec, Ends), StartError> {
+    if wanted.tty {
         let (rows, columns) = SIZE;
         let mut exec = shim.exec(spec, ExecIo::Terminal { rows, columns }).await?;
         let Some(near) = exec.terminal() else {
             return Err(io::Error::other("the shim gave no terminal").into());
         };
-        // Two descriptors of one terminal, since one is written while the other is read.
-        let writer = near.try_clone()?;
-        let stdin = Some(Descriptor::new(writer)?);
-        return Ok(Streams {
-            exec,
-            stdin,
-            outputs: vec![(STDOUT, Descriptor::new(near)?)],
-        });
+        let ends = on_terminal(near, wanted)?;
+        return Ok((exec, ends));
     }
-    let (stdin_far, stdin) = if options.stdin {
+    let (stdin_far, input) = if wanted.stdin {
         let (far, near) = pipe()?;
-        (far, Some(Descriptor::new(near)?))
+        (far, Some(Input::new(near)?))
     } else {
         (null()?, None)
     };
     let mut outputs = Vec::new();
     let mut far_ends = Vec::new();
-    for (channel, wanted) in [(STDOUT, options.stdout), (STDERR, options.stderr)] {
+    for (output, wanted) in [
+        (Output::Stdout, wanted.stdout),
+        (Output::Stderr, wanted.stderr),
+    ] {
         if wanted {
             let (near, far) = pipe()?;
-            outputs.push((channel, Descriptor::new(near)?));
+            outputs.push((output, Descriptor::new(near)?));
             far_ends.push(far);
         } else {
             far_ends.push(null()?);
@@ -82,10 +69,24 @@ pub async fn start(
     let exec = shim
         .exec(spec, ExecIo::Fds([stdin_far, stdout, stderr]))
         .await?;
-    Ok(Streams {
-        exec,
-        stdin,
+    let ends = Ends {
+        input,
+        terminal: None,
         outputs,
+    };
+    Ok((exec, ends))
+}
+
+/// A descriptor of one terminal for each use, since one is written while another is read.
+fn on_terminal(near: OwnedFd, wanted: Wanted) -> io::Result<Ends> {
+    let input = match wanted.stdin {
+        true => Some(Input::new(near.try_clone()?)?),
+        false => None,
+    };
+    Ok(Ends {
+        input,
+        terminal: Some(Descriptor::new(near.try_clone()?)?),
+        outputs: vec![(Output::Stdout, Descriptor::new(near)?)],
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sealane_runtime::Shim;
 use tokio::sync::watch;
 
 use super::answer::Refusal;
@@ -31,8 +32,7 @@ impl Target {
         container: &str,
     ) -> Result<Self, Refusal> {
         let Some(view) = directory.find(namespace, pod) else {
-            let message = format!("pod \"{pod}\" in namespace \"{namespace}\" is not on this node");
-            return Err(Refusal::not_found(message));
+            return Err(Refusal::not_on_this_node(namespace, pod));
         };
         if view.borrow().desired.container(container).is_none() {
             let message = format!("container {container} is not valid for pod {pod}");
@@ -43,6 +43,22 @@ impl Target {
             pod: pod.to_owned(),
             container: container.to_owned(),
         })
+    }
+
+    /// The shim of a container that runs.
+    ///
+    /// # Errors
+    /// 400 when it does not.
+    pub fn running(&self) -> Result<Shim, Refusal> {
+        let view = self.view.borrow();
+        let (container, pod) = (&self.container, &self.pod);
+        let runs = matches!(view.record.container(container).state, State::Running(_));
+        match &view.shim {
+            Some(shim) if runs => Ok(shim.clone()),
+            _ => Err(Refusal::bad_request(format!(
+                "container \"{container}\" of pod \"{pod}\" is not running: see kubectl describe pod {pod}"
+            ))),
+        }
     }
 
     /// What is known of the container.

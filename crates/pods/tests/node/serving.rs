@@ -71,7 +71,7 @@ async fn refusals_say_why() {
         (
             "/exec/default/b/c?command=ls&stdout=1",
             400,
-            "exec is served over WebSocket: expected headers Upgrade: websocket and Sec-WebSocket-Key",
+            "this is served over WebSocket or SPDY/3.1: expected headers Connection: Upgrade and Upgrade: websocket (with Sec-WebSocket-Key) or SPDY/3.1",
         ),
         ("/nothing", 404, "there is no path /nothing here"),
     ];
@@ -94,7 +94,7 @@ async fn refusals_say_why() {
         ),
         (
             "/attach/default/b/c?stdout=1",
-            "attach is not supported yet; use exec, or logs --follow",
+            "container \"c\" of pod \"b\" is not running: see kubectl describe pod b",
         ),
     ];
     for (path, message) in upgraded {
