@@ -44,6 +44,7 @@ demo: build ## Two nodes, two pods, packets between them, and nothing left (as r
 # every dependency for all of them and compiles none twice.
 .PHONY: test
 test: setup ## Every check and every test, on real packets (as root).
+	@scripts/setup.sh '$(TOOLS)' tests
 	cargo xtask check
 	cargo build --workspace --bins --tests --locked
 	cargo test --workspace --locked

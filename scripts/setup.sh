@@ -1,17 +1,28 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need and this machine lacks.
 #
-#     scripts/setup.sh TOOLS
+#     scripts/setup.sh TOOLS [tests]
 #
-# Packages come by apt-get, which needs root; a kubectl that is new enough is
-# unpacked into TOOLS, which does not. Quick, and without network, when
-# nothing is missing. On other distributions it says what to install.
+# Packages come by apt-get, which needs root; into TOOLS, which does not, come
+#
+#     kubectl       the newest that the package mirrors have
+#     kubectl-old   one of an older generation, for `tests`
+#     python        an environment with the Python client of Kubernetes, for `tests`
+#
+# Quick, and without network, when nothing is missing. On other distributions it
+# says what to install.
 set -euo pipefail
 
-readonly tools=${1:?usage: scripts/setup.sh TOOLS}
+readonly tools=${1:?usage: scripts/setup.sh TOOLS [tests]}
+readonly purpose=${2:-build}
 readonly oldest_cargo=1.91
-# `kubectl exec` speaks WebSocket by default since 1.30, which is what the embedded API serves.
+# `kubectl exec` can speak WebSocket since 1.30, which is what the embedded API serves.
 readonly oldest_kubectl=1.30
+# Where fetched ones come from, newest first: Debian 12's own is too old, and these run there.
+readonly kubectl_suites=(sid trixie)
+# The oldest generation that is supported, and that tests are made for.
+readonly oldest_generation=1.28
+readonly python_client=37.0.2
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$@"; exit 1; }
@@ -59,6 +70,11 @@ library:libc.a      libc6-dev                    link statically
 file:/usr/lib/cni/bridge  containernetworking-plugins  compare our plugin with the reference ones
 file:/etc/ssl/certs/ca-certificates.crt  ca-certificates  reach package mirrors by TLS
 TABLE
+    [ "$purpose" = tests ] || return 0
+    cat <<'TABLE'
+file:/usr/bin/python3  python3                  run the Python client of Kubernetes
+python:ensurepip   python3-venv                 give it an environment of its own
+TABLE
 }
 
 is_there() {
@@ -66,6 +82,7 @@ is_there() {
         program:*) command -v "${1#*:}" >/dev/null || [ -x "/usr/sbin/${1#*:}" ] ;;
         # gcc prints the bare name of a library that it cannot find.
         library:*) [[ $(cc -print-file-name="${1#*:}" 2>/dev/null) == /* ]] ;;
+        python:*) /usr/bin/python3 -c "import ${1#*:}" 2>/dev/null ;;
         file:*) [ -e "${1#*:}" ] ;;
     esac
 }
@@ -104,43 +121,74 @@ kubectl_version() {
         sed -n 's/.*"gitVersion": *"v\([0-9]*\.[0-9]*\).*/\1/p' | head -n 1
 }
 
-is_good_kubectl() {
+# is_kubectl FILE OLDEST: whether it runs and is that or newer.
+is_kubectl() {
     local have
     [ -x "$1" ] || return 1
     have=$(kubectl_version "$1")
-    [ -n "$have" ] && at_least "$have" "$oldest_kubectl"
+    [ -n "$have" ] && at_least "$have" "$2"
 }
 
 ensure_kubectl() {
-    local installed
-    is_good_kubectl "$tools/kubectl" && return 0
-    installed=$(command -v kubectl || true)
-    [ -n "$installed" ] && is_good_kubectl "$installed" && return 0
-    say "kubectl ${installed:+here is $(kubectl_version "$installed" || true), }$oldest_kubectl or newer is needed: looking for one"
-    scratch=$(mktemp -d)
-    trap 'rm -rf "$scratch"' EXIT
-    if kubectl_from_own_suite || kubectl_from_newer_debian; then
-        say "kubectl $(kubectl_version "$tools/kubectl") is in $tools"
-    else
+    local installed suite
+    is_kubectl "$tools/kubectl" "$oldest_kubectl" && return 0
+    say "looking for the newest kubectl"
+    for suite in "${kubectl_suites[@]}"; do
+        kubectl_from_suite "$suite" "$oldest_kubectl" kubectl && break
+    done
+    if [ ! -e "$tools/kubectl" ] && installed=$(command -v kubectl); then
+        is_kubectl "$installed" "$oldest_kubectl" && place_link "$installed" kubectl
+    fi
+    is_kubectl "$tools/kubectl" "$oldest_kubectl" ||
         fail "no kubectl $oldest_kubectl or newer could be had from this machine's package mirrors;" \
             "install one as the Kubernetes documentation says (\"Install Tools\"), anywhere in PATH"
+    say "kubectl $(kubectl_version "$tools/kubectl") is in $tools"
+}
+
+# Package mirrors keep no 1.28: one that somebody has installed is taken, else Debian 13's 1.32.
+# Tests run what is there and say so.
+ensure_old_kubectl() {
+    local installed
+    is_kubectl "$tools/kubectl-old" "$oldest_generation" && return 0
+    installed=$(oldest_installed_kubectl)
+    if [ -n "$installed" ]; then
+        place_link "$installed" kubectl-old
+    else
+        kubectl_from_suite trixie "$oldest_generation" kubectl-old || {
+            say "no older kubectl than $(kubectl_version "$tools/kubectl") could be had: tests run with one generation"
+            return 0
+        }
     fi
+    say "kubectl-old is $(kubectl_version "$tools/kubectl-old"), from ${installed:-Debian trixie}"
 }
 
-kubectl_from_own_suite() {
-    command -v apt-get >/dev/null || return 1
-    fetch_kubectl "$scratch/own"
+# The oldest supported one older than ours, among those in PATH and beside them (`kubectl.1.28`).
+oldest_installed_kubectl() {
+    local ours candidate version
+    ours=$(kubectl_version "$tools/kubectl")
+    for candidate in $(installed_kubectls); do
+        version=$(kubectl_version "$candidate")
+        if [ -n "$version" ] && at_least "$version" "$oldest_generation" && ! at_least "$version" "$ours"; then
+            printf '%s %s\n' "$version" "$candidate"
+        fi
+    done | sort -V | sed -n '1s/^[^ ]* //p'
 }
 
-# Debian 12's is too old and newer ones run there: take it, alone, from the suite after.
-kubectl_from_newer_debian() {
-    local mirror suite
-    mirror=$(debian_mirror)
-    [ -n "$mirror" ] || return 1
-    for suite in trixie sid; do
-        fetch_from_suite "$mirror" "$suite" && return 0
-    done
-    return 1
+installed_kubectls() {
+    local folders folder
+    IFS=: read -r -a folders <<<"$PATH"
+    for folder in "${folders[@]}"; do
+        [ "$folder" != "$tools" ] || continue
+        compgen -G "$folder/kubectl" || true
+        compgen -G "$folder/kubectl[.-]1.*" || true
+        [ ! -e "$folder/kubectl" ] ||
+            compgen -G "$(dirname "$(readlink -f "$folder/kubectl")")/kubectl[.-]1.*" || true
+    done | sort -u
+}
+
+place_link() {
+    mkdir -p "$tools"
+    ln -sfn "$1" "$tools/$2"
 }
 
 # The mirror of this machine's own apt sources, so that proxies and local mirrors are used as they are set.
@@ -155,6 +203,13 @@ own_mirrors() {
     apt-get indextargets --format '$(REPO_URI)' \
         'Created-By: Packages' 'Origin: Debian' 'Component: main' 2>/dev/null |
         grep -v -e '-security' || true
+}
+
+# kubectl_from_suite SUITE OLDEST NAME: takes kubectl, alone, from that suite of Debian.
+kubectl_from_suite() {
+    local mirror
+    mirror=$(debian_mirror)
+    [ -n "$mirror" ] && fetch_from_suite "$mirror" "$@"
 }
 
 # An apt of its own: its lists, cache and sources are below one folder, the machine's are left alone.
@@ -174,28 +229,46 @@ fetch_from_suite() {
     )
     say "reading the package list of Debian $2"
     apt-get -qq "${options[@]}" update || return 1
-    fetch_kubectl "$root" "${options[@]}"
+    fetch_kubectl "$root" "$3" "$4" "${options[@]}"
 }
 
-# fetch_kubectl FOLDER [APT OPTION...]: downloads, unpacks, tries. What is installed is
+# fetch_kubectl FOLDER OLDEST NAME APT_OPTION...: downloads, unpacks, tries. What is installed is
 # hidden from apt, which would otherwise insist on a version that only this machine has.
 fetch_kubectl() {
-    local folder=$1 package
+    local folder=$1 oldest=$2 name=$3 package
     local unpacking=(-o Dir::State::status=/dev/null -o APT::Sandbox::User=root)
-    shift
+    shift 3
     for package in kubectl kubernetes-client; do
         rm -rf "$folder/download"
         mkdir -p "$folder/download"
         (cd "$folder/download" && apt-get -qq "$@" "${unpacking[@]}" download "$package") >/dev/null 2>&1 || continue
         dpkg -x "$folder"/download/*.deb "$folder/unpacked" || continue
-        if is_good_kubectl "$folder/unpacked/usr/bin/kubectl"; then
-            install -D -m 0755 "$folder/unpacked/usr/bin/kubectl" "$tools/kubectl"
+        if is_kubectl "$folder/unpacked/usr/bin/kubectl" "$oldest"; then
+            install -D -m 0755 "$folder/unpacked/usr/bin/kubectl" "$tools/$name"
             return 0
         fi
     done
     return 1
 }
 
+### Python
+
+# The system's own Python, so that pods of the host image can use the environment too.
+ensure_python_client() {
+    local python=$tools/python
+    "$python/bin/python" -c "import importlib.metadata as m; assert m.version('kubernetes') == '$python_client'" \
+        2>/dev/null && return 0
+    say "making an environment with the Python client of Kubernetes $python_client"
+    rm -rf "$python"
+    /usr/bin/python3 -m venv "$python"
+    "$python/bin/pip" install --quiet --disable-pip-version-check "kubernetes==$python_client"
+}
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 check_rust
 install_packages
 ensure_kubectl
+[ "$purpose" = tests ] || exit 0
+ensure_old_kubectl
+ensure_python_client

@@ -1,0 +1,87 @@
+//! What kubectl prints, compared word by word, with two generations of it.
+//!
+//! `scripts/NN-topic.txt` are stories of commands and their outputs (format: [`script`]). Each is run
+//! against one cluster with the newest kubectl that is there and with an older one, in a namespace of
+//! the topic's name, which is its default namespace and goes with it. What differs from run to run (ages,
+//! uids, addresses) is replaced before comparing (list: [`placeholders`]).
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p sealane-testkit --test kubectl` writes what was printed into the scripts.
+//! Read the difference before you commit it: these files say what users get.
+//! `SCRIPTS=apply` runs only those with that word in their name.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod placeholders;
+mod script;
+mod stage;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use script::Script;
+use stage::Stage;
+
+use sealane_testkit::kubectl::{self, Generation};
+use sealane_testkit::{Cluster, UpOptions};
+
+/// The fewest commands that the scripts hold together.
+const AT_LEAST: usize = 80;
+
+fn scripts() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubectl/scripts");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn commands_print_what_the_scripts_say_with_two_generations() {
+    let chosen = std::env::var("SCRIPTS").unwrap_or_default();
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let generations = kubectl::generations();
+    let names: Vec<String> = generations.iter().map(Generation::to_string).collect();
+    eprintln!("generations of kubectl: {}", names.join(", "));
+
+    let cluster = Cluster::up(UpOptions::default());
+    let mut wrong = Vec::new();
+    let mut commands = 0;
+    for path in scripts() {
+        let topic = script::topic(&path);
+        if !topic.contains(&chosen) {
+            continue;
+        }
+        let mut script = Script::read(&path);
+        commands += script.steps.len();
+        for generation in &generations {
+            let stage = Stage::set(&cluster, generation, &topic);
+            for step in &mut script.steps {
+                let seen = stage.run(step, generation.minor);
+                if update {
+                    step.record(generation.minor, seen);
+                } else if let Err(difference) = step.check(generation.minor, &seen) {
+                    wrong.push(format!("{topic} with kubectl {generation}: {difference}"));
+                }
+            }
+            stage.strike(&cluster);
+        }
+        if update {
+            script.write(&path);
+        }
+    }
+    eprintln!("{commands} commands with {} generations", names.len());
+    assert!(
+        wrong.is_empty(),
+        "{}\n{} differ",
+        wrong.join("\n"),
+        wrong.len()
+    );
+    assert!(
+        commands >= AT_LEAST || !chosen.is_empty(),
+        "only {commands} commands are left"
+    );
+    cluster.down();
+}
