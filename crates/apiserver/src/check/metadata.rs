@@ -119,14 +119,16 @@ pub fn check_metadata_update(new: &Value, old: &Value, findings: &mut Findings) 
     }
     let deleting = !old["metadata"]["deletionTimestamp"].is_null();
     let before = list(&old["metadata"]["finalizers"]);
-    let added: Vec<&Value> = list(&new["metadata"]["finalizers"])
+    let added: Vec<String> = list(&new["metadata"]["finalizers"])
         .iter()
         .filter(|finalizer| !before.contains(finalizer))
+        .map(Value::to_string)
         .collect();
     if deleting && !added.is_empty() {
         let why = format!(
             "no new finalizers can be added if the object is being deleted, found new finalizers \
-             {added:?}"
+             []string{{{}}}",
+            added.join(", ")
         );
         findings.forbidden("metadata.finalizers", why);
     }
@@ -192,6 +194,9 @@ mod tests {
             text.contains("metadata.name: Invalid value: \"b\": field is immutable"),
             "{text}"
         );
-        assert!(text.contains("no new finalizers can be added"), "{text}");
+        assert!(
+            text.contains("found new finalizers []string{\"x/y\"}"),
+            "{text}"
+        );
     }
 }

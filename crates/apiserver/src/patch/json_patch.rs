@@ -31,6 +31,13 @@ pub enum Operation {
 
 /// Reads the operations.
 pub fn parse(patch: Value) -> Result<Vec<Operation>, PatchError> {
+    if !patch.is_array() {
+        let why = format!(
+            "json: cannot unmarshal {} into Go value of type jsonpatch.Patch",
+            super::go_name(&patch)
+        );
+        return Err(PatchError::Malformed(why));
+    }
     let operations = Vec::<Operation>::deserialize(patch)
         .map_err(|cause| PatchError::Malformed(cause.to_string()))?;
     if operations.len() > OPERATIONS_MAX {

@@ -58,9 +58,11 @@ impl Patch {
         let form = match media {
             "application/json-patch+json" => Form::Json(json_patch::parse(value)?),
             _ if !value.is_object() => {
-                return Err(PatchError::Malformed(
-                    "a merge patch must be an object".into(),
-                ));
+                let why = format!(
+                    "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                    go_name(&value)
+                );
+                return Err(PatchError::Malformed(why));
             }
             "application/merge-patch+json" => Form::Merge(value),
             _ => Form::Strategic(value),
@@ -84,6 +86,18 @@ impl Patch {
             Form::Merge(patch) => Ok(merge::apply(object, patch)),
             Form::Strategic(patch) => strategic::apply(object, patch, of),
         }
+    }
+}
+
+/// What clients of Kubernetes are told that a JSON value is.
+fn go_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 

@@ -34,7 +34,8 @@ const STEM_MAX: usize = 63 - SUFFIX;
 pub async fn create(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
     let kind = context.kind;
     let options = WriteOptions::parse(&context.query, "CreateOptions")?;
-    let Incoming { object, problems } = decode(kind, read_value(&payload)?)?;
+    let Incoming { object, problems } =
+        decode(kind, read_value(&payload)?, |why| cannot(kind, why))?;
     let warnings = judge(problems, options.field_validation, |why| cannot(kind, &why))?;
     let outcome = create_object(
         &context.server,

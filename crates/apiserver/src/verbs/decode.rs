@@ -2,7 +2,12 @@
 
 use serde_json::Value;
 
-use crate::{kinds::Kind, object::Input, request::FieldValidation, status::ApiError};
+use crate::{
+    kinds::Kind,
+    object::{self, Input},
+    request::FieldValidation,
+    status::ApiError,
+};
 
 /// An object out of a body.
 pub struct Incoming {
@@ -13,7 +18,15 @@ pub struct Incoming {
 }
 
 /// Checks kind and types of an object.
-pub fn decode(kind: &'static Kind, input: Input) -> Result<Incoming, ApiError> {
+///
+/// # Errors
+///
+/// 400 for another kind's, and what `refuse` makes of a wrong type.
+pub fn decode(
+    kind: &'static Kind,
+    input: Input,
+    refuse: impl FnOnce(&str) -> ApiError,
+) -> Result<Incoming, ApiError> {
     let Input {
         mut value,
         duplicates,
@@ -26,7 +39,7 @@ pub fn decode(kind: &'static Kind, input: Input) -> Result<Incoming, ApiError> {
     check_kind(kind, &value)?;
     value["apiVersion"] = kind.api_version().into();
     value["kind"] = kind.kind.into();
-    let decoded = (kind.decode)(&value).map_err(|cause| cannot(kind, &cause.to_string()))?;
+    let decoded = (kind.decode)(&value).map_err(|cause| refuse(&cause.to_string()))?;
     let unknown = decoded
         .unknown
         .iter()
@@ -35,10 +48,28 @@ pub fn decode(kind: &'static Kind, input: Input) -> Result<Incoming, ApiError> {
         .iter()
         .map(|path| format!("duplicate field {path:?}"));
     let problems = doubled.chain(unknown).collect();
+    let mut object = decoded.value;
+    drop_empty(&mut object);
     Ok(Incoming {
-        object: kind.to_stored(decoded.value),
+        object: kind.to_stored(object),
         problems,
     })
+}
+
+/// Leaves out metadata that says nothing, as Kubernetes does: kubectl compares what it sent with
+/// what it gets.
+fn drop_empty(object: &mut Value) {
+    let metadata = object::metadata_mut(object);
+    for field in ["annotations", "finalizers", "labels", "ownerReferences"] {
+        let empty = match &metadata.get(field) {
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(Value::Object(fields)) => fields.is_empty(),
+            _ => false,
+        };
+        if empty {
+            metadata.remove(field);
+        }
+    }
 }
 
 fn check_kind(kind: &Kind, value: &Value) -> Result<(), ApiError> {

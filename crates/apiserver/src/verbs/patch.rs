@@ -46,14 +46,16 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
                 ApiError::new(
                     code,
                     "Invalid",
-                    format!("the server rejected our request: {cause}"),
+                    format!(
+                        "the server rejected our request due to an error in our request: {cause}"
+                    ),
                 )
             })?;
         let input = Input {
             value: patched,
             duplicates: patch.duplicates().to_vec(),
         };
-        let decoded = decode(kind, input)?;
+        let decoded = decode(kind, input, |why| refuse(&payload, why))?;
         let warnings = judge(decoded.problems, options.field_validation, |why| {
             refuse(&payload, &why)
         })?;
@@ -73,7 +75,7 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
     unreachable!("the last attempt returns")
 }
 
-/// The error for a patch whose result has unknown fields, for a strict client.
+/// The error for a patch whose result has wrong types or, for a strict client, unknown fields.
 fn refuse(payload: &Payload, why: &str) -> ApiError {
     let mut findings = Findings::default();
     let patch = String::from_utf8_lossy(&payload.bytes);

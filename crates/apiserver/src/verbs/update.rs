@@ -55,7 +55,7 @@ pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body
     let Incoming {
         mut object,
         problems,
-    } = decode(kind, read_value(&payload)?)?;
+    } = decode(kind, read_value(&payload)?, |why| cannot(kind, why))?;
     let warnings = judge(problems, options.field_validation, |why| cannot(kind, &why))?;
     let name = object::name(&object);
     if name != target.name {

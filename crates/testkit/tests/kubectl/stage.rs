@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sealane_testkit::command::finish;
 use sealane_testkit::kubectl::Generation;
-use sealane_testkit::{Cluster, Folder};
+use sealane_testkit::{Cluster, Folder, SOON, eventually};
 
 use crate::placeholders::Placeholders;
 use crate::script::{Seen, Step};
@@ -46,6 +46,13 @@ impl Stage {
             "kubectl create namespace {topic} && kubectl config set-context --current --namespace={topic}"
         ))
         .succeeds();
+        for given in ["serviceaccounts/default", "configmaps/kube-root-ca.crt"] {
+            eventually(SOON, "the namespace is furnished", || {
+                cluster
+                    .api()
+                    .get(&format!("/api/v1/namespaces/{topic}/{given}"))
+            });
+        }
         stage
     }
 
