@@ -126,6 +126,15 @@ impl Access {
         }
     }
 
+    /// The API server's URL. Sends nothing.
+    ///
+    /// # Errors
+    /// When no server is known.
+    pub async fn server(&self) -> Result<String, AccessError> {
+        let (config, _) = self.resolve().await?;
+        Ok(config.cluster_url.to_string())
+    }
+
     /// Reads files and environment; sends nothing.
     pub(crate) async fn resolve(&self) -> Result<(Config, Origin), AccessError> {
         let surroundings = Surroundings::of_this_process();

@@ -23,6 +23,7 @@ const PLUGIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn find(node: &Node) -> Vec<Pod> {
     let (mut pods, mut known) = (Vec::new(), BTreeSet::new());
     let mut strays = names(&node.sockets(), ".sock");
+    strays.extend(names(&node.memory_folders(), ""));
     for uid in names(&node.folders(), "") {
         match node.folder(&uid).pod() {
             Some(pod) if pod.metadata.uid.as_deref() == Some(&uid) => {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::Container;
 use sealane_runtime::{Capabilities, ContainerSpec, Image, Limits, Mount};
 
-use crate::env::{self, EnvError};
+use crate::env::{self, EnvError, Variables};
 use crate::folder::Folder;
 use crate::qos;
-use crate::volumes::{self, Volume, VolumeError};
+use crate::volumes::{self, Places, Volume, VolumeError};
 
 /// Why a container cannot be started as it is described.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +29,8 @@ pub enum SpecError {
 pub struct Origin<'a> {
     /// Its description.
     pub container: &'a Container,
-    /// The pod around it.
-    pub facts: env::Facts<'a>,
+    /// What its variables are made from.
+    pub env: env::Origin<'a>,
     /// The pod's volumes.
     pub volumes: &'a [Volume],
     /// The pod's folder.
@@ -43,13 +43,13 @@ pub struct Origin<'a> {
 /// When the description cannot be followed; fit for `CreateContainerConfigError`.
 pub fn compile(origin: Origin<'_>, attempt: u32, image: Image) -> Result<ContainerSpec, SpecError> {
     let container = origin.container;
-    let env = env::variables(container, origin.facts)?;
+    let env = env::variables(container, origin.env)?;
     let mut spec = ContainerSpec::new(&container.name, attempt, image);
-    spec.command = env::expand_all(container.command.as_deref(), &env);
-    spec.args = env::expand_all(container.args.as_deref(), &env);
-    spec.env = env;
+    spec.command = env.expand_all(container.command.as_deref());
+    spec.args = env.expand_all(container.args.as_deref());
     spec.working_dir = container.working_dir.as_ref().map(PathBuf::from);
-    spec.mounts = mounts(origin)?;
+    spec.mounts = mounts(origin, &env)?;
+    spec.env = env.into_list();
     spec.stdin = container.stdin.unwrap_or(false);
     spec.stdin_once = container.stdin_once.unwrap_or(false);
     spec.tty = container.tty.unwrap_or(false);
@@ -59,12 +59,17 @@ pub fn compile(origin: Origin<'_>, attempt: u32, image: Image) -> Result<Contain
 }
 
 /// The node's files of /etc first, so that a volume may cover them.
-fn mounts(origin: Origin<'_>) -> Result<Vec<Mount>, VolumeError> {
-    let own = volumes::mounts(origin.container, origin.volumes, &origin.folder.volumes())?;
+fn mounts(origin: Origin<'_>, env: &Variables) -> Result<Vec<Mount>, VolumeError> {
+    let places = Places {
+        disk: &origin.folder.volumes(),
+        memory: origin.folder.memory(),
+    };
+    let own = volumes::mounts(origin.container, env, origin.volumes, places)?;
     let covered = |target: &Path| own.iter().any(|mount| mount.target == target);
     let mut mounts: Vec<Mount> = ["hosts", "hostname", "resolv.conf"]
         .map(|name| Mount {
             source: origin.folder.etc().join(name),
+            sub_path: None,
             target: Path::new("/etc").join(name),
             read_only: false,
         })
@@ -93,6 +98,7 @@ fn secure(spec: &mut ContainerSpec, origin: Origin<'_>) -> Result<(), SpecError>
         .clone()
         .unwrap_or_default();
     let pod = origin
+        .env
         .facts
         .pod
         .spec()
@@ -133,22 +139,30 @@ mod tests {
 
     use super::*;
     use crate::desired::Desired;
+    use crate::downward::{Allocatable, Facts};
+    use crate::sources::Snapshot;
 
     fn spec(pod: Value, container: Value) -> Result<ContainerSpec, SpecError> {
         let mut pod = json!({"metadata": {"name": "p"}, "spec": pod});
         pod["spec"]["containers"] = json!([container]);
         let pod = Desired::new(Arc::new(serde_json::from_value(pod).unwrap()));
-        let facts = env::Facts {
+        let facts = Facts {
             pod: &pod,
             ips: &[],
             host_ips: &[],
             hostname: "p",
+            allocatable: Allocatable::default(),
+        };
+        let env = env::Origin {
+            facts,
+            sources: &Snapshot::default(),
+            api_server: None,
         };
         let volumes = volumes::plan(pod.spec());
-        let folder = Folder::new("/pods/u");
+        let folder = Folder::new("/pods/u", "/run/u");
         let origin = Origin {
             container: &pod.main()[0],
-            facts,
+            env,
             volumes: &volumes,
             folder: &folder,
         };

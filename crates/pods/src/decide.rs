@@ -36,6 +36,11 @@ pub struct Live {
     pub confirmed: bool,
     /// The moment before which a tear-down that failed is not tried again.
     pub rest_until: Option<Timestamp>,
+    /// The moment before which nothing is started, since the API has not told all that the pod
+    /// refers to.
+    pub unread_until: Option<Timestamp>,
+    /// When the files of volumes are brought up to date.
+    pub refresh_at: Option<Timestamp>,
 }
 
 /// The next thing to do, and when to ask again if nothing happens before.
@@ -56,6 +61,8 @@ pub enum Step {
     Build,
     /// Remove whatever exists of the sandbox: shim, network, cgroups.
     TearDown,
+    /// Bring the files of volumes up to date.
+    Refresh,
     /// Start a container.
     Start(String),
     /// Say that an image is not tried again for a while.
@@ -97,7 +104,7 @@ pub fn decide(pod: &Desired, record: &Record, live: Live, now: Timestamp) -> Dec
         (Some(_), Sandbox::Absent) => wait(None),
         (Some(_), _) => tear_down(live, now),
         (None, Sandbox::Absent) => build(pod, record, live, now),
-        (None, _) => run(pod, record, now),
+        (None, _) => run(pod, record, live, now),
     }
 }
 
@@ -129,6 +136,7 @@ pub fn outcome(pod: &Desired, record: &Record) -> Option<Outcome> {
 fn build(pod: &Desired, record: &Record, live: Live, now: Timestamp) -> Decision {
     match &record.failure {
         Some(failure) if failure.retry_at > now => wait(Some(failure.retry_at)),
+        _ if live.unread_until > Some(now) => wait(live.unread_until),
         _ if live.confirmed && (live.network || pod.host_network()) => step(Step::Build),
         _ => wait(None),
     }
@@ -141,8 +149,23 @@ fn tear_down(live: Live, now: Timestamp) -> Decision {
     }
 }
 
+/// Keeps a pod going whose sandbox is there.
+fn run(pod: &Desired, record: &Record, live: Live, now: Timestamp) -> Decision {
+    if live.unread_until > Some(now) {
+        return wait(live.unread_until);
+    }
+    if live.refresh_at.is_some_and(|at| at <= now) {
+        return step(Step::Refresh);
+    }
+    let next = start(pod, record, now);
+    match next.step {
+        Step::Wait => wait(next.wake.into_iter().chain(live.refresh_at).min()),
+        _ => next,
+    }
+}
+
 /// Starts containers: init containers one after the other, then the others, in order.
-fn run(pod: &Desired, record: &Record, now: Timestamp) -> Decision {
+fn start(pod: &Desired, record: &Record, now: Timestamp) -> Decision {
     let policy = pod.restart_policy();
     for container in pod.init() {
         let state = record.container(&container.name);

@@ -1,32 +1,35 @@
-//! A container's environment, and `$(VAR)` in its command.
+//! A container's environment, and `$(VAR)` in its command: pure.
 //!
-//! Order matters: a variable may refer to those defined before it, and a later
-//! definition of a name replaces the earlier one. Sources: Kubernetes docs
-//! "Define Dependent Environment Variables"; `third_party/forked/golang/expansion`.
+//! Order matters: Services come first, then `envFrom`, then `env`, each of which may
+//! refer to those defined before it, and a later definition of a name replaces the
+//! earlier one. Sources: Kubernetes docs "Define Dependent Environment Variables";
+//! `third_party/forked/golang/expansion`.
 
-use std::net::IpAddr;
+pub mod links;
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource};
+use std::collections::HashMap;
 
-use crate::desired::Desired;
+use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource};
 
-/// What the downward API may ask for besides the pod itself.
+use crate::downward::{self, DownwardError, Facts};
+use crate::sources::{Data, Kind, Missing, Snapshot};
+use links::Link;
+
+/// What variables are made from.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
-    /// The pod.
-    pub pod: &'a Desired,
-    /// The pod's addresses.
-    pub ips: &'a [IpAddr],
-    /// The node's addresses.
-    pub host_ips: &'a [IpAddr],
-    /// The pod's hostname.
-    pub hostname: &'a str,
+pub struct Origin<'a> {
+    /// The pod and what is around it.
+    pub facts: Facts<'a>,
+    /// The objects that it refers to.
+    pub sources: &'a Snapshot,
+    /// Where the API server is.
+    pub api_server: Option<&'a Link>,
 }
 
-/// Why a variable has no value.
+/// Why a variable has no value, in the kubelet's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
-    /// A source that is not honoured yet.
+    /// A source that is not honoured.
     #[error("env {name}: valueFrom.{kind} is not supported yet")]
     Source {
         /// The variable.
@@ -34,144 +37,214 @@ pub enum EnvError {
         /// The kind of source.
         kind: &'static str,
     },
-    /// A field that the downward API does not have.
-    #[error(
-        "env {name}: fieldRef {path}: expected metadata.name, metadata.namespace, metadata.uid, metadata.labels['KEY'], metadata.annotations['KEY'], spec.nodeName, spec.serviceAccountName, status.hostIP(s) or status.podIP(s)"
-    )]
-    Field {
+    /// The downward API does not have it.
+    #[error("env {name}: {source}")]
+    Downward {
         /// The variable.
         name: String,
-        /// What was asked for.
-        path: String,
+        /// Why not.
+        source: DownwardError,
     },
-    /// `envFrom`, which is not honoured yet.
-    #[error("envFrom is not supported yet")]
-    From,
+    /// An object that is not there.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// A key that an object does not have.
+    #[error("couldn't find key {key} in {object}")]
+    Key {
+        /// The key.
+        key: String,
+        /// `ConfigMap NAMESPACE/NAME`.
+        object: String,
+    },
 }
 
-/// A container's variables, in order of first definition.
+/// Variables in order of first definition.
+#[derive(Clone, Debug, Default)]
+pub struct Variables {
+    list: Vec<(String, String)>,
+    places: HashMap<String, usize>,
+}
+
+impl Variables {
+    fn set(&mut self, name: &str, value: String) {
+        match self.places.get(name) {
+            Some(place) => self.list[*place].1 = value,
+            None => {
+                self.places.insert(name.to_owned(), self.list.len());
+                self.list.push((name.to_owned(), value));
+            }
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.places
+            .get(name)
+            .map(|place| self.list[*place].1.as_str())
+    }
+
+    /// As a list.
+    pub fn into_list(self) -> Vec<(String, String)> {
+        self.list
+    }
+
+    /// Replaces `$(VAR)` in each word of a command; unknown names stay as they are, `$$` is a
+    /// dollar.
+    pub fn expand_all(&self, words: Option<&[String]>) -> Vec<String> {
+        let words = words.unwrap_or_default().iter();
+        words.map(|word| expand(word, self)).collect()
+    }
+
+    /// A path with its `$(VAR)` replaced; the name of one that is not defined as error.
+    ///
+    /// # Errors
+    /// The variable's name.
+    pub fn expand_strictly(&self, path: &str) -> Result<String, String> {
+        let mut unknown = None;
+        let text = replace(path, |name| {
+            let value = self.get(name);
+            if value.is_none() {
+                unknown.get_or_insert_with(|| name.to_owned());
+            }
+            value
+        });
+        unknown.map_or(Ok(text), Err)
+    }
+}
+
+/// A container's variables.
 ///
 /// # Errors
-/// When a variable has a source that we do not honour.
-pub fn variables(
-    container: &Container,
-    facts: Facts<'_>,
-) -> Result<Vec<(String, String)>, EnvError> {
-    if container
-        .env_from
-        .as_ref()
-        .is_some_and(|from| !from.is_empty())
-    {
-        return Err(EnvError::From);
+/// When a variable has a source that we do not honour, or whose object is not there.
+pub fn variables(container: &Container, origin: Origin<'_>) -> Result<Variables, EnvError> {
+    let mut defined = Variables::default();
+    defined.set("HOSTNAME", origin.facts.hostname.to_owned());
+    let namespace = origin.facts.pod.namespace();
+    let services = origin.sources.services()?;
+    for (name, value) in links::variables(namespace, services, origin.api_server) {
+        defined.set(&name, value);
     }
-    let mut defined = vec![("HOSTNAME".to_owned(), facts.hostname.to_owned())];
+    for source in container.env_from.iter().flatten() {
+        import(source, origin, &mut defined)?;
+    }
     for variable in container.env.iter().flatten() {
-        let value = value(variable, &defined, facts)?;
-        match defined.iter_mut().find(|(name, _)| *name == variable.name) {
-            Some((_, earlier)) => *earlier = value,
-            None => defined.push((variable.name.clone(), value)),
+        if let Some(value) = value(variable, container, &defined, origin)? {
+            defined.set(&variable.name, value);
         }
     }
     Ok(defined)
 }
 
-/// Replaces `$(VAR)` in each word of a command; unknown names stay as they are, `$$` is a dollar.
-pub fn expand_all(words: Option<&[String]>, variables: &[(String, String)]) -> Vec<String> {
-    words
-        .unwrap_or_default()
-        .iter()
-        .map(|word| expand(word, variables))
-        .collect()
+/// All values of one object as variables.
+fn import(
+    source: &EnvFromSource,
+    origin: Origin<'_>,
+    defined: &mut Variables,
+) -> Result<(), EnvError> {
+    let map = source.config_map_ref.as_ref();
+    let secret = source.secret_ref.as_ref();
+    let found = match (map, secret) {
+        (Some(map), _) => object(origin, Kind::ConfigMap, &map.name, map.optional)?,
+        (None, Some(secret)) => object(origin, Kind::Secret, &secret.name, secret.optional)?,
+        (None, None) => None,
+    };
+    let prefix = source.prefix.as_deref().unwrap_or_default();
+    for (key, value) in found.into_iter().flat_map(|data| &data.plain) {
+        defined.set(&format!("{prefix}{key}"), text(value));
+    }
+    Ok(())
 }
 
+fn object<'a>(
+    origin: Origin<'a>,
+    kind: Kind,
+    name: &str,
+    optional: Option<bool>,
+) -> Result<Option<&'a Data>, Missing> {
+    origin.sources.data(kind, name, optional.unwrap_or(false))
+}
+
+/// A variable is text; bytes that are none cannot be one, and are shown as such.
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}
+
+/// A variable's value; none when its source is optional and absent.
 fn value(
     variable: &EnvVar,
-    defined: &[(String, String)],
-    facts: Facts<'_>,
-) -> Result<String, EnvError> {
+    container: &Container,
+    defined: &Variables,
+    origin: Origin<'_>,
+) -> Result<Option<String>, EnvError> {
     let Some(source) = &variable.value_from else {
-        return Ok(expand(
-            variable.value.as_deref().unwrap_or_default(),
-            defined,
-        ));
+        let value = variable.value.as_deref().unwrap_or_default();
+        return Ok(Some(expand(value, defined)));
     };
-    let Some(field) = &source.field_ref else {
-        return Err(EnvError::Source {
-            name: variable.name.clone(),
-            kind: kind(source),
-        });
-    };
-    field_value(&field.field_path, facts).ok_or_else(|| EnvError::Field {
+    let named = |source| EnvError::Downward {
         name: variable.name.clone(),
-        path: field.field_path.clone(),
-    })
-}
-
-fn kind(source: &EnvVarSource) -> &'static str {
+        source,
+    };
     match source {
         EnvVarSource {
-            config_map_key_ref: Some(_),
+            field_ref: Some(field),
             ..
-        } => "configMapKeyRef",
+        } => downward::field(field, origin.facts)
+            .map(Some)
+            .map_err(named),
         EnvVarSource {
-            secret_key_ref: Some(_),
+            resource_field_ref: Some(resource),
             ..
-        } => "secretKeyRef",
+        } => downward::resource(resource, Some(container), origin.facts)
+            .map(Some)
+            .map_err(named),
         EnvVarSource {
-            resource_field_ref: Some(_),
+            config_map_key_ref: Some(key),
             ..
-        } => "resourceFieldRef",
-        _ => "fileKeyRef",
+        } => of_key(origin, Kind::ConfigMap, &key.name, &key.key, key.optional),
+        EnvVarSource {
+            secret_key_ref: Some(key),
+            ..
+        } => of_key(origin, Kind::Secret, &key.name, &key.key, key.optional),
+        _ => Err(EnvError::Source {
+            name: variable.name.clone(),
+            kind: "fileKeyRef",
+        }),
     }
 }
 
-/// The downward API's fields (Kubernetes docs, "Downward API", available fields).
-fn field_value(path: &str, facts: Facts<'_>) -> Option<String> {
-    let metadata = &facts.pod.pod.metadata;
-    let spec = facts.pod.spec();
-    Some(match path {
-        "metadata.name" => facts.pod.name().to_owned(),
-        "metadata.namespace" => facts.pod.namespace().to_owned(),
-        "metadata.uid" => facts.pod.uid().to_owned(),
-        "spec.nodeName" => spec.node_name.clone().unwrap_or_default(),
-        "spec.serviceAccountName" => spec.service_account_name.clone().unwrap_or_default(),
-        "status.podIP" => first(facts.ips),
-        "status.podIPs" => joined(facts.ips),
-        "status.hostIP" => first(facts.host_ips),
-        "status.hostIPs" => joined(facts.host_ips),
-        path => {
-            let (map, key) = subscript(path)?;
-            let map = match map {
-                "metadata.labels" => metadata.labels.as_ref(),
-                "metadata.annotations" => metadata.annotations.as_ref(),
-                _ => return None,
+fn of_key(
+    origin: Origin<'_>,
+    kind: Kind,
+    name: &str,
+    key: &str,
+    optional: Option<bool>,
+) -> Result<Option<String>, EnvError> {
+    let Some(data) = object(origin, kind, name, optional)? else {
+        return Ok(None);
+    };
+    match data.plain.get(key) {
+        Some(value) => Ok(Some(text(value))),
+        None if optional == Some(true) => Ok(None),
+        None => {
+            let kind = if kind == Kind::Secret {
+                "Secret"
+            } else {
+                "ConfigMap"
             };
-            map.and_then(|map| map.get(key))
-                .cloned()
-                .unwrap_or_default()
+            let namespace = origin.facts.pod.namespace();
+            Err(EnvError::Key {
+                key: key.to_owned(),
+                object: format!("{kind} {namespace}/{name}"),
+            })
         }
-    })
-}
-
-/// `metadata.labels['app']` as its two parts.
-fn subscript(path: &str) -> Option<(&str, &str)> {
-    let (map, key) = path.strip_suffix("']")?.split_once("['")?;
-    Some((map, key))
-}
-
-fn first(ips: &[IpAddr]) -> String {
-    ips.first().map(IpAddr::to_string).unwrap_or_default()
-}
-
-fn joined(ips: &[IpAddr]) -> String {
-    ips.iter()
-        .map(IpAddr::to_string)
-        .collect::<Vec<_>>()
-        .join(",")
+    }
 }
 
 /// One word with its references replaced.
-fn expand(word: &str, variables: &[(String, String)]) -> String {
+fn expand(word: &str, variables: &Variables) -> String {
+    replace(word, |name| variables.get(name))
+}
+
+fn replace<'a>(word: &str, mut value: impl FnMut(&str) -> Option<&'a str>) -> String {
     let mut out = String::with_capacity(word.len());
     let mut rest = word;
     while let Some(dollar) = rest.find('$') {
@@ -181,8 +254,8 @@ fn expand(word: &str, variables: &[(String, String)]) -> String {
             out.push('$');
             rest = after;
         } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|r| r.split_once(')')) {
-            match variables.iter().find(|(defined, _)| defined == name) {
-                Some((_, value)) => out.push_str(value),
+            match value(name) {
+                Some(value) => out.push_str(value),
                 None => out.extend(["$(", name, ")"]),
             }
             rest = after;
@@ -195,123 +268,4 @@ fn expand(word: &str, variables: &[(String, String)]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn pod() -> Desired {
-        let object = json!({
-            "metadata": {
-                "name": "web-1", "namespace": "shop", "uid": "u-7",
-                "labels": {"app": "web"}, "annotations": {"a.b/c": "d"},
-            },
-            "spec": {"nodeName": "node-2", "serviceAccountName": "robot", "containers": []},
-        });
-        Desired::new(Arc::new(serde_json::from_value(object).unwrap()))
-    }
-
-    fn of(env: Value) -> Result<Vec<(String, String)>, EnvError> {
-        let container = serde_json::from_value(json!({"name": "c", "env": env})).unwrap();
-        let ips = ["10.244.1.5".parse().unwrap(), "fd00::5".parse().unwrap()];
-        let host_ips = ["172.29.0.2".parse().unwrap()];
-        let pod = pod();
-        let facts = Facts {
-            pod: &pod,
-            ips: &ips,
-            host_ips: &host_ips,
-            hostname: "web-1",
-        };
-        variables(&container, facts).map(|all| all[1..].to_vec())
-    }
-
-    #[test]
-    fn references_are_expanded_as_kubernetes_does() {
-        let variables = [
-            ("A".to_owned(), "1".to_owned()),
-            ("B_C".to_owned(), "two".to_owned()),
-        ];
-        let cases = [
-            ("plain", "plain"),
-            ("$(A)", "1"),
-            ("x$(A)y$(B_C)z", "x1ytwoz"),
-            ("$(UNKNOWN)", "$(UNKNOWN)"),
-            ("$$(A)", "$(A)"),
-            ("$$$(A)", "$1"),
-            ("$A", "$A"),
-            ("$(A", "$(A"),
-            ("50$", "50$"),
-            ("$()", "$()"),
-            ("é$(A)é", "é1é"),
-        ];
-        for (word, expected) in cases {
-            assert_eq!(expand(word, &variables), expected, "{word}");
-        }
-    }
-
-    #[test]
-    fn variables_see_those_before_them_and_replace_their_namesakes() {
-        let env = json!([
-            {"name": "A", "value": "1"},
-            {"name": "B", "value": "$(A)$(C)"},
-            {"name": "C", "value": "3"},
-            {"name": "A", "value": "$(A)0"},
-            {"name": "EMPTY"},
-        ]);
-        let expected = [("A", "10"), ("B", "1$(C)"), ("C", "3"), ("EMPTY", "")];
-        let expected: Vec<_> = expected.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
-        assert_eq!(of(env), Ok(expected));
-    }
-
-    #[test]
-    fn fields_of_the_downward_api() {
-        let cases = [
-            ("metadata.name", "web-1"),
-            ("metadata.namespace", "shop"),
-            ("metadata.uid", "u-7"),
-            ("metadata.labels['app']", "web"),
-            ("metadata.labels['none']", ""),
-            ("metadata.annotations['a.b/c']", "d"),
-            ("spec.nodeName", "node-2"),
-            ("spec.serviceAccountName", "robot"),
-            ("status.podIP", "10.244.1.5"),
-            ("status.podIPs", "10.244.1.5,fd00::5"),
-            ("status.hostIP", "172.29.0.2"),
-            ("status.hostIPs", "172.29.0.2"),
-        ];
-        for (path, expected) in cases {
-            let env = json!([{"name": "V", "valueFrom": {"fieldRef": {"fieldPath": path}}}]);
-            assert_eq!(
-                of(env),
-                Ok(vec![("V".to_owned(), expected.to_owned())]),
-                "{path}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_not_honoured_is_named() {
-        let cases = [
-            (
-                json!({"secretKeyRef": {"name": "s", "key": "k"}}),
-                "env V: valueFrom.secretKeyRef is not supported yet",
-            ),
-            (
-                json!({"configMapKeyRef": {"name": "s", "key": "k"}}),
-                "env V: valueFrom.configMapKeyRef is not supported yet",
-            ),
-            (
-                json!({"fieldRef": {"fieldPath": "spec.x"}}),
-                "env V: fieldRef spec.x: expected metadata.name",
-            ),
-        ];
-        for (source, expected) in cases {
-            let error = of(json!([{"name": "V", "valueFrom": source}]))
-                .unwrap_err()
-                .to_string();
-            assert!(error.starts_with(expected), "{error}");
-        }
-    }
-}
+mod tests;

@@ -5,9 +5,11 @@
 //! | `pod.json` | the Pod object as last seen | its worker |
 //! | `state.json` | its [`Record`] | its worker |
 //! | `etc/{hosts,hostname,resolv.conf}` | mounted into the containers | its worker |
-//! | `volumes/NAME` | `emptyDir` volumes | its worker, then the containers |
+//! | `volumes/NAME` | `emptyDir` and `configMap` volumes | its worker, then the containers |
 //! | `logs/CONTAINER/ATTEMPT.log` | output | the shim |
 //! | `exits/CONTAINER.ATTEMPT.json` | exit codes | the shim |
+//!
+//! Volumes with Secrets and tokens are elsewhere, in memory ([`Folder::memory`]).
 //!
 //! Files are written beside and renamed, so a reader finds the old or the new
 //! one. Nothing is synced (see [`crate::record`]).
@@ -37,12 +39,16 @@ pub struct FolderError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
     dir: PathBuf,
+    memory: PathBuf,
 }
 
 impl Folder {
-    /// The folder at this path, whether it exists or not.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+    /// The folder at this path, whether it exists or not, and its part that is in memory.
+    pub fn new(dir: impl Into<PathBuf>, memory: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            memory: memory.into(),
+        }
     }
 
     /// Its path.
@@ -50,9 +56,14 @@ impl Folder {
         &self.dir
     }
 
-    /// Where `emptyDir` volumes are.
+    /// Where `emptyDir` and `configMap` volumes are.
     pub fn volumes(&self) -> PathBuf {
         self.dir.join("volumes")
+    }
+
+    /// Where volumes with Secrets and tokens are.
+    pub fn memory(&self) -> &Path {
+        &self.memory
     }
 
     /// Where the files of /etc are.
@@ -74,6 +85,7 @@ impl Folder {
             })
         };
         make(&self.dir, 0o700)?;
+        make(&self.memory, 0o700)?;
         make(&self.volumes(), 0o755)?;
         make(&self.etc(), 0o755)
     }
@@ -126,12 +138,16 @@ impl Folder {
     pub fn remove(&self) -> Result<(), FolderError> {
         let failed = |verb, path: PathBuf| move |source| FolderError { verb, path, source };
         volumes::unmount(&self.volumes()).map_err(failed("unmount volumes in", self.volumes()))?;
-        match fs::remove_dir_all(&self.dir) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(failed("remove", self.dir.clone())(source))
+        // The folder last: what is found at the next start is removed again.
+        for dir in [&self.memory, &self.dir] {
+            match fs::remove_dir_all(dir) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("remove", dir.clone())(source));
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     fn load<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
@@ -167,7 +183,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::new(dir.path().join("u-1"));
+        let folder = Folder::new(dir.path().join("u-1"), dir.path().join("memory"));
         folder.make().unwrap();
         assert_eq!(folder.record(), None);
         let record = Record::new(Timestamp::from_second(7).unwrap());
@@ -184,11 +200,11 @@ mod tests {
     #[test]
     fn removing_is_complete_and_can_be_repeated() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::new(dir.path().join("u-1"));
+        let folder = Folder::new(dir.path().join("u-1"), dir.path().join("memory"));
         folder.make().unwrap();
         folder.write_etc("hosts", "127.0.0.1 localhost\n").unwrap();
         folder.remove().unwrap();
-        assert!(!folder.dir().exists());
+        assert!(!folder.dir().exists() && !folder.memory().exists());
         folder.remove().unwrap();
     }
 }

@@ -26,6 +26,7 @@ mod container_spec;
 mod decide;
 mod desired;
 mod dispatch;
+mod downward;
 mod env;
 mod etc;
 mod folder;
@@ -46,7 +47,9 @@ mod review;
 mod run;
 mod sandbox;
 mod server;
+mod sources;
 mod status;
+mod tokens;
 mod volumes;
 mod worker;
 

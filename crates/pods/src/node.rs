@@ -12,10 +12,13 @@ use sealane_runtime::{Launcher, SandboxSpec};
 use tokio::sync::watch;
 
 use crate::desired::Desired;
+use crate::downward::Allocatable;
+use crate::env::links::Link;
 use crate::etc::{Dns, Resolver};
 use crate::folder::Folder;
 use crate::network::Network;
 use crate::options::Options;
+use crate::sources::follow::Sources;
 
 /// The network interface of every pod.
 const INTERFACE: &str = "eth0";
@@ -38,6 +41,12 @@ pub struct Node {
     pub confirmed: watch::Receiver<bool>,
     /// Which program is a pod's shim.
     pub launcher: Launcher,
+    /// The objects that pods refer to.
+    pub sources: Sources,
+    /// Where pods find the API server: where this node does.
+    pub api_server: Option<Link>,
+    /// What a container without a limit may take.
+    pub allocatable: Allocatable,
     state_dir: PathBuf,
     run_dir: PathBuf,
     cgroup: PathBuf,
@@ -56,6 +65,10 @@ pub struct Parts {
     pub network: watch::Receiver<Network>,
     /// Whether the API has said once which pods are wanted.
     pub confirmed: watch::Receiver<bool>,
+    /// The API server's address.
+    pub api_server: Option<Link>,
+    /// What a container without a limit may take.
+    pub allocatable: Allocatable,
 }
 
 impl Node {
@@ -64,6 +77,9 @@ impl Node {
         Self {
             ips: options.node_ip.clone(),
             hide: options.hide.clone(),
+            sources: Sources::new(parts.client.clone()),
+            api_server: parts.api_server,
+            allocatable: parts.allocatable,
             client: parts.client,
             recorder: parts.recorder,
             cni: Runtime {
@@ -92,9 +108,14 @@ impl Node {
         self.run_dir.join("pods")
     }
 
+    /// Where the folders of pods' Secrets and tokens are: in memory, as run folders are.
+    pub fn memory_folders(&self) -> PathBuf {
+        self.run_dir.join("volumes")
+    }
+
     /// A pod's folder.
     pub fn folder(&self, uid: &str) -> Folder {
-        Folder::new(self.folders().join(uid))
+        Folder::new(self.folders().join(uid), self.memory_folders().join(uid))
     }
 
     /// A pod's sandbox as the runtime is asked for it.

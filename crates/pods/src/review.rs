@@ -101,9 +101,38 @@ impl Review {
 
     fn volume(&mut self, volume: &Volume) {
         self.name(&volume.name);
-        if volume.empty_dir.is_none() && volume.host_path.is_none() {
-            let (name, kind) = (&volume.name, kind(volume));
-            self.refuse(true, || format!("volume {name}: type {kind}"));
+        let (name, kind) = (&volume.name, kind(volume));
+        let known = [
+            "configMap",
+            "downwardAPI",
+            "emptyDir",
+            "hostPath",
+            "projected",
+            "secret",
+        ];
+        self.refuse(!known.contains(&kind.as_str()), || {
+            format!("volume {name}: type {kind}")
+        });
+        if let Some(empty) = &volume.empty_dir {
+            let medium = empty.medium.as_deref().unwrap_or_default();
+            self.refuse(!["", "Memory"].contains(&medium), || {
+                format!("volume {name}: medium {medium}")
+            });
+            self.ignore(medium.is_empty() && empty.size_limit.is_some(), || {
+                format!("volume {name}: sizeLimit of an emptyDir on disk")
+            });
+        }
+        let projected = volume
+            .projected
+            .iter()
+            .flat_map(|p| p.sources.iter().flatten());
+        for source in projected {
+            for (unsupported, source) in [
+                (source.cluster_trust_bundle.is_some(), "clusterTrustBundle"),
+                (source.pod_certificate.is_some(), "podCertificate"),
+            ] {
+                self.refuse(unsupported, || format!("volume {name}: projected {source}"));
+            }
         }
     }
 
@@ -111,15 +140,12 @@ impl Review {
         let name = &container.name;
         self.name(name);
         let mounts = || container.volume_mounts.iter().flatten();
-        let sub_path =
-            mounts().any(|mount| mount.sub_path.is_some() || mount.sub_path_expr.is_some());
         let propagation = mounts()
             .filter_map(|mount| mount.mount_propagation.as_deref())
             .any(|propagation| propagation != "None");
         for (unsupported, field) in [
             (some(&container.volume_devices), "volumeDevices"),
             (some(&container.restart_policy_rules), "restartPolicyRules"),
-            (sub_path, "volumeMounts.subPath"),
             (propagation, "volumeMounts.mountPropagation"),
         ] {
             self.refuse(unsupported, || format!("container {name}: {field}"));
@@ -206,8 +232,12 @@ mod tests {
                 "volume v: type nfs",
             ),
             (
-                json!({"volumes": [{"name": "v", "configMap": {"name": "s"}}]}),
-                "volume v: type configMap",
+                json!({"volumes": [{"name": "v", "emptyDir": {"medium": "HugePages"}}]}),
+                "volume v: medium HugePages",
+            ),
+            (
+                json!({"volumes": [{"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"path": "p"}}]}}]}),
+                "volume v: projected clusterTrustBundle",
             ),
             (json!({"hostPID": true}), "hostPID"),
             (
@@ -223,8 +253,8 @@ mod tests {
                 "init container s: restartPolicy Always",
             ),
             (
-                json!({"containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/", "subPath": "x"}]}]}),
-                "container c: volumeMounts.subPath",
+                json!({"containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/", "mountPropagation": "Bidirectional"}]}]}),
+                "container c: volumeMounts.mountPropagation",
             ),
         ];
         for (mut spec, expected) in cases {

@@ -10,6 +10,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::{Directory, Dispatch};
+use crate::downward::Allocatable;
+use crate::env::links::Link;
 use crate::node::{Node, Parts};
 use crate::options::Options;
 use crate::server::{Server, Service, tls};
@@ -38,6 +40,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
 
     let network = network::follow(options.cni_conf_dir.clone());
     let facts = machine::facts(&options);
+    let allocatable = Allocatable {
+        cpu_millis: facts.cpus * 1000,
+        memory_bytes: facts.memory_bytes,
+    };
     heartbeat::start(client.clone(), facts, network.clone(), registered);
     let _server = Server::start(service, &addresses(&options)).await?;
     let _debug = introspect.serve_unix(options.run_dir.join("node.debug.sock"))?;
@@ -51,6 +57,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
             recorder,
             network,
             confirmed,
+            api_server: api_server(&options.access.server().await?),
+            allocatable,
         },
     ));
     let mut dispatch = Dispatch::new(Arc::clone(&node), directory, confirm);
@@ -62,8 +70,24 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     Ok(())
 }
 
+/// The API server as pods are told of it.
+fn api_server(url: &str) -> Option<Link> {
+    let url: hyper::Uri = url.parse().ok()?;
+    let port = match (url.port_u16(), url.scheme_str()) {
+        (Some(port), _) => port,
+        (None, Some("http")) => 80,
+        (None, _) => 443,
+    };
+    let host = url.host()?.trim_matches(['[', ']']);
+    Some(Link::api_server(host, port))
+}
+
 fn make_folders(options: &Options) -> anyhow::Result<()> {
-    for dir in [options.state_dir.join("pods"), options.run_dir.join("pods")] {
+    for dir in [
+        options.state_dir.join("pods"),
+        options.run_dir.join("pods"),
+        options.run_dir.join("volumes"),
+    ] {
         std::fs::create_dir_all(&dir).with_context(|| format!("make folder {}", dir.display()))?;
     }
     Ok(())

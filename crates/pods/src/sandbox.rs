@@ -1,11 +1,11 @@
-//! Making and removing a pod's sandbox: volumes, shim, network, files of /etc.
+//! Making and removing a pod's sandbox: shim, network, files of /etc.
 //!
 //! ```text
-//! build:      volumes ─> shim (namespaces) ─> CNI ADD ─> hosts, hostname, resolv.conf
+//! build:      (volumes) ─> shim (namespaces) ─> CNI ADD ─> hosts, hostname, resolv.conf
 //! tear down:  CNI DEL ─> shim and everything in its cgroup
 //! ```
 //!
-//! Neither keeps a state of its own: the record says which attempt this is, and
+//! The pod's worker makes the volumes before, and they outlive the sandbox. Neither keeps a state of its own: the record says which attempt this is, and
 //! a sandbox that was begun is torn down in full before the next one is made.
 //! DEL comes before the end of the shim, while the namespace is still there.
 
@@ -18,7 +18,7 @@ use crate::desired::Desired;
 use crate::etc;
 use crate::folder::{Folder, FolderError};
 use crate::node::Node;
-use crate::volumes::{self, VolumeError};
+use crate::volumes::VolumeError;
 
 /// A plugin that takes longer is hanging.
 const PLUGIN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -77,9 +77,6 @@ pub async fn build(
     attempt: u32,
     folder: &Folder,
 ) -> Result<Built, SandboxError> {
-    folder.make()?;
-    let volumes = volumes::plan(pod.spec());
-    volumes::make(&volumes, &folder.volumes(), group(pod))?;
     let shim = node.launcher.create(&node.sandbox(pod)).await?;
     let ips = match pod.host_network() {
         true => Vec::new(),
@@ -143,11 +140,6 @@ fn write_etc(
     folder.write_etc("hosts", &hosts)?;
     folder.write_etc("hostname", &format!("{hostname}\n"))?;
     folder.write_etc("resolv.conf", &etc::resolver(pod, &dns).render())
-}
-
-fn group(pod: &Desired) -> Option<u32> {
-    let group = pod.spec().security_context.as_ref()?.fs_group?;
-    u32::try_from(group).ok()
 }
 
 /// Removes whatever exists of the sandbox number `attempt` of a pod; its folder stays.

@@ -4,20 +4,33 @@
 //! the pod's folder, so it survives restarts of containers, of `sealane node` and
 //! of the sandbox, and goes with the pod; in memory it is a tmpfs mounted there,
 //! which the shim's mount namespace inherits, so it is mounted before the shim starts.
+//!
+//! The files of ConfigMaps are in the pod's folder; Secrets and tokens are below the
+//! node's run folder, which is in memory on any ordinary machine. The kubelet
+//! mounts a tmpfs for each such volume instead; here every mount would be in the
+//! namespaces of all pods of this machine, whose number it would multiply.
+
+pub mod atomic;
+pub mod files;
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, HostPathVolumeSource, PodSpec};
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, Container, DownwardAPIVolumeSource, EmptyDirVolumeSource,
+    HostPathVolumeSource, PodSpec, ProjectedVolumeSource, SecretVolumeSource, VolumeMount,
+};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use sealane_runtime::Mount;
 
+use crate::env::Variables;
 use crate::quantity;
+use files::FilesError;
 
 /// One volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Volume {
     /// Its name in the pod.
     pub name: String,
@@ -26,7 +39,7 @@ pub struct Volume {
 }
 
 /// What a volume is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     /// A folder of the pod's own, empty at first.
     Folder,
@@ -39,6 +52,30 @@ pub enum Kind {
         /// What must be there, `spec.volumes[].hostPath.type`.
         expected: String,
     },
+    /// Files that show what the API says, and follow it.
+    Files(Box<Content>),
+}
+
+/// What the files of a volume show.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// A ConfigMap.
+    ConfigMap(ConfigMapVolumeSource),
+    /// A Secret.
+    Secret(SecretVolumeSource),
+    /// The pod itself.
+    Downward(DownwardAPIVolumeSource),
+    /// Several of these, and tokens.
+    Projected(ProjectedVolumeSource),
+}
+
+/// Where volumes are.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// On disk.
+    pub disk: &'a Path,
+    /// In memory.
+    pub memory: &'a Path,
 }
 
 /// Why a volume cannot be had.
@@ -64,6 +101,30 @@ pub enum VolumeError {
         /// What it should be.
         expected: String,
     },
+    /// Its files cannot be had, or written.
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {source}")]
+    Files {
+        /// The volume.
+        volume: String,
+        /// Why not.
+        source: FilesError,
+    },
+    /// A path within a volume that refers to a variable that is not defined.
+    #[error("volumeMount {mount}: subPathExpr: variable {variable} is not defined")]
+    Variable {
+        /// The name in the container.
+        mount: String,
+        /// The variable.
+        variable: String,
+    },
+    /// A path within a volume that would leave it.
+    #[error("volumeMount {mount}: subPath {path:?}: expected a relative path without `..`")]
+    SubPath {
+        /// The name in the container.
+        mount: String,
+        /// The path.
+        path: String,
+    },
     /// A container mounts a volume that the pod does not have.
     #[error("volumeMount {mount}: the pod has no volume of this name")]
     Unknown {
@@ -78,7 +139,7 @@ pub fn plan(spec: &PodSpec) -> Vec<Volume> {
         let kind = match (&volume.empty_dir, &volume.host_path) {
             (Some(empty), _) => kind_of_empty(empty),
             (None, Some(host)) => kind_of_host(host),
-            (None, None) => return None,
+            (None, None) => Kind::Files(Box::new(content(volume)?)),
         };
         Some(Volume {
             name: volume.name.clone(),
@@ -86,6 +147,20 @@ pub fn plan(spec: &PodSpec) -> Vec<Volume> {
         })
     };
     spec.volumes.iter().flatten().filter_map(known).collect()
+}
+
+fn content(volume: &k8s_openapi::api::core::v1::Volume) -> Option<Content> {
+    let map = volume.config_map.clone().map(Content::ConfigMap);
+    let secret = || volume.secret.clone().map(Content::Secret);
+    let downward = || volume.downward_api.clone().map(Content::Downward);
+    let projected = || volume.projected.clone().map(Content::Projected);
+    map.or_else(secret).or_else(downward).or_else(projected)
+}
+
+/// The group that volumes of a pod belong to.
+pub fn group(spec: &PodSpec) -> Option<u32> {
+    let group = spec.security_context.as_ref()?.fs_group?;
+    u32::try_from(group).ok()
 }
 
 fn kind_of_empty(empty: &EmptyDirVolumeSource) -> Kind {
@@ -102,14 +177,15 @@ fn kind_of_host(host: &HostPathVolumeSource) -> Kind {
     }
 }
 
-/// Where a container sees its volumes; `root` is the folder that holds the pod's own ones.
+/// Where a container sees its volumes.
 ///
 /// # Errors
-/// [`VolumeError::Unknown`].
+/// [`VolumeError::Unknown`], [`VolumeError::Variable`], [`VolumeError::SubPath`].
 pub fn mounts(
     container: &Container,
+    variables: &Variables,
     volumes: &[Volume],
-    root: &Path,
+    places: Places<'_>,
 ) -> Result<Vec<Mount>, VolumeError> {
     let wanted = container.volume_mounts.iter().flatten();
     wanted
@@ -118,34 +194,78 @@ pub fn mounts(
             let volume = volume.ok_or_else(|| VolumeError::Unknown {
                 mount: mount.name.clone(),
             })?;
+            let files = matches!(volume.kind, Kind::Files(_));
             Ok(Mount {
-                source: volume.path(root),
+                source: volume.path(places),
+                sub_path: sub_path(mount, variables)?,
                 target: PathBuf::from(&mount.mount_path),
-                read_only: mount.read_only.unwrap_or(false),
+                read_only: files || mount.read_only.unwrap_or(false),
             })
         })
         .collect()
 }
 
-/// Makes what does not exist yet. `group` is the pod's `fsGroup`.
+/// The part of the volume that is mounted, if not all of it.
+fn sub_path(mount: &VolumeMount, variables: &Variables) -> Result<Option<PathBuf>, VolumeError> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let path = match (given(&mount.sub_path), given(&mount.sub_path_expr)) {
+        (Some(path), _) => path,
+        (None, Some(expression)) => {
+            let path = variables.expand_strictly(&expression);
+            path.map_err(|variable| VolumeError::Variable {
+                mount: mount.name.clone(),
+                variable,
+            })?
+        }
+        (None, None) => return Ok(None),
+    };
+    let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if path.is_empty() || !Path::new(&path).components().all(plain) {
+        let mount = mount.name.clone();
+        return Err(VolumeError::SubPath { mount, path });
+    }
+    Ok(Some(PathBuf::from(path)))
+}
+
+/// Makes what does not exist yet, without the files that show what the API says.
 ///
 /// # Errors
 /// The first volume that cannot be had.
-pub fn make(volumes: &[Volume], root: &Path, group: Option<u32>) -> Result<(), VolumeError> {
+pub fn make(volumes: &[Volume], places: Places<'_>, group: Option<u32>) -> Result<(), VolumeError> {
     for volume in volumes {
-        let path = volume.path(root);
+        let path = volume.path(places);
         match &volume.kind {
             Kind::Host { expected, .. } => volume.check_host(&path, expected)?,
             kind => volume
                 .make_own(kind, &path, group)
-                .map_err(|source| VolumeError::Make {
-                    volume: volume.name.clone(),
-                    path,
-                    source,
-                })?,
+                .map_err(volume.cannot_make(&path))?,
         }
     }
     Ok(())
+}
+
+/// Brings the files of volumes up to date; whether something had to be changed.
+///
+/// # Errors
+/// The first volume that cannot be had; the others are up to date all the same.
+pub fn refresh(
+    volumes: &[Volume],
+    places: Places<'_>,
+    group: Option<u32>,
+    origin: files::Origin<'_>,
+) -> Result<bool, VolumeError> {
+    let mut result = Ok(false);
+    for volume in volumes {
+        let Kind::Files(content) = &volume.kind else {
+            continue;
+        };
+        let refreshed = volume.refresh(content, places, group, origin);
+        result = match (result, refreshed) {
+            (Ok(before), Ok(now)) => Ok(before || now),
+            (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+        };
+    }
+    result
 }
 
 /// Unmounts what is mounted below a pod's volumes, so that the folder can be removed.
@@ -173,10 +293,40 @@ fn entries(root: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 impl Volume {
-    fn path(&self, root: &Path) -> PathBuf {
+    fn path(&self, places: Places<'_>) -> PathBuf {
         match &self.kind {
             Kind::Host { path, .. } => path.clone(),
-            Kind::Folder | Kind::Memory(_) => root.join(&self.name),
+            Kind::Folder | Kind::Memory(_) => places.disk.join(&self.name),
+            Kind::Files(content) => match **content {
+                Content::ConfigMap(_) => places.disk.join(&self.name),
+                _ => places.memory.join(&self.name),
+            },
+        }
+    }
+
+    fn refresh(
+        &self,
+        content: &Content,
+        places: Places<'_>,
+        group: Option<u32>,
+        origin: files::Origin<'_>,
+    ) -> Result<bool, VolumeError> {
+        let path = self.path(places);
+        let files = files::compile(content, origin).map_err(|source| VolumeError::Files {
+            volume: self.name.clone(),
+            source,
+        })?;
+        self.make_own(&self.kind, &path, group)
+            .and_then(|()| atomic::write(&path, &files, group))
+            .map_err(self.cannot_make(&path))
+    }
+
+    fn cannot_make(&self, path: &Path) -> impl FnOnce(io::Error) -> VolumeError {
+        let (volume, path) = (self.name.clone(), path.to_owned());
+        move |source| VolumeError::Make {
+            volume,
+            path,
+            source,
         }
     }
 
@@ -195,11 +345,7 @@ impl Volume {
     }
 
     fn check_host(&self, path: &Path, expected: &str) -> Result<(), VolumeError> {
-        let make = |source| VolumeError::Make {
-            volume: self.name.clone(),
-            path: path.to_owned(),
-            source,
-        };
+        let make = |source| self.cannot_make(path)(source);
         let exists = path.exists();
         match expected {
             "DirectoryOrCreate" if !exists => return fs::create_dir_all(path).map_err(make),
@@ -265,6 +411,11 @@ mod tests {
 
     use super::*;
 
+    fn places<P: AsRef<Path> + ?Sized>(path: &P) -> Places<'_> {
+        let (disk, memory) = (path.as_ref(), Path::new("/run/pod"));
+        Places { disk, memory }
+    }
+
     fn spec(volumes: Value) -> PodSpec {
         serde_json::from_value(json!({"volumes": volumes, "containers": []})).unwrap()
     }
@@ -293,7 +444,13 @@ mod tests {
             {"name": "a", "mountPath": "/data", "readOnly": true}, {"name": "h", "mountPath": "/host"},
         ]}))
         .unwrap();
-        let seen = mounts(&container, &volumes, Path::new("/pod/volumes")).unwrap();
+        let seen = mounts(
+            &container,
+            &Variables::default(),
+            &volumes,
+            places("/pod/volumes"),
+        );
+        let seen = seen.unwrap();
         let pairs: Vec<_> = seen
             .iter()
             .map(|mount| {
@@ -308,7 +465,7 @@ mod tests {
             pairs,
             [("/pod/volumes/a", "/data", true), ("/srv", "/host", false)]
         );
-        let error = mounts(&container, &[], Path::new("/")).unwrap_err();
+        let error = mounts(&container, &Variables::default(), &[], places("/")).unwrap_err();
         assert_eq!(
             error.to_string(),
             "volumeMount a: the pod has no volume of this name"
@@ -316,17 +473,54 @@ mod tests {
     }
 
     #[test]
+    fn files_are_read_only_and_a_part_of_a_volume_stays_within() {
+        let volumes = plan(&spec(json!([
+            {"name": "m", "configMap": {"name": "m"}}, {"name": "s", "secret": {"secretName": "s"}},
+        ])));
+        let mount = |more: Value| {
+            let mut mount = json!({"name": "m", "mountPath": "/m"});
+            mount
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            let container = serde_json::from_value(json!({"name": "c", "volumeMounts": [mount]}));
+            let found = mounts(
+                &container.unwrap(),
+                &Variables::default(),
+                &volumes,
+                places("/d"),
+            );
+            found
+                .map(|mut all| all.remove(0))
+                .map_err(|error| error.to_string())
+        };
+        let plain = mount(json!({"subPath": "a/b"})).unwrap();
+        assert_eq!(plain.source, Path::new("/d/m"));
+        assert_eq!(plain.sub_path.as_deref(), Some(Path::new("a/b")));
+        assert!(plain.read_only);
+        let secret = mount(json!({"name": "s"})).unwrap();
+        assert_eq!(secret.source, Path::new("/run/pod/s"));
+        let error = mount(json!({"subPath": "../x"})).unwrap_err();
+        assert!(
+            error.contains("subPath \"../x\": expected a relative path"),
+            "{error}"
+        );
+        let error = mount(json!({"subPathExpr": "$(NONE)"})).unwrap_err();
+        assert!(error.ends_with("variable NONE is not defined"), "{error}");
+    }
+
+    #[test]
     fn a_folder_is_made_once_and_keeps_what_is_in_it() {
         let root = tempfile::tempdir().unwrap();
         let volumes = plan(&spec(json!([{"name": "a", "emptyDir": {}}])));
-        make(&volumes, root.path(), None).unwrap();
+        make(&volumes, places(root.path()), None).unwrap();
         let mode = fs::metadata(root.path().join("a"))
             .unwrap()
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o777);
         fs::write(root.path().join("a/kept"), "x").unwrap();
-        make(&volumes, root.path(), None).unwrap();
+        make(&volumes, places(root.path()), None).unwrap();
         assert!(root.path().join("a/kept").exists());
         unmount(root.path()).unwrap();
     }
@@ -340,7 +534,7 @@ mod tests {
             let host = json!({"path": path(name), "type": type_});
             make(
                 &plan(&spec(json!([{"name": "h", "hostPath": host}]))),
-                dir.path(),
+                places(dir.path()),
                 None,
             )
         };
@@ -360,8 +554,8 @@ mod tests {
         let volumes = plan(&spec(json!([
             {"name": "m", "emptyDir": {"medium": "Memory", "sizeLimit": "64Ki"}},
         ])));
-        make(&volumes, root.path(), None).unwrap();
-        make(&volumes, root.path(), None).unwrap();
+        make(&volumes, places(root.path()), None).unwrap();
+        make(&volumes, places(root.path()), None).unwrap();
         let path = root.path().join("m");
         let kind = nix::sys::statfs::statfs(&path).unwrap().filesystem_type();
         let full = fs::write(path.join("big"), vec![0; 128 << 10]);

@@ -31,10 +31,12 @@ use crate::observe;
 use crate::publish::Publisher;
 use crate::record::{Record, Sandbox};
 use crate::review::review;
-use crate::sandbox::{self, Built};
+use crate::sandbox::{self, Built, SandboxError};
 use crate::status::{self, Surroundings};
+use values::Values;
 
 mod containers;
+mod values;
 
 /// Pause after a sandbox could not be taken down.
 const TEAR_DOWN_PAUSE: Duration = Duration::from_secs(1);
@@ -68,6 +70,7 @@ pub struct Worker {
     rest_until: Option<Timestamp>,
     publisher: Option<Publisher>,
     status: PodStatus,
+    values: Values,
 }
 
 #[derive(Default)]
@@ -110,6 +113,7 @@ impl Worker {
             shim: None,
             events: None,
             rest_until: None,
+            values: Values::default(),
         };
         (worker, viewed)
     }
@@ -127,6 +131,7 @@ impl Worker {
             }
             self.keep(&pod);
             self.show(&pod, now);
+            self.follow(&pod, now);
             let decision = decide(&pod, &self.record, self.live(), now);
             if decision.step != Step::Wait {
                 tracing::debug!("pod {}: {:?}", pod.in_words(), decision.step);
@@ -146,6 +151,7 @@ impl Worker {
     async fn take(&mut self, step: Step, pod: &Desired) {
         match step {
             Step::Build => self.build(pod).await,
+            Step::Refresh => self.refresh(pod).await,
             Step::TearDown => self.tear_down(pod).await,
             Step::Start(name) => self.start(pod, &name).await,
             Step::ShelveImage(name) => self.shelve_image(pod, &name),
@@ -161,6 +167,8 @@ impl Worker {
             network: self.node.network.borrow().is_ok(),
             confirmed: *self.node.confirmed.borrow(),
             rest_until: self.rest_until,
+            unread_until: self.values.unread_until(),
+            refresh_at: self.values.refresh_at(),
         }
     }
 
@@ -318,6 +326,10 @@ impl Worker {
         let event = tokio::select! {
             changed = self.desired.changed() => return changed.is_ok(),
             event = next(&mut self.events) => event,
+            () = self.values.changed() => {
+                self.sources_changed();
+                None
+            }
             Ok(()) = network.changed() => None,
             Ok(()) = confirmed.changed() => None,
             () = tokio::time::sleep(pause) => None,
@@ -329,6 +341,12 @@ impl Worker {
     }
 
     async fn build(&mut self, pod: &Desired) {
+        if let Err(error) = self.folder.make() {
+            return self.cannot_build(pod, &error.into());
+        }
+        if let Err(error) = self.make_volumes(pod).await {
+            return self.cannot_build(pod, &error.into());
+        }
         self.record.sandbox_attempt += 1;
         self.record.sandbox = Sandbox::Partial;
         self.keep(pod);
@@ -341,17 +359,20 @@ impl Worker {
                 self.record.failure = None;
                 self.record.sandbox = Sandbox::Ready;
             }
-            Err(error) => {
-                let reason = error.reason();
-                let message = match reason {
-                    "FailedCreatePodSandBox" => format!("Failed to create pod sandbox: {error}"),
-                    _ => error.to_string(),
-                };
-                tracing::warn!("pod {}: {message}", pod.in_words());
-                node.tell(&pod.pod, Severity::Warning, reason, &message);
-                self.record.failed(message, Timestamp::now());
-            }
+            Err(error) => self.cannot_build(pod, &error),
         }
+    }
+
+    fn cannot_build(&mut self, pod: &Desired, error: &SandboxError) {
+        let reason = error.reason();
+        let message = match reason {
+            "FailedCreatePodSandBox" => format!("Failed to create pod sandbox: {error}"),
+            _ => error.to_string(),
+        };
+        tracing::warn!("pod {}: {message}", pod.in_words());
+        self.node
+            .tell(&pod.pod, Severity::Warning, reason, &message);
+        self.record.failed(message, Timestamp::now());
     }
 
     async fn tear_down(&mut self, pod: &Desired) {

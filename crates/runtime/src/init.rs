@@ -27,6 +27,7 @@ mod privileges;
 mod rootfs;
 mod settings;
 mod terminal;
+mod within;
 
 use std::convert::Infallible;
 use std::fs::{self, File};

@@ -131,6 +131,9 @@ impl ContainerSpec {
 pub struct Mount {
     /// Path on this machine.
     pub source: PathBuf,
+    /// The part of it that is shown, made when absent. Symbolic links in it lead nowhere else.
+    #[serde(default)]
+    pub sub_path: Option<PathBuf>,
     /// Absolute path inside the container; made when absent.
     pub target: PathBuf,
     /// Writes are refused.

@@ -22,14 +22,20 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
 /// A detached copy of the mount at `path`, with the mounts below it if
 /// `recursive`. It vanishes with the descriptor unless [`attach`] places it.
 pub(crate) fn clone_mount(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
-    let path = c_path(path)?;
-    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= libc::AT_RECURSIVE as libc::c_uint;
-    }
+    let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
+    open_tree(libc::AT_FDCWD, &c_path(path)?, flags)
+}
+
+/// A detached copy of the mount at an open place, with the mounts below it.
+pub(crate) fn clone_mount_of(place: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::AT_RECURSIVE | libc::AT_EMPTY_PATH;
+    open_tree(place.as_raw_fd(), c"", flags)
+}
+
+fn open_tree(dir: RawFd, path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    let flags = flags as libc::c_uint | libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
     // SAFETY: the path is a valid C string for the length of the call.
-    let fd =
-        check(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })?;
+    let fd = check(unsafe { libc::syscall(libc::SYS_open_tree, dir, path.as_ptr(), flags) })?;
     // SAFETY: the kernel has just given us this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }

@@ -92,6 +92,7 @@ async fn device_nodes_open_nothing() {
     let spec = ContainerSpec {
         mounts: vec![sealane_runtime::Mount {
             source: volume,
+            sub_path: None,
             target: "/data".into(),
             read_only: false,
         }],

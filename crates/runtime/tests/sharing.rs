@@ -16,6 +16,7 @@ use sealane_runtime::{ContainerSpec, Launcher, Mount};
 fn mount(source: &Path, target: &str) -> Mount {
     Mount {
         source: source.to_owned(),
+        sub_path: None,
         target: target.into(),
         read_only: false,
     }

@@ -208,6 +208,7 @@ async fn a_start_that_fails_says_why_and_leaves_nothing() {
     let mut pod = Pod::new().await;
     let missing = sealane_runtime::Mount {
         source: "/no/such/place".into(),
+        sub_path: None,
         target: "/data".into(),
         read_only: false,
     };

@@ -55,6 +55,8 @@ const UP: Live = Live {
     network: true,
     confirmed: true,
     rest_until: None,
+    unread_until: None,
+    refresh_at: None,
 };
 const RUNNING: State = State::Running(Timestamp::UNIX_EPOCH);
 

@@ -10,8 +10,6 @@ use sealane_runtime::{ContainerSpec, Error, Image, Shim, resolve_image};
 use super::Worker;
 use crate::container_spec::{self, Origin};
 use crate::desired::Desired;
-use crate::env::Facts;
-use crate::etc;
 use crate::observe;
 use crate::record::{Exit, Hold, State, Stop};
 use crate::{status, volumes};
@@ -67,27 +65,16 @@ impl Worker {
         attempt: u32,
         image: Image,
     ) -> Result<ContainerSpec, container_spec::SpecError> {
-        let host_ips = &self.node.ips;
-        let hostname = etc::hostname(pod);
-        let ips = if pod.host_network() {
-            host_ips
-        } else {
-            &self.record.ips
-        };
-        let facts = Facts {
-            pod,
-            ips,
-            host_ips,
-            hostname: &hostname,
-        };
         let volumes = volumes::plan(pod.spec());
-        let origin = Origin {
-            container,
-            facts,
-            volumes: &volumes,
-            folder: &self.folder,
-        };
-        container_spec::compile(origin, attempt, image)
+        self.with_env(pod, |env| {
+            let origin = Origin {
+                container,
+                env,
+                volumes: &volumes,
+                folder: &self.folder,
+            };
+            container_spec::compile(origin, attempt, image)
+        })
     }
 
     /// Notes on disk that a start is under way, then says so.

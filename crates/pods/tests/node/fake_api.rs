@@ -42,6 +42,10 @@ struct State {
     failures: u32,
     /// Every change of a pod's status, as `phase` and the reason of its first container.
     patches: Vec<Value>,
+    /// Requests for tokens: the path and what was asked.
+    tokens: Vec<(String, Value)>,
+    /// How long tokens live, whatever was asked.
+    token_seconds: Option<i64>,
 }
 
 /// A request about the objects of a collection.
@@ -122,6 +126,16 @@ impl FakeApi {
         self.state.lock().unwrap().patches.clone()
     }
 
+    /// Lets tokens live for so long, whatever is asked.
+    pub fn shorten_tokens(&self, seconds: i64) {
+        self.state.lock().unwrap().token_seconds = Some(seconds);
+    }
+
+    /// The tokens that were asked for: the path and the request.
+    pub fn token_requests(&self) -> Vec<(String, Value)> {
+        self.state.lock().unwrap().tokens.clone()
+    }
+
     /// `reason: message` of all events about an object.
     pub fn events(&self, name: &str) -> Vec<String> {
         let state = self.state.lock().unwrap();
@@ -183,6 +197,10 @@ impl FakeApi {
                 Some(object) => found(object),
                 None => failure(StatusCode::NOT_FOUND, "NotFound"),
             },
+            (Method::POST, _) if place.path.ends_with("/token") => {
+                state.tokens.push((place.path.clone(), body.clone()));
+                found(&state.answer_token(body))
+            }
             (Method::POST, _) => {
                 let name = body["metadata"]["name"].as_str().unwrap_or_default();
                 let path = format!("{}/{name}", place.path);
@@ -256,6 +274,20 @@ impl FakeApi {
     }
 }
 
+impl State {
+    /// The request with `token-N` for the Nth one.
+    fn answer_token(&self, mut request: Value) -> Value {
+        let asked = request["spec"]["expirationSeconds"].as_i64().unwrap();
+        let life = self.token_seconds.unwrap_or(asked);
+        let expires = jiff::Timestamp::now() + std::time::Duration::from_secs(life as u64);
+        request["status"] = json!({
+            "token": format!("token-{}", self.tokens.len()),
+            "expirationTimestamp": expires.to_string(),
+        });
+        request
+    }
+}
+
 impl Place {
     fn of(path: &str) -> Self {
         let (path, is_status) = match path.strip_suffix("/status") {
@@ -263,7 +295,16 @@ impl Place {
             None => (path, false),
         };
         let last = path.rsplit('/').next().unwrap();
-        let is_collection = ["pods", "nodes", "events", "leases"].contains(&last);
+        let is_collection = [
+            "pods",
+            "nodes",
+            "events",
+            "leases",
+            "configmaps",
+            "secrets",
+            "services",
+        ]
+        .contains(&last);
         Self {
             path: path.to_owned(),
             is_status,

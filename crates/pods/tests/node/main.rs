@@ -14,3 +14,4 @@ mod faults;
 mod life;
 mod registration;
 mod serving;
+mod values;

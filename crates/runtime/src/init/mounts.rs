@@ -14,7 +14,7 @@ use nix::mount::MsFlags;
 use nix::sys::stat::{SFlag, fstat};
 
 use super::dev::{self, mount_on};
-use super::make_dirs;
+use super::{make_dirs, within};
 use crate::cgroup::Version;
 use crate::failure::{Context, Failure};
 use crate::shim::Sandbox;
@@ -58,12 +58,21 @@ fn gather_volumes(spec: &ContainerSpec) -> Result<Vec<(PathBuf, OwnedFd)>, Failu
 }
 
 fn describe(mount: &Mount) -> String {
-    let (source, target) = (mount.source.display(), mount.target.display());
-    format!("mount {source} on {target}")
+    let source = match &mount.sub_path {
+        Some(path) => mount.source.join(path),
+        None => mount.source.clone(),
+    };
+    format!("mount {} on {}", source.display(), mount.target.display())
 }
 
 fn take(mount: &Mount, privileged: bool) -> std::io::Result<OwnedFd> {
-    let source = sys::clone_mount(&mount.source, true)?;
+    let source = match &mount.sub_path {
+        None => sys::clone_mount(&mount.source, true)?,
+        Some(path) => {
+            let place = within::open_within(&mount.source, path)?;
+            sys::clone_mount_of(place.as_fd())?
+        }
+    };
     let mut attributes = 0;
     if !privileged {
         attributes |= libc::MOUNT_ATTR_NODEV;
