@@ -23,6 +23,15 @@ const VERBS: &[&str] = &[
 ];
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
+/// What may be done with objects of a kind.
+fn verbs(kind: &Kind) -> &'static [&'static str] {
+    if kind.review.is_some() {
+        &["create"]
+    } else {
+        VERBS
+    }
+}
+
 /// The Kubernetes version whose API this is.
 const MAJOR: &str = "1";
 const MINOR: &str = "36";
@@ -127,7 +136,7 @@ fn resource_and_parts(kind: &'static Kind) -> Vec<Value> {
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": VERBS,
+        "verbs": verbs(kind),
     });
     if !kind.short_names.is_empty() {
         resource["shortNames"] = json!(kind.short_names);
@@ -202,7 +211,7 @@ fn aggregated_version(group: &str, version: &str) -> Value {
                 "responseKind": of(group, version, kind.kind),
                 "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
                 "singularResource": kind.singular,
-                "verbs": VERBS,
+                "verbs": verbs(kind),
             });
             for (name, list) in [
                 ("shortNames", kind.short_names),

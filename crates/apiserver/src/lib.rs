@@ -20,13 +20,15 @@
 //! and empties namespaces, one that forgets old events. A watcher that does not read waits in
 //! its own connection; it costs others nothing, and catches up from the event log.
 
+mod admission;
 mod answer;
+mod authn;
+mod authz;
 mod bootstrap;
 mod check;
 mod debug;
 mod discovery;
 mod expiry;
-mod identity;
 mod kinds;
 mod listen;
 mod namespaces;
@@ -37,6 +39,7 @@ mod options;
 mod pages;
 mod patch;
 mod request;
+mod reviews;
 mod schema;
 mod select;
 mod serve;
@@ -83,6 +86,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         requests: debug::Requests::new(&introspect),
         addresses: addresses(&store, &options),
         nodes: node_client::NodeClient::new(&options)?,
+        issuer: issuer(&options)?,
+        authorizer: authz::Authorizer::new(store.clone()),
         store,
         pages: pages::Pages::default(),
         shutdown: shutdown.clone(),
@@ -102,6 +107,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     shutdown.cancelled().await;
     serve::drain(tasks).await;
     Ok(())
+}
+
+/// Who makes tokens, if there is a key for it.
+fn issuer(options: &Options) -> anyhow::Result<Option<authn::Issuer>> {
+    let Some(path) = &options.service_account_key_file else {
+        return Ok(None);
+    };
+    let key = authn::SigningKey::read(path)?;
+    Ok(Some(authn::Issuer::new(
+        key,
+        options.service_account_issuer.clone(),
+    )))
 }
 
 /// The pools of Services' addresses and ports, without what is in use.

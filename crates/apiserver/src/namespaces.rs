@@ -177,7 +177,7 @@ async fn empty(server: &Server, namespace: &Entry) -> Result<bool, ApiError> {
     let mut left = false;
     for kind in KINDS
         .iter()
-        .filter(|kind| kind.namespaced && kind.stored_as.is_none())
+        .filter(|kind| kind.namespaced && kind.is_stored())
     {
         for entry in server
             .store

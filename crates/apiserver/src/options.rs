@@ -57,6 +57,20 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub kubelet_ca: PathBuf,
 
+    /// Key (PEM, ECDSA P-256) that signs and verifies the tokens of service accounts
+    ///
+    /// Without one, no tokens are given and none are taken.
+    #[arg(long, value_name = "FILE")]
+    pub service_account_key_file: Option<PathBuf>,
+
+    /// Who issues those tokens, and the audience of those that are meant for this server
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "https://kubernetes.default.svc.cluster.local"
+    )]
+    pub service_account_issuer: String,
+
     /// Addresses of Services; one range, or one for each IP family
     #[arg(
         long,

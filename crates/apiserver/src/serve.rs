@@ -15,7 +15,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    identity::User,
+    authn::User,
     server::{Server, handle},
 };
 
@@ -70,7 +70,10 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, server: Arc<Server>) {
         Err(_) => return tracing::debug!("TLS handshake: timed out"),
     };
     let certificates = stream.get_ref().1.peer_certificates();
-    let user = certificates.and_then(<[_]>::first).and_then(User::of);
+    let user = certificates
+        .and_then(<[_]>::first)
+        .and_then(User::of)
+        .map(Arc::new);
     let shutdown = server.shutdown.clone();
     let service = service_fn(move |request| {
         let (server, user) = (server.clone(), user.clone());

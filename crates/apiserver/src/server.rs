@@ -9,14 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     answer::{self, Body},
+    authn::{self, Issuer, User},
+    authz::{Asked, Attributes, Authorizer, Object},
     debug::Requests,
     discovery,
-    identity::User,
     kinds::{self, Kind, Subresource},
     node_client::NodeClient,
     openapi,
     pages::Pages,
     request::{self, Accept, Path, Query, Target},
+    reviews,
     service_addresses::ServiceAddresses,
     status::ApiError,
     streams, verbs,
@@ -26,6 +28,10 @@ use crate::{
 pub struct Server {
     /// The objects.
     pub store: Store,
+    /// Makes and reads the tokens of service accounts; absent without a key.
+    pub issuer: Option<Issuer>,
+    /// Who may do what.
+    pub authorizer: Authorizer,
     /// How many requests were answered how.
     pub requests: Requests,
     /// The addresses and node ports of Services.
@@ -42,6 +48,8 @@ pub struct Server {
 pub struct Context {
     /// The server.
     pub server: Arc<Server>,
+    /// Who asks.
+    pub user: Arc<User>,
     /// The row of the kind that is asked for.
     pub kind: &'static Kind,
     /// Which object or collection.
@@ -64,13 +72,13 @@ impl Context {
     }
 }
 
-/// Answers a request. `user` is who the client's certificate says; nobody without one.
+/// Answers a request. `certificate` is who the connection's certificate says; nobody without one.
 pub async fn handle(
     server: Arc<Server>,
-    user: Option<User>,
+    certificate: Option<Arc<User>>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let response = match route(server.clone(), user, request).await {
+    let response = match route(server.clone(), certificate, request).await {
         Ok(response) => response,
         Err(error) => {
             if error.code == StatusCode::INTERNAL_SERVER_ERROR {
@@ -85,37 +93,38 @@ pub async fn handle(
 
 async fn route(
     server: Arc<Server>,
-    user: Option<User>,
+    certificate: Option<Arc<User>>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
     let no_such = || ApiError::no_such_resource(request.uri().path());
     let path = Path::parse(request.uri().path()).ok_or_else(no_such)?;
+    if let Path::Other(parts) = &path
+        && let [one] = parts.as_slice()
+        && ["healthz", "livez", "readyz"].contains(&one.as_str())
+    {
+        // Open to all whatever roles say: what watches the server must not need any.
+        return Ok(answer::text(StatusCode::OK, "ok"));
+    }
     let query = Query::parse(request.uri().query());
+    let user = user(&server, certificate.as_ref(), &request)?;
     match path {
         Path::Other(parts) => {
+            let verb = request.method().as_str().to_ascii_lowercase();
+            let object = Object::Path(request.uri().path());
+            enforce(
+                &server,
+                &user,
+                &Attributes {
+                    verb: &verb,
+                    object,
+                },
+            )?;
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            if let ["healthz" | "livez" | "readyz", ..] = parts.as_slice() {
-                return Ok(answer::text(StatusCode::OK, "ok"));
-            }
-            if parts == ["version"] {
-                return Ok(discovery::version());
-            }
-            user.ok_or_else(ApiError::unauthorized)?;
-            if let Some(document) = openapi::answer(&parts, request.headers()) {
-                return Ok(document);
-            }
-            let accept = Accept::negotiate(request.headers(), &query)?;
-            discovery::answer(&parts, accept).ok_or_else(no_such)
+            other(&server, &parts, &request, &query).ok_or_else(no_such)?
         }
         Path::Resource(target) => {
-            let user = user.ok_or_else(ApiError::unauthorized)?;
-            tracing::debug!(
-                user = user.name,
-                groups = ?user.groups,
-                method = %request.method(),
-                uri = %request.uri(),
-                "request"
-            );
+            let asked = Asked::of(request.method(), &target, &query);
+            enforce(&server, &user, &asked.attributes())?;
             let kind = kinds::find(&target.group, &target.version, &target.resource)
                 .filter(|kind| kind.namespaced || target.namespace.is_empty())
                 .filter(|kind| {
@@ -125,6 +134,7 @@ async fn route(
             let accept = Accept::negotiate(request.headers(), &query)?;
             let context = Context {
                 server,
+                user,
                 kind,
                 target,
                 query,
@@ -132,6 +142,61 @@ async fn route(
             };
             resource(context, request).await
         }
+    }
+}
+
+/// Refuses what the user may not do; so far only whoever is nobody.
+fn enforce(server: &Server, user: &User, asked: &Attributes<'_>) -> Result<(), ApiError> {
+    if user.is_in(authn::AUTHENTICATED) || matches!(asked.object, Object::Path("/version")) {
+        return Ok(());
+    }
+    server
+        .authorizer
+        .check(user, asked)
+        .map_err(|_| ApiError::unauthorized())
+}
+
+/// Who sends a request, and as whom.
+fn user(
+    server: &Server,
+    certificate: Option<&Arc<User>>,
+    request: &Request<Incoming>,
+) -> Result<Arc<User>, ApiError> {
+    let user = authn::who(server, certificate, request.headers())?;
+    let allowed = |asked: &Attributes<'_>| server.authorizer.check(&user, asked);
+    let acting = authn::impersonated(request.headers(), allowed)?.map(Arc::new);
+    tracing::debug!(
+        user = user.name,
+        groups = ?user.groups,
+        acting_as = acting.as_ref().map(|acting| &acting.name),
+        method = %request.method(),
+        uri = %request.uri(),
+        "request"
+    );
+    Ok(acting.unwrap_or(user))
+}
+
+/// Answers what is no resource; `None` if there is no such path.
+fn other(
+    server: &Server,
+    parts: &[&str],
+    request: &Request<Incoming>,
+    query: &Query,
+) -> Option<Result<Response<Body>, ApiError>> {
+    if parts == ["version"] {
+        return Some(Ok(discovery::version()));
+    }
+    let openid = server
+        .issuer
+        .as_ref()
+        .and_then(|issuer| authn::answer(issuer, parts));
+    let found = openid.or_else(|| openapi::answer(parts, request.headers()));
+    if let Some(document) = found {
+        return Some(Ok(document));
+    }
+    match Accept::negotiate(request.headers(), query) {
+        Ok(accept) => discovery::answer(parts, accept).map(Ok),
+        Err(error) => Some(Err(error)),
     }
 }
 
@@ -170,6 +235,13 @@ async fn resource(
     }
     let (parts, body) = request.into_parts();
     let one = !target.name.is_empty();
+    if let Some(review) = kind.review {
+        if one || parts.method != Method::POST {
+            return Err(ApiError::method_not_allowed());
+        }
+        let payload = request::read(&parts.headers, body).await?;
+        return reviews::review(&context, review, &payload);
+    }
     match parts.method {
         Method::GET if one && !target.watch => verbs::get(&context),
         Method::GET => verbs::list_or_watch(context),
@@ -217,6 +289,10 @@ async fn part(
         Subresource::Finalize if put => {
             let (parts, body) = request.into_parts();
             verbs::update(&context, request::read(&parts.headers, body).await?).await
+        }
+        Subresource::Token if post => {
+            let (parts, body) = request.into_parts();
+            reviews::request_token(&context, &request::read(&parts.headers, body).await?)
         }
         Subresource::Node(stream) if post || request.method() == Method::GET => {
             streams::pass(context, stream, request).await

@@ -37,7 +37,7 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
-    /// 401: no client certificate that we trust.
+    /// 401: what the client shows is not good.
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
     }
@@ -50,6 +50,34 @@ impl ApiError {
             why.as_ref()
         );
         Self::of(StatusCode::FORBIDDEN, "Forbidden", kind, name, message)
+    }
+
+    /// 403 for a resource that may be none of ours.
+    pub fn forbidden_resource(group: &str, resource: &str, name: &str, why: &str) -> Self {
+        let mut of = resource.to_owned();
+        let mut details = json!({ "kind": resource });
+        if !group.is_empty() {
+            of = format!("{of}.{group}");
+            details["group"] = group.into();
+        }
+        if !name.is_empty() {
+            of = format!("{of} {name:?}");
+            details["name"] = name.into();
+        }
+        let message = format!("{of} is forbidden: {why}");
+        Self {
+            details,
+            ..Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
+        }
+    }
+
+    /// 403 for a path that is no resource.
+    pub fn forbidden_path(why: &str) -> Self {
+        let message = format!("forbidden: {why}");
+        Self {
+            details: json!({}),
+            ..Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
+        }
     }
 
     /// 404: `RESOURCE "NAME" not found`.

@@ -184,6 +184,11 @@ impl Store {
         })
     }
 
+    /// The revision of the last change in `bucket`; 0 if there was none.
+    pub fn changed(&self, bucket: &Bucket) -> u64 {
+        self.read(|index| index.changed(bucket))
+    }
+
     /// Changes of `bucket` after the revision `since`.
     ///
     /// # Errors

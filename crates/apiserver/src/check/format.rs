@@ -74,6 +74,15 @@ pub fn dns_1035_label(text: &str) -> Vec<String> {
     wrong
 }
 
+/// What can stand between two slashes of a path: names of roles.
+pub fn path_segment(text: &str) -> Vec<String> {
+    if text == "." || text == ".." {
+        return vec![format!("may not be '{text}'")];
+    }
+    let wrong = ['/', '%'].into_iter().filter(|c| text.contains(*c));
+    wrong.map(|c| format!("may not contain '{c}'")).collect()
+}
+
 /// A name with an optional prefix of a domain: keys of labels and annotations, finalizers.
 pub fn qualified_name(text: &str) -> Vec<String> {
     let (prefix, name) = match text.split_once('/') {

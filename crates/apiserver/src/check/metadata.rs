@@ -14,6 +14,8 @@ pub enum NameRule {
     Label,
     /// RFC 1035 label: Services.
     Label1035,
+    /// Anything that can stand in a path: roles and their bindings.
+    PathSegment,
 }
 
 const ANNOTATIONS_MAX_BYTES: usize = 256 * 1024;
@@ -60,6 +62,7 @@ fn wrong_name(rule: NameRule, name: &str) -> Vec<String> {
         NameRule::Subdomain => format::dns_subdomain(name),
         NameRule::Label => format::dns_label(name),
         NameRule::Label1035 => format::dns_1035_label(name),
+        NameRule::PathSegment => format::path_segment(name),
     }
 }
 

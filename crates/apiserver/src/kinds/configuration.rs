@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 
 use super::{
-    Kind, PLAIN,
+    Kind, PLAIN, Subresource,
     column::{AGE, Cell, NAME, column, number},
     typed,
 };
@@ -102,6 +102,7 @@ pub static SERVICE_ACCOUNT: Kind = Kind {
     plural: "serviceaccounts",
     singular: "serviceaccount",
     short_names: &["sa"],
+    subresources: &[Subresource::Token],
     decode: typed::<core::ServiceAccount>,
     rules: &[Rule(
         "imagePullSecrets[].name",

@@ -16,6 +16,8 @@ mod lease;
 mod namespace;
 mod node;
 mod pod;
+pub mod rbac;
+mod review;
 mod service;
 mod stored_as;
 
@@ -90,6 +92,25 @@ pub struct Kind {
     pub admission: Admission,
     /// Set if this is another view of a kind that is stored in its own way.
     pub stored_as: Option<StoredAs>,
+    /// Set if what is created is a question: it is answered, and not kept.
+    pub review: Option<Review>,
+}
+
+/// Questions about access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Review {
+    /// Whose token is this?
+    Token,
+    /// Who am I?
+    SelfSubject,
+    /// May somebody do this?
+    Access,
+    /// May somebody do this in the namespace?
+    LocalAccess,
+    /// May I do this?
+    SelfAccess,
+    /// What may I do?
+    SelfRules,
 }
 
 /// A subresource other than `status`.
@@ -99,6 +120,8 @@ pub enum Subresource {
     Binding,
     /// `PUT namespaces/NAME/finalize`: the finalizers in its spec.
     Finalize,
+    /// `POST serviceaccounts/NAME/token`: a token for it.
+    Token,
     /// A stream to or from the node of a pod: its path there.
     Node(NodeStream),
 }
@@ -122,6 +145,7 @@ impl Subresource {
         match self {
             Self::Binding => "binding",
             Self::Finalize => "finalize",
+            Self::Token => "token",
             Self::Node(NodeStream::Log) => "log",
             Self::Node(NodeStream::Exec) => "exec",
             Self::Node(NodeStream::Attach) => "attach",
@@ -134,6 +158,7 @@ impl Subresource {
         match self {
             Self::Binding => "Binding",
             Self::Finalize => "Namespace",
+            Self::Token => "TokenRequest",
             Self::Node(NodeStream::Log) => "Pod",
             Self::Node(NodeStream::Exec) => "PodExecOptions",
             Self::Node(NodeStream::Attach) => "PodAttachOptions",
@@ -144,7 +169,7 @@ impl Subresource {
     /// What may be done with it.
     pub fn verbs(self) -> &'static [&'static str] {
         match self {
-            Self::Binding => &["create"],
+            Self::Binding | Self::Token => &["create"],
             Self::Finalize => &["update"],
             Self::Node(NodeStream::Log) => &["get"],
             Self::Node(_) => &["create", "get"],
@@ -213,6 +238,7 @@ const PLAIN: Kind = Kind {
     deletion: Deletion::AtOnce,
     admission: Admission::None,
     stored_as: None,
+    review: None,
 };
 
 /// All kinds, in the order of discovery.
@@ -235,14 +261,24 @@ pub static KINDS: &[&Kind] = &[
     &lease::LEASE,
     &endpoint_slice::ENDPOINT_SLICE,
     &event::EVENTS_EVENT,
+    &rbac::CLUSTER_ROLE,
+    &rbac::CLUSTER_ROLE_BINDING,
+    &rbac::ROLE,
+    &rbac::ROLE_BINDING,
+    &review::SELF_SUBJECT_REVIEW,
+    &review::TOKEN_REVIEW,
+    &review::LOCAL_SUBJECT_ACCESS_REVIEW,
+    &review::SELF_SUBJECT_ACCESS_REVIEW,
+    &review::SELF_SUBJECT_RULES_REVIEW,
+    &review::SUBJECT_ACCESS_REVIEW,
 ];
 
-pub use configuration::{CONFIG_MAP, SERVICE_ACCOUNT};
+pub use configuration::{CONFIG_MAP, SECRET, SERVICE_ACCOUNT};
 pub use endpoint_slice::ENDPOINT_SLICE;
 pub use namespace::NAMESPACE;
 pub use node::NODE;
-#[cfg(test)]
 pub use pod::POD;
+pub use rbac::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
 pub use service::SERVICE;
 
 /// Finds a kind by its place in a path.
@@ -254,8 +290,7 @@ pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
 
 /// Finds the kind that is stored in `bucket`.
 pub fn stored_in(bucket: &Bucket) -> Option<&'static Kind> {
-    let stored =
-        |kind: &&&Kind| kind.stored_as.is_none() && (kind.group, kind.plural) == bucket.parts();
+    let stored = |kind: &&&Kind| kind.is_stored() && (kind.group, kind.plural) == bucket.parts();
     KINDS.iter().find(stored).copied()
 }
 
@@ -274,6 +309,11 @@ impl Kind {
             "" => self.plural.into(),
             group => format!("{}.{group}", self.plural),
         }
+    }
+
+    /// Whether there are objects of this kind in the store, under its own name.
+    pub fn is_stored(&self) -> bool {
+        self.stored_as.is_none() && self.review.is_none()
     }
 
     /// The kind that objects of this one are stored as: itself, mostly.

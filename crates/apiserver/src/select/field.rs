@@ -42,6 +42,13 @@ impl FieldSelector {
         self
     }
 
+    /// The value that a field must have to be selected, if there is one.
+    pub fn only(&self, field: &str) -> Option<&str> {
+        let mut terms = self.0.iter();
+        let term = terms.find(|term| term.equal && term.field == field)?;
+        Some(&term.value)
+    }
+
     /// The first field that is not one of `known`.
     pub fn unknown_field(&self, known: impl Fn(&str) -> bool) -> Option<&str> {
         self.0

@@ -10,6 +10,7 @@ use super::{
     finish::{Outcome, commit, prepare},
 };
 use crate::{
+    admission,
     answer::Body,
     kinds::{self, Deletion, Generation, Kind},
     object,
@@ -37,6 +38,7 @@ pub async fn create(context: &Context, payload: Payload) -> Result<Response<Body
     let Incoming { object, problems } =
         decode(kind, read_value(&payload)?, |why| cannot(kind, why))?;
     let warnings = judge(problems, options.field_validation, |why| cannot(kind, &why))?;
+    admission::check(context, Some(&object), None)?;
     let outcome = create_object(
         &context.server,
         kind,

@@ -16,6 +16,7 @@ use super::{
     update::{ATTEMPTS, is_finished},
 };
 use crate::{
+    admission,
     answer::{self, Body, ListMeta},
     kinds::{Admission, Deletion, Kind},
     object,
@@ -51,6 +52,15 @@ impl Deleted {
 pub async fn delete(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
     let options = DeleteOptions::parse(&context.query, &payload)?;
     let (kind, target) = (context.kind, &context.target);
+    if admission::is_needed(context)
+        && let Some(current) = context
+            .server
+            .store
+            .get(&kind.key(&target.namespace, &target.name))
+    {
+        let old = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+        admission::check(context, None, Some(&old))?;
+    }
     let deleted = delete_object(
         &context.server,
         kind,

@@ -18,6 +18,7 @@ mod watch;
 
 pub use bind::bind;
 pub use create::{create, create_object};
+pub use decode::{Incoming, cannot, decode, judge};
 pub use delete::{delete, delete_collection, delete_object};
 
 pub use list::{get, list_or_watch};

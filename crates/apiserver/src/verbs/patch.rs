@@ -8,6 +8,7 @@ use super::{
     update::{ATTEMPTS, Part, replace},
 };
 use crate::{
+    admission,
     answer::Body,
     check::Findings,
     object::{self, Input},
@@ -61,6 +62,7 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
         })?;
         let mut new = decoded.object;
         check_name(context, &new)?;
+        admission::check(context, Some(&new), Some(&old))?;
         let versioned = object::resource_version(&new) != object::resource_version(&old);
         if !versioned {
             object::metadata_mut(&mut new).remove("resourceVersion");

@@ -11,6 +11,7 @@ use super::{
     finish::{Outcome, commit, prepare},
 };
 use crate::{
+    admission,
     answer::Body,
     kinds::{Deletion, Generation, Kind},
     object,
@@ -77,6 +78,7 @@ pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body
                 return Err(ApiError::not_found(kind, &target.name));
             }
             object::metadata_mut(&mut object).remove("resourceVersion");
+            admission::check(context, Some(&object), None)?;
             let made = create_object(
                 &context.server,
                 kind,
@@ -86,6 +88,10 @@ pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body
             );
             return Ok(made.await?.answer(context, StatusCode::CREATED, &warnings));
         };
+        if admission::is_needed(context) {
+            let old = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+            admission::check(context, Some(&object), Some(&old))?;
+        }
         let written = replace(
             &context.server,
             kind,

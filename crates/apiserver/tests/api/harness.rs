@@ -111,6 +111,7 @@ impl Server {
             format!("--kubelet-client-cert={}", file("kubelet.crt")),
             format!("--kubelet-client-key={}", file("kubelet.key")),
             format!("--kubelet-ca={}", file("ca.crt")),
+            format!("--service-account-key-file={}", file("server.key")),
             "--service-cluster-ip-range=10.96.0.0/12,fd00:10:96::/112".into(),
             format!("--event-history={EVENT_HISTORY}"),
             format!("--debug-socket={}", file("debug.sock")),
