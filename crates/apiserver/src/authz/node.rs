@@ -186,7 +186,7 @@ fn at<'a>(value: &'a Value, path: &[&str]) -> &'a Value {
     path.iter().fold(value, |value, part| &value[*part])
 }
 
-fn items<'a>(value: &'a Value) -> impl Iterator<Item = &'a Value> {
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 

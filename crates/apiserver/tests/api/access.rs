@@ -6,7 +6,7 @@ use std::fs;
 use crate::harness::{Said, Server, wait_for};
 
 /// Runs kubectl as the holder of a certificate.
-#[allow(dead_code, reason = "TEMP")]
+#[allow(dead_code, reason = "for the tests of enforcement")]
 fn as_user(server: &Server, name: &str, group: &str, words: &str) -> Said {
     let file = name.replace(':', "-");
     server.add(&server.pki.client(name, group), &file);
