@@ -7,6 +7,8 @@
 //! cluster with another Service range, a new node or an old certificate gets
 //! exactly what it lacks. When the authority itself is missing, unreadable or
 //! near its end, everything below it is made anew: half an authority is none.
+//! Beside them is the key that signs the tokens of service accounts, which no
+//! certificate goes with.
 //!
 //! Keys are written for the one process that needs them (0600), so an API
 //! server that is taken over reads its own keys and nobody else's; it never
@@ -17,6 +19,7 @@ mod file;
 mod inspect;
 mod kubeconfig;
 mod request;
+mod signing_key;
 
 use std::io;
 use std::path::PathBuf;
@@ -41,6 +44,9 @@ pub const APISERVER_KUBELET_CLIENT: &str = "apiserver-kubelet-client";
 pub const ADMIN: &str = "admin";
 /// The controllers' client certificate.
 pub const CONTROLLERS: &str = "controllers";
+
+/// The key that signs the tokens of service accounts.
+pub const SERVICE_ACCOUNTS: &str = "sa";
 
 /// Why certificates could not be made.
 #[derive(Debug, Error)]
@@ -81,6 +87,9 @@ pub fn ensure(layout: &Layout, plan: &Plan, now: OffsetDateTime) -> Result<Vec<S
     file::create_dir(&layout.pki(), 0o711)?;
     file::create_dir(&layout.state.join("kubeconfigs"), 0o711)?;
     let mut made = Vec::new();
+    if signing_key::ensure(layout)? {
+        made.push(SERVICE_ACCOUNTS.to_owned());
+    }
     let authority = match Authority::load(layout, now)? {
         Some(authority) => authority,
         None => {

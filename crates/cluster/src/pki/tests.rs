@@ -76,7 +76,7 @@ fn every_identity_of_the_cluster_is_asked_for() {
 #[test]
 fn a_second_run_makes_nothing() {
     let fixture = fixture();
-    assert_eq!(fixture.ensure().len(), 11);
+    assert_eq!(fixture.ensure().len(), 12);
     let before = fs::read(fixture.layout.kubeconfig()).unwrap();
     assert!(fixture.ensure().is_empty());
     assert_eq!(fs::read(fixture.layout.kubeconfig()).unwrap(), before);
@@ -115,6 +115,24 @@ fn certificates_are_renewed_before_they_end() {
 }
 
 #[test]
+fn the_key_of_tokens_stays_unless_it_cannot_be_read() {
+    let fixture = fixture();
+    fixture.ensure();
+    let path = fixture.layout.key("sa");
+    let first = fs::read_to_string(&path).unwrap();
+    fs::write(fixture.layout.key("ca"), "").unwrap();
+    fixture.ensure();
+    assert_eq!(fs::read_to_string(&path).unwrap(), first);
+    for lost in [Some("nonsense"), None] {
+        match lost {
+            Some(text) => fs::write(&path, text).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+        assert_eq!(fixture.ensure(), ["sa"]);
+    }
+}
+
+#[test]
 fn a_broken_authority_takes_everything_with_it() {
     let fixture = fixture();
     fixture.ensure();
@@ -131,6 +149,7 @@ fn keys_and_kubeconfigs_are_readable_by_their_process_alone() {
     for (path, uid) in [
         (layout.key("ca"), 0),
         (layout.key("apiserver"), 60_443),
+        (layout.key("sa"), 60_443),
         (layout.certificate("apiserver"), 60_443),
         (layout.key("apiserver-kubelet-client"), 60_443),
         (layout.kubeconfig(), 0),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::layout::Layout;
 use crate::owner::Owner;
-use crate::pki::{APISERVER, APISERVER_KUBELET_CLIENT, AUTHORITY, CONTROLLERS};
+use crate::pki::{APISERVER, APISERVER_KUBELET_CLIENT, AUTHORITY, CONTROLLERS, SERVICE_ACCOUNTS};
 use crate::plan::{NodePlan, Plan};
 
 /// Name of the supervisor's own pid file and log.
@@ -70,6 +70,10 @@ fn apiserver(layout: &Layout, plan: &Plan) -> Role {
             &pki(&format!("{APISERVER_KUBELET_CLIENT}.key")),
         )
         .path("--kubelet-ca", &authority)
+        .path(
+            "--service-account-key-file",
+            &pki(&format!("{SERVICE_ACCOUNTS}.key")),
+        )
         .flag("--service-cluster-ip-range", &plan.service_cidr)
         .path("--debug-socket", &layout.debug_socket(APISERVER));
     Role {
@@ -231,7 +235,7 @@ mod tests {
              --client-ca pki/ca.crt --tls-cert pki/apiserver.crt --tls-key pki/apiserver.key \
              --kubelet-client-cert pki/apiserver-kubelet-client.crt \
              --kubelet-client-key pki/apiserver-kubelet-client.key --kubelet-ca pki/ca.crt \
-             --service-cluster-ip-range 10.96.0.0/12 \
+             --service-account-key-file pki/sa.key --service-cluster-ip-range 10.96.0.0/12 \
              --debug-socket /run/sealane/sealane/apiserver/debug.sock"
         );
         assert_eq!(
