@@ -36,7 +36,7 @@ pub fn review(
     let Incoming {
         mut object,
         problems,
-    } = decode(kind, read_value(payload)?)?;
+    } = decode(kind, read_value(payload)?, |why| cannot(kind, why))?;
     let warnings = judge(problems, options.field_validation, |why| cannot(kind, &why))?;
     object::metadata_mut(&mut object);
     object["status"] = match review {
