@@ -3,8 +3,13 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use http::{Request, StatusCode, header};
 use http_body_util::Empty;
-use hyper::{body::Bytes, client::conn::http1};
+use hyper::{
+    body::Bytes,
+    client::conn::http1,
+    upgrade::{self, Upgraded},
+};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, crypto::ring};
 use rustls_pki_types::ServerName;
@@ -12,10 +17,12 @@ use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::{Options, kinds::NODE, server::Server, status::ApiError, tls};
+use crate::{Options, kinds::NODE, server::Server, status::ApiError, streams, tls};
 
 /// How long a node may take to answer the call.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The node's own protocol: the bytes of one connection to a pod.
+const BYTES: &str = "sealane-bytes";
 /// Where a node listens that does not say.
 const PORT: u16 = 10250;
 
@@ -89,6 +96,44 @@ impl NodeClient {
             }
         });
         Ok(sender)
+    }
+}
+
+impl NodeClient {
+    /// Opens a connection that is bytes from then on, to where `path` leads.
+    ///
+    /// # Errors
+    ///
+    /// 500 naming the node, or what the node says.
+    pub async fn bytes(
+        &self,
+        node: &NodeAddress,
+        path: &str,
+    ) -> Result<TokioIo<Upgraded>, ApiError> {
+        let failed = |cause: hyper::Error| {
+            let name = &node.name;
+            ApiError::internal(format!("error dialing backend: node {name}: {cause}"))
+        };
+        let request = Request::get(path)
+            .header(header::HOST, node.authority())
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, BYTES)
+            .body(Empty::new())
+            .map_err(ApiError::internal)?;
+        let mut sender = self.connect(node).await?;
+        let mut response = sender.send_request(request).await.map_err(failed)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(streams::node_error(response).await);
+        }
+        let upgraded = upgrade::on(&mut response).await.map_err(failed)?;
+        Ok(TokioIo::new(upgraded))
+    }
+}
+
+impl NodeAddress {
+    /// Address and port as HTTP writes them.
+    pub fn authority(&self) -> String {
+        std::net::SocketAddr::new(self.ip, self.port).to_string()
     }
 }
 

@@ -131,7 +131,11 @@ async fn route(
                     !kind.namespaced || target.name.is_empty() || !target.namespace.is_empty()
                 })
                 .ok_or_else(|| unknown(&target))?;
-            let accept = Accept::negotiate(request.headers(), &query)?;
+            let accept = match target.subresource.as_str() {
+                // The form of the answer is the pod's affair.
+                "proxy" => Accept::PLAIN,
+                _ => Accept::negotiate(request.headers(), &query)?,
+            };
             let context = Context {
                 server,
                 user,
@@ -297,6 +301,7 @@ async fn part(
         Subresource::Node(stream) if post || request.method() == Method::GET => {
             streams::pass(context, stream, request).await
         }
+        Subresource::Proxy(to) => streams::proxy(context, to, request).await,
         _ => Err(ApiError::method_not_allowed()),
     }
 }

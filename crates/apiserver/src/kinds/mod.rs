@@ -124,6 +124,17 @@ pub enum Subresource {
     Token,
     /// A stream to or from the node of a pod: its path there.
     Node(NodeStream),
+    /// HTTP to a pod.
+    Proxy(ProxyTo),
+}
+
+/// What a proxied request is addressed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyTo {
+    /// A pod.
+    Pod,
+    /// Any ready pod of a Service.
+    Service,
 }
 
 /// Streams that the node serves.
@@ -150,6 +161,7 @@ impl Subresource {
             Self::Node(NodeStream::Exec) => "exec",
             Self::Node(NodeStream::Attach) => "attach",
             Self::Node(NodeStream::PortForward) => "portforward",
+            Self::Proxy(_) => "proxy",
         }
     }
 
@@ -163,6 +175,8 @@ impl Subresource {
             Self::Node(NodeStream::Exec) => "PodExecOptions",
             Self::Node(NodeStream::Attach) => "PodAttachOptions",
             Self::Node(NodeStream::PortForward) => "PodPortForwardOptions",
+            Self::Proxy(ProxyTo::Pod) => "PodProxyOptions",
+            Self::Proxy(ProxyTo::Service) => "ServiceProxyOptions",
         }
     }
 
@@ -173,6 +187,7 @@ impl Subresource {
             Self::Finalize => &["update"],
             Self::Node(NodeStream::Log) => &["get"],
             Self::Node(_) => &["create", "get"],
+            Self::Proxy(_) => &["create", "delete", "get", "patch", "update"],
         }
     }
 }

@@ -12,6 +12,10 @@
 
 use percent_encoding::percent_decode_str;
 
+/// Parts before what a proxied request asks of its pod, which may look as it likes:
+/// `api/v1/namespaces/NAMESPACE/pods/NAME/proxy`.
+const PROXIED: usize = 7;
+
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Path {
@@ -48,7 +52,8 @@ impl Path {
         let parts: Option<Vec<String>> = path
             .split('/')
             .filter(|part| !part.is_empty())
-            .map(decode)
+            .enumerate()
+            .map(|(at, part)| decode(part).or_else(|| (at >= PROXIED).then(|| part.to_owned())))
             .collect();
         let parts = parts?;
         let words: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -157,6 +162,10 @@ mod tests {
             ("/api/v1/watch/pods", "/v1 [] pods watch"),
             ("/api/v1/watch/namespaces/x/pods/p", "/v1 [x] pods p watch"),
             ("/api/v1/namespaces/x/pods/a%20b", "/v1 [x] pods a b"),
+            (
+                "/api/v1/namespaces/x/pods/p/proxy/a%2Fb",
+                "/v1 [x] pods p proxy a%2Fb",
+            ),
             ("/api/v1/namespaces/x/pods/a%2Fb", "none"),
             ("/api/v1/pods/%ff", "none"),
         ] {

@@ -1,10 +1,10 @@
-//! Logs and exec: what a node answers reaches kubectl, and an old client is told what to do.
+//! Logs, exec and the proxies: what a node answers reaches the client.
 
 use std::sync::{Arc, Mutex};
 
 use futures::SinkExt;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::{
     body::{Bytes, Incoming},
     service::service_fn,
@@ -85,6 +85,19 @@ fn answer(mut request: Request<Incoming>, path: &str) -> Response<Full<Bytes>> {
         *response.status_mut() = StatusCode::BAD_REQUEST;
         return response;
     }
+    let upgrade = request.headers().get(header::UPGRADE).cloned();
+    if upgrade
+        .as_ref()
+        .is_some_and(|upgrade| upgrade == "sealane-bytes")
+    {
+        return bytes(request, path);
+    }
+    if let Some(spdy) = upgrade.filter(|upgrade| upgrade == "SPDY/3.1") {
+        let version = &request.headers()["x-stream-protocol-version"];
+        let mut response = Response::new(Full::from(format!("no {spdy:?} {version:?} here")));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return response;
+    }
     let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned() else {
         return Response::new(Full::from(format!("log of {path}\n")));
     };
@@ -119,6 +132,50 @@ fn answer(mut request: Request<Incoming>, path: &str) -> Response<Full<Bytes>> {
             derive_accept_key(key.as_bytes()),
         )
         .header(header::SEC_WEBSOCKET_PROTOCOL, "v5.channel.k8s.io")
+        .body(Full::default())
+        .unwrap()
+}
+
+/// The bytes of a connection to the pod: an HTTP server that says what it was asked.
+fn bytes(mut request: Request<Incoming>, path: &str) -> Response<Full<Bytes>> {
+    if path.contains("port=9999") {
+        let mut response = Response::new(Full::from("dial tcp 10.0.0.9:9999: connect: refused"));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return response;
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let mut response = Response::new(Full::<Bytes>::default());
+            if request.uri().path() == "/moved" {
+                *response.status_mut() = StatusCode::FOUND;
+                response
+                    .headers_mut()
+                    .insert(header::LOCATION, "/here".parse().unwrap());
+                return Ok::<_, std::convert::Infallible>(response);
+            }
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let named = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap());
+            *response.body_mut() = Full::from(format!(
+                "{} {} {:?} {:?} {}\n",
+                parts.method,
+                parts.uri,
+                named("x-forwarded-uri"),
+                named("authorization"),
+                String::from_utf8_lossy(&body),
+            ));
+            Ok(response)
+        });
+        let io = upgrade.await.unwrap();
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(io, service)
+            .await;
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::UPGRADE, "sealane-bytes")
+        .header(header::CONNECTION, "Upgrade")
         .body(Full::default())
         .unwrap()
 }
@@ -192,10 +249,7 @@ async fn logs_and_exec_come_from_the_node() {
             .output()
             .unwrap();
         let said = crate::harness::said(old);
-        assert!(
-            said.err.contains("SPDY is not served, only WebSocket"),
-            "{said:?}"
-        );
+        assert!(said.err.contains("no \"SPDY/3.1\" \"v"), "{said:?}");
     });
 }
 
@@ -217,4 +271,120 @@ async fn a_node_that_does_not_answer_is_named() {
         );
         assert!(refused.to_lowercase().contains("refused"), "{refused}");
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn requests_are_proxied_to_pods() {
+    let server = Server::start();
+    let node = FakeNode::start(&server.pki).await;
+    tokio::task::block_in_place(|| {
+        with_pod(&server, &node);
+        let addressed = "-p={\"status\":{\"podIP\":\"10.0.0.9\"}}";
+        let said = server.kubectl_with(
+            &["patch", "pod", "p", "--subresource=status", addressed],
+            "",
+        );
+        assert!(said.ok, "{said:?}");
+        let service = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"},
+                "spec": {"ports": [{"name": "web", "port": 80, "targetPort": 8080}]},
+            },
+            {
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {"name": "s-1", "labels": {"kubernetes.io/service-name": "s"}},
+                "addressType": "IPv4", "ports": [{"name": "web", "port": 8080}],
+                "endpoints": [
+                    {"addresses": ["10.0.0.8"], "conditions": {"ready": false}},
+                    {
+                        "addresses": ["10.0.0.9"], "conditions": {"ready": true},
+                        "targetRef": {"kind": "Pod", "namespace": "default", "name": "p"},
+                    },
+                ],
+            },
+        ]});
+        server.apply(&service.to_string());
+        let pods = "/api/v1/namespaces/default/pods";
+        let services = "/api/v1/namespaces/default/services";
+        for (path, expected, asked) in [
+            (
+                format!("{pods}/p/proxy/"),
+                format!("GET / Some(\"{pods}/p/proxy/\") None \n"),
+                "port=80&address=10.0.0.9",
+            ),
+            (
+                format!("{services}/s:80/proxy/who"),
+                format!("GET /who Some(\"{services}/s:80/proxy/who\") None \n"),
+                "port=8080&address=10.0.0.9",
+            ),
+            (
+                format!("{services}/s:web/proxy/"),
+                format!("GET / Some(\"{services}/s:web/proxy/\") None \n"),
+                "port=8080&address=10.0.0.9",
+            ),
+        ] {
+            assert_eq!(server.ok(&format!("get --raw {path}")), expected);
+            let last = node.asked.lock().unwrap().last().cloned().unwrap();
+            assert_eq!(last, format!("/portForward/default/p?{asked}"));
+        }
+        let raw = |verb: &str, path: &str| {
+            server
+                .kubectl_with(&[verb, "--raw", path, "-f", "-"], "some body")
+                .out
+        };
+        let path = format!("{pods}/p/proxy/x");
+        let expected = |method: &str| format!("{method} /x Some(\"{path}\") None some body\n");
+        assert_eq!(raw("create", &path), expected("POST"));
+        assert_eq!(raw("replace", &path), expected("PUT"));
+
+        for (path, expected) in [
+            (format!("{pods}/none/proxy/"), "pods \"none\" not found"),
+            (
+                format!("{pods}/nowhere/proxy/"),
+                "pod \"nowhere\" has no IP address yet",
+            ),
+            (
+                format!("{pods}/ftp:p:1/proxy/"),
+                "invalid pod request \"ftp:p:1\"",
+            ),
+            (
+                format!("{pods}/p:9999/proxy/"),
+                "error trying to reach service: dial tcp 10.0.0.9:9999: connect: refused",
+            ),
+            (
+                format!("{services}/none/proxy/"),
+                "services \"none\" not found",
+            ),
+            (
+                format!("{services}/s/proxy/"),
+                "no endpoints available for service \"s\"",
+            ),
+            (
+                format!("{services}/s:81/proxy/"),
+                "no service port 81 found for service \"s\"",
+            ),
+        ] {
+            let refused = server.refused(&["get", "--raw", &path], "");
+            assert!(refused.contains(expected), "{path}: {refused}");
+        }
+    });
+    let client = server.client().await;
+    let pod = "/api/v1/namespaces/default/pods/p/proxy";
+    for (path, code, location) in [
+        (format!("{pod}/moved"), 302, format!("{pod}/here")),
+        (format!("{pod}?q=1"), 301, format!("{pod}/?q=1")),
+    ] {
+        let request = Request::get(&path).header("authorization", "Basic x");
+        let request = request.body(kube::client::Body::empty()).unwrap();
+        let answer = client.send(request).await.unwrap();
+        assert_eq!(answer.status(), code, "{path}");
+        assert_eq!(answer.headers()["location"], location, "{path}");
+    }
+    let request = Request::patch(format!("{pod}/any")).header("authorization", "Basic x");
+    let request = request.body(b"piece".to_vec()).unwrap();
+    let answer = client.request_text(request).await.unwrap();
+    assert_eq!(
+        answer,
+        format!("PATCH /any Some(\"{pod}/any\") None piece\n")
+    );
 }

@@ -8,7 +8,7 @@ mod validate;
 use k8s_openapi::api::core::v1 as core;
 
 use super::{
-    Deletion, Generation, Kind, NodeStream, PLAIN, Subresource,
+    Deletion, Generation, Kind, NodeStream, PLAIN, ProxyTo, Subresource,
     column::{AGE, Cell, NAME, column, wide},
     typed,
 };
@@ -27,6 +27,7 @@ pub static POD: Kind = Kind {
         Subresource::Node(NodeStream::Exec),
         Subresource::Node(NodeStream::Attach),
         Subresource::Node(NodeStream::PortForward),
+        Subresource::Proxy(ProxyTo::Pod),
     ],
     decode: typed::<core::Pod>,
     defaults: complete::POD_DEFAULTS,

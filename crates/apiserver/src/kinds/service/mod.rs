@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 
 use super::{
-    Admission, Kind, PLAIN,
+    Admission, Kind, PLAIN, ProxyTo, Subresource,
     column::{AGE, Cell, NAME, NONE, column, wide},
     typed,
 };
@@ -18,6 +18,7 @@ pub static SERVICE: Kind = Kind {
     categories: &["all"],
     names: NameRule::Label1035,
     status: true,
+    subresources: &[Subresource::Proxy(ProxyTo::Service)],
     decode: typed::<core::Service>,
     complete,
     defaults: &[

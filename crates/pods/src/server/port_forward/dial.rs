@@ -127,7 +127,7 @@ fn make(netns: PathBuf, family: AddressFamily) -> io::Result<TcpSocket> {
 }
 
 /// As Go words it: without the number.
-fn in_words(error: &io::Error) -> String {
+pub fn in_words(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => nix::errno::Errno::from_raw(number).desc().to_lowercase(),
         None => error.to_string(),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::TcpStream;
 
-use super::dial::PodNet;
+use super::dial::{PodNet, in_words};
 use crate::server::answer::Refusal;
 use crate::server::idle::Idle;
 
@@ -31,7 +31,7 @@ pub async fn dial(pod: &PodNet, ports: &[u16], address: Option<IpAddr>) -> Resul
         Some(address) if pod.has(address) => {
             let to = SocketAddr::new(address, port);
             let connected = pod.connect_to(to).await;
-            connected.map_err(|cause| format!("dial tcp {to}: connect: {cause}"))
+            connected.map_err(|cause| format!("dial tcp {to}: connect: {}", in_words(&cause)))
         }
         Some(address) => {
             return Err(Refusal::bad_request(format!(
