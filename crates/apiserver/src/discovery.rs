@@ -144,27 +144,51 @@ fn resource_and_parts(kind: &'static Kind) -> Vec<Value> {
     if !kind.categories.is_empty() {
         resource["categories"] = json!(kind.categories);
     }
-    let parts = parts(kind).map(|(name, part_kind, verbs)| {
-        json!({
-            "name": format!("{}/{name}", kind.plural),
+    let parts = parts(kind).map(|part| {
+        let mut shown = json!({
+            "name": format!("{}/{}", kind.plural, part.name),
             "singularName": "",
             "namespaced": kind.namespaced,
-            "kind": part_kind,
-            "verbs": verbs,
-        })
+            "kind": part.kind,
+            "verbs": part.verbs,
+        });
+        if (part.group, part.version) != (kind.group, kind.version) {
+            shown["group"] = part.group.into();
+            shown["version"] = part.version.into();
+        }
+        shown
     });
     std::iter::once(resource).chain(parts).collect()
 }
 
-/// Name, kind and verbs of each subresource.
-fn parts(
-    kind: &'static Kind,
-) -> impl Iterator<Item = (&'static str, &'static str, &'static [&'static str])> {
-    let status = kind.status.then_some(("status", kind.kind, STATUS_VERBS));
-    let others = kind
-        .subresources
-        .iter()
-        .map(|part| (part.name(), part.kind(), part.verbs()));
+/// What discovery says of a subresource.
+struct Part {
+    name: &'static str,
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+}
+
+fn parts(kind: &'static Kind) -> impl Iterator<Item = Part> {
+    let status = kind.status.then_some(Part {
+        name: "status",
+        group: kind.group,
+        version: kind.version,
+        kind: kind.kind,
+        verbs: STATUS_VERBS,
+    });
+    let others = kind.subresources.iter().map(|part| {
+        let own = (kind.group, kind.version);
+        let (group, version) = part.group_version().unwrap_or(own);
+        Part {
+            name: part.name(),
+            group,
+            version,
+            kind: part.kind(),
+            verbs: part.verbs(),
+        }
+    });
     status.into_iter().chain(others)
 }
 
@@ -198,11 +222,11 @@ fn aggregated_version(group: &str, version: &str) -> Value {
         .into_iter()
         .map(|kind| {
             let parts: Vec<Value> = parts(kind)
-                .map(|(name, part_kind, verbs)| {
+                .map(|part| {
                     json!({
-                        "subresource": name,
-                        "responseKind": of(group, version, part_kind),
-                        "verbs": verbs,
+                        "subresource": part.name,
+                        "responseKind": of(part.group, part.version, part.kind),
+                        "verbs": part.verbs,
                     })
                 })
                 .collect();

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kinds::{self, CONFIG_MAP, KINDS, Kind, NAMESPACE, SERVICE_ACCOUNT},
-    request::DeleteOptions,
+    request::{DeleteOptions, Propagation},
     server::Server,
     status::ApiError,
     verbs::{Part, create_object, delete_object, replace},
@@ -200,7 +200,7 @@ async fn forget(
     entry: &Entry,
 ) -> Result<bool, ApiError> {
     let (namespace, name) = (entry.key.namespace(), entry.key.name());
-    let options = DeleteOptions::default();
+    let options = DeleteOptions::propagating(Propagation::Background);
     match delete_object(server, kind, namespace, name, &options).await {
         Ok(_) => Ok(server.store.get(&entry.key).is_none()),
         Err(error) if error.reason == "NotFound" => Ok(true),

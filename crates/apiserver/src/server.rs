@@ -290,6 +290,11 @@ async fn part(
             let (parts, body) = request.into_parts();
             verbs::bind(&context, request::read(&parts.headers, body).await?).await
         }
+        Subresource::Scale => {
+            let (parts, body) = request.into_parts();
+            let payload = request::read(&parts.headers, body).await?;
+            verbs::scale(&context, &parts.method, payload).await
+        }
         Subresource::Finalize if put => {
             let (parts, body) = request.into_parts();
             verbs::update(&context, request::read(&parts.headers, body).await?).await

@@ -160,9 +160,13 @@ impl ApiError {
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
     }
 
-    /// 422: `KIND "NAME" is invalid: …`, with each finding as a cause.
+    /// 422: `KIND.GROUP "NAME" is invalid: …`, with each finding as a cause.
     pub fn invalid(kind: &str, group: &str, name: &str, findings: &Findings) -> Self {
-        let message = format!("{kind} {name:?} is invalid: {findings}");
+        let qualified = match group {
+            "" => kind.to_owned(),
+            group => format!("{kind}.{group}"),
+        };
+        let message = format!("{qualified} {name:?} is invalid: {findings}");
         let mut details = json!({ "name": name, "kind": kind, "causes": findings.causes() });
         if !group.is_empty() {
             details["group"] = group.into();

@@ -44,16 +44,7 @@ pub fn check_metadata(rule: NameRule, object: &Value, findings: &mut Findings) {
     }
     labels("metadata.labels", &meta["labels"], findings);
     annotations("metadata.annotations", &meta["annotations"], findings);
-    for (index, finalizer) in list(&meta["finalizers"]).iter().enumerate() {
-        let wrong = finalizer
-            .as_str()
-            .map(format::qualified_name)
-            .unwrap_or_default();
-        let field = format!("metadata.finalizers[{index}]");
-        wrong
-            .into_iter()
-            .for_each(|why| findings.invalid(&field, finalizer, why));
-    }
+    finalizers(&meta["finalizers"], findings);
     owners(&meta["ownerReferences"], findings);
 }
 
@@ -95,21 +86,74 @@ pub fn annotations(field: &str, annotations: &Value, findings: &mut Findings) {
     }
 }
 
+/// Finalizers without a domain that mean something.
+const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
+fn finalizers(finalizers: &Value, findings: &mut Findings) {
+    let all = list(finalizers);
+    for (index, finalizer) in all.iter().enumerate() {
+        let text = finalizer.as_str().unwrap_or("");
+        for why in format::qualified_name(text) {
+            findings.invalid("metadata.finalizers", finalizer, why);
+        }
+        if !text.contains('/') && !STANDARD.contains(&text) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            findings.invalid(format!("metadata.finalizers[{index}]"), finalizer, why);
+        }
+    }
+    if ["orphan", "foregroundDeletion"]
+        .iter()
+        .all(|one| all.contains(&json!(one)))
+    {
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        findings.invalid("metadata.finalizers", finalizers, why);
+    }
+}
+
 fn owners(owners: &Value, findings: &mut Findings) {
-    let mut controllers = 0;
-    for (index, owner) in list(owners).iter().enumerate() {
-        for part in ["apiVersion", "kind", "name", "uid"] {
-            if owner[part].as_str().unwrap_or("").is_empty() {
-                let field = format!("metadata.ownerReferences[{index}].{part}");
-                findings.invalid(field, &json!(""), "must not be empty");
+    let mut controller: Option<String> = None;
+    for owner in list(owners) {
+        owner_reference(owner, findings);
+        if owner["controller"] != json!(true) {
+            continue;
+        }
+        let name = format!("{}/{}", text(&owner["kind"]), text(&owner["name"]));
+        match &controller {
+            None => controller = Some(name),
+            Some(first) => {
+                let why = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in \
+                     references for {first} and {name}"
+                );
+                findings.invalid("metadata.ownerReferences", owners, why);
             }
         }
-        controllers += usize::from(owner["controller"] == json!(true));
     }
-    if controllers > 1 {
-        let why = "Only one reference can have Controller set to true";
-        findings.invalid("metadata.ownerReferences", owners, why);
+}
+
+fn owner_reference(owner: &Value, findings: &mut Findings) {
+    let at = |part: &str| format!("metadata.ownerReferences.{part}");
+    let version = text(&owner["apiVersion"]);
+    if version.is_empty() || version.ends_with('/') {
+        findings.invalid(
+            at("apiVersion"),
+            &json!(version),
+            "version must not be empty",
+        );
     }
+    for part in ["kind", "name", "uid"] {
+        if text(&owner[part]).is_empty() {
+            findings.invalid(at(part), &json!(""), "must not be empty");
+        }
+    }
+    if (version, text(&owner["kind"])) == ("v1", "Event") {
+        let why = "/v1, Kind=Event is disallowed from being an owner";
+        findings.invalid("metadata.ownerReferences", owner, why);
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("")
 }
 
 /// Checks that an update leaves alone what may not change.
@@ -122,11 +166,12 @@ pub fn check_metadata_update(new: &Value, old: &Value, findings: &mut Findings) 
     }
     let deleting = !old["metadata"]["deletionTimestamp"].is_null();
     let before = list(&old["metadata"]["finalizers"]);
-    let added: Vec<String> = list(&new["metadata"]["finalizers"])
+    let mut added: Vec<String> = list(&new["metadata"]["finalizers"])
         .iter()
         .filter(|finalizer| !before.contains(finalizer))
         .map(Value::to_string)
         .collect();
+    added.sort_unstable();
     if deleting && !added.is_empty() {
         let why = format!(
             "no new finalizers can be added if the object is being deleted, found new finalizers \
@@ -182,8 +227,48 @@ mod tests {
         let owner = json!({"name": "a", "ownerReferences": [{"kind": "X", "name": "x", "apiVersion": "v1"}]});
         assert_eq!(
             found(NameRule::Subdomain, owner),
-            "metadata.ownerReferences[0].uid: Invalid value: \"\": must not be empty"
+            "metadata.ownerReferences.uid: Invalid value: \"\": must not be empty"
         );
+    }
+
+    #[test]
+    fn owners_and_finalizers_are_judged() {
+        let owner = |kind: &str, controller: bool| json!({"apiVersion": "v1", "kind": kind, "name": "x", "uid": "1", "controller": controller});
+        for (metadata, expected) in [
+            (
+                json!({"ownerReferences": [owner("Pod", true), owner("Node", false)]}),
+                "",
+            ),
+            (
+                json!({"ownerReferences": [owner("Pod", true), owner("Node", true)]}),
+                "Only one reference can have Controller set to true. Found \"true\" in references for Pod/x and Node/x",
+            ),
+            (
+                json!({"ownerReferences": [owner("Event", false)]}),
+                "/v1, Kind=Event is disallowed from being an owner",
+            ),
+            (
+                json!({"ownerReferences": [{"apiVersion": "apps/", "kind": "X", "name": "x", "uid": "1"}]}),
+                "metadata.ownerReferences.apiVersion: Invalid value: \"apps/\": version must not be empty",
+            ),
+            (json!({"finalizers": ["orphan", "a/b"]}), ""),
+            (
+                json!({"finalizers": ["mine"]}),
+                "metadata.finalizers[0]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified",
+            ),
+            (
+                json!({"finalizers": ["orphan", "foregroundDeletion"]}),
+                "finalizer orphan and foregroundDeletion cannot be both set",
+            ),
+        ] {
+            let mut metadata = metadata;
+            metadata["name"] = json!("a");
+            let text = found(NameRule::Subdomain, metadata.clone());
+            assert!(
+                text.contains(expected) && text.is_empty() == expected.is_empty(),
+                "{metadata}: {text}"
+            );
+        }
     }
 
     #[test]
@@ -197,9 +282,7 @@ mod tests {
             text.contains("metadata.name: Invalid value: \"b\": field is immutable"),
             "{text}"
         );
-        assert!(
-            text.contains("found new finalizers []string{\"x/y\"}"),
-            "{text}"
-        );
+        let words = "is being deleted, found new finalizers []string{\"x/y\"}";
+        assert!(text.contains(words), "{text}");
     }
 }

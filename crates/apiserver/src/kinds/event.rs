@@ -5,7 +5,7 @@ use k8s_openapi::api::{core::v1 as core, events::v1 as events};
 use serde_json::{Value, json};
 
 use super::{
-    Kind, PLAIN, StoredAs,
+    Dependents, Kind, PLAIN, StoredAs,
     column::{Cell, Column, column, since, wide},
     typed,
 };
@@ -103,6 +103,7 @@ pub static EVENT: Kind = Kind {
     columns: COLUMNS,
     create_on_update: true,
     ttl_seconds: Some(TTL_SECONDS),
+    dependents: Dependents::None,
     ..PLAIN
 };
 
@@ -131,6 +132,7 @@ pub static EVENTS_EVENT: Kind = Kind {
     columns: COLUMNS,
     create_on_update: true,
     ttl_seconds: Some(TTL_SECONDS),
+    dependents: Dependents::None,
     ..PLAIN
 };
 

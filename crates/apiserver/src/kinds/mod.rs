@@ -88,6 +88,8 @@ pub struct Kind {
     pub ttl_seconds: Option<i64>,
     /// What a deletion waits for.
     pub deletion: Deletion,
+    /// What becomes of its dependents if the deletion does not say.
+    pub dependents: Dependents,
     /// What the server itself decides about a write.
     pub admission: Admission,
     /// Set if this is another view of a kind that is stored in its own way.
@@ -122,6 +124,8 @@ pub enum Subresource {
     Finalize,
     /// `POST serviceaccounts/NAME/token`: a token for it.
     Token,
+    /// `deployments/NAME/scale`: how many pods there should be, in one form for all kinds.
+    Scale,
     /// A stream to or from the node of a pod: its path there.
     Node(NodeStream),
     /// HTTP to a pod.
@@ -157,6 +161,7 @@ impl Subresource {
             Self::Binding => "binding",
             Self::Finalize => "finalize",
             Self::Token => "token",
+            Self::Scale => "scale",
             Self::Node(NodeStream::Log) => "log",
             Self::Node(NodeStream::Exec) => "exec",
             Self::Node(NodeStream::Attach) => "attach",
@@ -171,6 +176,7 @@ impl Subresource {
             Self::Binding => "Binding",
             Self::Finalize => "Namespace",
             Self::Token => "TokenRequest",
+            Self::Scale => "Scale",
             Self::Node(NodeStream::Log) => "Pod",
             Self::Node(NodeStream::Exec) => "PodExecOptions",
             Self::Node(NodeStream::Attach) => "PodAttachOptions",
@@ -180,11 +186,21 @@ impl Subresource {
         }
     }
 
+    /// Group and version of that kind, where they are not those of the resource.
+    pub fn group_version(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Scale => Some(("autoscaling", "v1")),
+            Self::Token => Some(("authentication.k8s.io", "v1")),
+            _ => None,
+        }
+    }
+
     /// What may be done with it.
     pub fn verbs(self) -> &'static [&'static str] {
         match self {
             Self::Binding | Self::Token => &["create"],
             Self::Finalize => &["update"],
+            Self::Scale => &["get", "patch", "update"],
             Self::Node(NodeStream::Log) => &["get"],
             Self::Node(_) => &["create", "get"],
             Self::Proxy(_) => &["create", "delete", "get", "patch", "update"],
@@ -201,6 +217,17 @@ pub enum Deletion {
     Graceful,
     /// All that is in the namespace is gone.
     Contents,
+}
+
+/// What becomes of an object's dependents if its deletion does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependents {
+    /// It has none, whatever the deletion says.
+    None,
+    /// They are collected when it is gone.
+    Collected,
+    /// They are kept.
+    Orphaned,
 }
 
 /// Which changes `metadata.generation` counts.
@@ -251,6 +278,7 @@ const PLAIN: Kind = Kind {
     returns_deleted: false,
     ttl_seconds: None,
     deletion: Deletion::AtOnce,
+    dependents: Dependents::Collected,
     admission: Admission::None,
     stored_as: None,
     review: None,
@@ -288,6 +316,7 @@ pub static KINDS: &[&Kind] = &[
     &review::SUBJECT_ACCESS_REVIEW,
 ];
 
+pub use apps::{SCALE, scale_of};
 pub use configuration::{CONFIG_MAP, SECRET, SERVICE_ACCOUNT};
 pub use endpoint_slice::ENDPOINT_SLICE;
 pub use namespace::NAMESPACE;
@@ -295,6 +324,11 @@ pub use node::NODE;
 pub use pod::POD;
 pub use rbac::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
 pub use service::SERVICE;
+#[cfg(test)]
+pub use {
+    apps::{DEPLOYMENT, REPLICATION_CONTROLLER},
+    event::EVENT,
+};
 
 /// Finds a kind by its place in a path.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {

@@ -1,11 +1,10 @@
 //! The options of verbs, from the query and, for deletions, from the body.
 
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
     check::Findings,
-    request::{Payload, Query, read_value},
+    request::Query,
     select::{FieldSelector, LabelSelector},
     status::ApiError,
 };
@@ -61,7 +60,7 @@ impl WriteOptions {
     }
 }
 
-fn dry_run<'a>(values: impl Iterator<Item = &'a str>, findings: &mut Findings) -> bool {
+pub fn dry_run<'a>(values: impl Iterator<Item = &'a str>, findings: &mut Findings) -> bool {
     let mut dry_run = false;
     for value in values.filter(|value| !value.is_empty()) {
         dry_run = true;
@@ -205,86 +204,5 @@ pub fn resource_version(text: &str) -> Result<Option<u64>, ApiError> {
                 "Invalid value: {text:?}: resourceVersion must be a number"
             ))
         }),
-    }
-}
-
-/// Options of a deletion.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct DeleteOptions {
-    /// How long the object may take to end.
-    pub grace_period_seconds: Option<i64>,
-    /// What must be so.
-    pub preconditions: Preconditions,
-    /// What becomes of dependents.
-    pub propagation_policy: Option<String>,
-    /// The older form of that.
-    pub orphan_dependents: Option<bool>,
-    /// `All`, or nothing.
-    pub dry_run: Vec<String>,
-}
-
-/// What must be so for a deletion to happen.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Preconditions {
-    /// The object's uid.
-    pub uid: Option<String>,
-    /// The object's resource version.
-    pub resource_version: Option<String>,
-}
-
-impl DeleteOptions {
-    /// Reads them from the body, and where that is silent from the query.
-    ///
-    /// # Errors
-    ///
-    /// 400 for a body that is none, 422 for values that are none.
-    pub fn parse(query: &Query, payload: &Payload) -> Result<Self, ApiError> {
-        let mut options = if payload.bytes.is_empty() {
-            Self::default()
-        } else {
-            let value = read_value(payload)?.value;
-            let decoded = Option::<Self>::deserialize(value).map_err(|cause| {
-                ApiError::bad_request(format!("DeleteOptions in the body: {cause}"))
-            })?;
-            decoded.unwrap_or_default()
-        };
-        if options.grace_period_seconds.is_none() {
-            options.grace_period_seconds = query.number("gracePeriodSeconds")?;
-        }
-        if options.propagation_policy.is_none() {
-            options.propagation_policy = query.get("propagationPolicy").map(str::to_owned);
-        }
-        options
-            .dry_run
-            .extend(query.all("dryRun").map(str::to_owned));
-        options.check()
-    }
-
-    fn check(self) -> Result<Self, ApiError> {
-        let mut findings = Findings::default();
-        dry_run(self.dry_run.iter().map(String::as_str), &mut findings);
-        let policies = &["Background", "Foreground", "Orphan"];
-        if let Some(policy) = self.propagation_policy.as_deref()
-            && !policies.contains(&policy)
-        {
-            findings.unsupported("propagationPolicy", &json!(policy), policies);
-        }
-        if findings.is_empty() {
-            Ok(self)
-        } else {
-            Err(ApiError::invalid(
-                "DeleteOptions",
-                "meta.k8s.io",
-                "",
-                &findings,
-            ))
-        }
-    }
-
-    /// Whether nothing is to be written.
-    pub fn is_dry_run(&self) -> bool {
-        self.dry_run.iter().any(|value| !value.is_empty())
     }
 }

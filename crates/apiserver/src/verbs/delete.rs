@@ -18,9 +18,9 @@ use super::{
 use crate::{
     admission,
     answer::{self, Body, ListMeta},
-    kinds::{Admission, Deletion, Kind},
+    kinds::{Admission, Deletion, Dependents, Kind},
     object,
-    request::{DeleteOptions, ListOptions, Payload},
+    request::{DeleteOptions, ListOptions, Payload, Propagation},
     server::{Context, Server},
     status::{self, ApiError},
 };
@@ -134,14 +134,11 @@ pub async fn delete_object(
     for attempt in 1.. {
         let found = server.store.get(&kind.key(namespace, name));
         let current = found.ok_or_else(|| ApiError::not_found(kind, name))?;
-        match delete_current(server, kind, current, options).await {
-            Err(error) if error.reason == "Conflict" && attempt < ATTEMPTS => {
-                let unchanged = options.preconditions.resource_version.is_some()
-                    || options.preconditions.uid.is_some();
-                if unchanged {
-                    return Err(error);
-                }
-            }
+        let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+        check_preconditions(kind, &old, options)?;
+        match delete_current(server, kind, current, old, options).await {
+            // Somebody changed it meanwhile; the preconditions are looked at anew.
+            Err(error) if error.reason == "Conflict" && attempt < ATTEMPTS => {}
             result => return result,
         }
     }
@@ -155,39 +152,37 @@ async fn delete_current(
     server: &Server,
     kind: &'static Kind,
     current: Arc<Entry>,
+    old: Value,
     options: &DeleteOptions,
 ) -> Result<Deleted, ApiError> {
-    let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
-    check_preconditions(kind, &old, options)?;
     let new = marked(kind, &old, options, Timestamp::now());
-    if options.is_dry_run() {
-        return Ok(Deleted::Marked(current));
+    match is_finished(kind, &new) {
+        true if options.is_dry_run() => Ok(Deleted::Gone(current)),
+        true => Ok(Deleted::Gone(remove(server, kind, &new, &current).await?)),
+        false if options.is_dry_run() || new == old => Ok(Deleted::Marked(current)),
+        false => {
+            let written = commit(server, kind, &new, Some(&current), None);
+            Ok(Deleted::Marked(written.await?))
+        }
     }
-    if is_finished(kind, &new) {
-        return Ok(Deleted::Gone(remove(server, kind, &new, &current).await?));
-    }
-    if new == old {
-        return Ok(Deleted::Marked(current));
-    }
-    Ok(Deleted::Marked(
-        commit(server, kind, &new, Some(&current), None).await?,
-    ))
 }
 
 fn check_preconditions(kind: &Kind, old: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
     let wanted = &options.preconditions;
-    for (what, place, wanted, is) in [
-        ("UID", "UID", &wanted.uid, object::meta(old, "uid")),
+    let (uid, version) = (object::meta(old, "uid"), object::resource_version(old));
+    for (what, wanted, is, happened) in [
+        ("UID", &wanted.uid, uid, "deleted and then recreated"),
         (
             "ResourceVersion",
-            "ResourceVersion",
             &wanted.resource_version,
-            object::resource_version(old),
+            version,
+            "modified",
         ),
     ] {
         if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != is) {
             let why = format!(
-                "Precondition failed: {what} in precondition: {wanted}, {place} in object meta: {is}"
+                "the {what} in the precondition ({wanted}) does not match the {what} in record \
+                 ({is}). The object might have been {happened}"
             );
             return Err(ApiError::conflict(kind, object::name(old), &why));
         }
@@ -198,18 +193,28 @@ fn check_preconditions(kind: &Kind, old: &Value, options: &DeleteOptions) -> Res
 /// The object with the wish that it goes.
 fn marked(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp) -> Value {
     let mut new = old.clone();
-    let grace = match kind.deletion {
-        Deletion::Graceful => grace_seconds(old, options),
-        Deletion::AtOnce | Deletion::Contents => 0,
-    };
-    let before = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
-    if object::is_deleting(old) && before.is_some_and(|before| before <= grace) {
-        return new;
-    }
     let first = !object::is_deleting(old);
+    let (grace, end) = match (kind.deletion, first) {
+        (Deletion::Graceful, true) => {
+            let grace = grace_seconds(old, options);
+            (grace, now.checked_add(grace.seconds()).unwrap_or(now))
+        }
+        (Deletion::Graceful, false) => match shortened(old, options) {
+            Some(sooner) => sooner,
+            // It goes its way, and how it goes is settled.
+            None => return new,
+        },
+        (Deletion::AtOnce | Deletion::Contents, _) => (0, now),
+    };
+    let finalizers = finalizers_for_dependents(kind, old, options);
     let metadata = object::metadata_mut(&mut new);
-    let end = now.checked_add(grace.seconds()).unwrap_or(now);
-    metadata.insert("deletionTimestamp".into(), object::time(end).into());
+    match finalizers {
+        none if none.is_empty() => drop(metadata.remove("finalizers")),
+        some => drop(metadata.insert("finalizers".into(), some.into())),
+    }
+    if first || kind.deletion == Deletion::Graceful {
+        metadata.insert("deletionTimestamp".into(), object::time(end).into());
+    }
     if kind.deletion != Deletion::Contents {
         metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
     }
@@ -222,6 +227,17 @@ fn marked(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp) -> 
     new
 }
 
+/// A shorter time for a pod that is going already, and when it is over. The time can only become
+/// shorter.
+fn shortened(old: &Value, options: &DeleteOptions) -> Option<(i64, Timestamp)> {
+    let metadata = &old["metadata"];
+    let before = metadata["deletionGracePeriodSeconds"].as_i64()?;
+    let grace = at_least_a_moment(options.grace_period_seconds?);
+    let end: Timestamp = metadata["deletionTimestamp"].as_str()?.parse().ok()?;
+    let sooner = end.checked_sub((before - grace).seconds()).unwrap_or(end);
+    (grace < before).then_some((grace, sooner))
+}
+
 /// How long a pod may take to end. One that no node runs, or that has ended, needs no time.
 fn grace_seconds(pod: &Value, options: &DeleteOptions) -> i64 {
     let phase = pod["status"]["phase"].as_str().unwrap_or("");
@@ -232,11 +248,33 @@ fn grace_seconds(pod: &Value, options: &DeleteOptions) -> i64 {
     let own = pod["spec"]["terminationGracePeriodSeconds"]
         .as_i64()
         .unwrap_or(GRACE_SECONDS);
-    // A negative time means the shortest there is, as in Kubernetes.
-    match options.grace_period_seconds.unwrap_or(own) {
-        negative if negative < 0 => 1,
-        grace => grace,
-    }
+    at_least_a_moment(options.grace_period_seconds.unwrap_or(own))
+}
+
+/// A negative time means the shortest there is, as in Kubernetes.
+fn at_least_a_moment(seconds: i64) -> i64 {
+    if seconds < 0 { 1 } else { seconds }
+}
+
+/// The finalizers of an object that is to go, with that which makes the garbage collector see to
+/// its dependents first: as the deletion says; else as the object itself does; else as is usual
+/// for its kind. Without one, dependents are collected when it is gone.
+fn finalizers_for_dependents(kind: &Kind, old: &Value, options: &DeleteOptions) -> Vec<Value> {
+    let all = old["metadata"]["finalizers"].as_array();
+    let all = all.map_or(&[][..], Vec::as_slice);
+    let usual = match kind.dependents {
+        Dependents::None => return all.to_vec(),
+        Dependents::Collected => Propagation::Background,
+        Dependents::Orphaned => Propagation::Orphan,
+    };
+    let choices = [Propagation::Orphan, Propagation::Foreground];
+    let stands = |choice: &Propagation| all.iter().any(|one| one.as_str() == choice.finalizer());
+    let standing = choices.into_iter().find(stands);
+    let policy = options.propagation().or(standing).unwrap_or(usual);
+    let ours = choices.map(Propagation::finalizer);
+    let others = all.iter().filter(|one| !ours.contains(&one.as_str()));
+    let added = policy.finalizer().map(Value::from);
+    others.cloned().chain(added).collect()
 }
 
 /// Removes an object from the store; `last` is its last state.
@@ -265,13 +303,12 @@ pub async fn remove(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::{NAMESPACE, POD};
+    use crate::kinds::{DEPLOYMENT, EVENT, NAMESPACE, POD, REPLICATION_CONTROLLER};
 
     fn options(grace: Option<i64>) -> DeleteOptions {
-        DeleteOptions {
-            grace_period_seconds: grace,
-            ..DeleteOptions::default()
-        }
+        let mut options = DeleteOptions::default();
+        options.grace_period_seconds = grace;
+        options
     }
 
     fn pod(node: &str, phase: &str) -> Value {
@@ -312,8 +349,71 @@ mod tests {
         assert_eq!(marked(&POD, &once, &options(Some(20)), now), once);
         let sooner = marked(&POD, &once, &options(Some(0)), now);
         assert_eq!(sooner["metadata"]["deletionGracePeriodSeconds"], 0);
+        assert_eq!(
+            sooner["metadata"]["deletionTimestamp"],
+            "2026-01-01T00:00:00Z"
+        );
         assert_eq!(sooner["metadata"]["generation"], 2);
         assert!(is_finished(&POD, &sooner) && !is_finished(&POD, &once));
+    }
+
+    #[test]
+    fn dependents_are_seen_to_as_is_said_or_usual() {
+        use Propagation::{Background, Foreground, Orphan};
+        let (deployment, old_kind) = (&DEPLOYMENT, &REPLICATION_CONTROLLER);
+        for (kind, policy, had, expected) in [
+            (deployment, None, &[][..], &[][..]),
+            (
+                deployment,
+                Some(Foreground),
+                &["x/y"],
+                &["x/y", "foregroundDeletion"],
+            ),
+            (
+                deployment,
+                Some(Orphan),
+                &["foregroundDeletion"],
+                &["orphan"],
+            ),
+            (deployment, Some(Background), &["foregroundDeletion"], &[]),
+            (
+                deployment,
+                None,
+                &["foregroundDeletion"],
+                &["foregroundDeletion"],
+            ),
+            (deployment, None, &["orphan"], &["orphan"]),
+            (old_kind, None, &[], &["orphan"]),
+            (old_kind, Some(Background), &[], &[]),
+            (&EVENT, Some(Orphan), &[], &[]),
+        ] {
+            let old = json!({"metadata": {"name": "x", "finalizers": had}});
+            let options = policy.map(DeleteOptions::propagating).unwrap_or_default();
+            let found = finalizers_for_dependents(kind, &old, &options);
+            assert_eq!(json!(found), json!(expected), "{kind:?} {policy:?} {had:?}");
+        }
+    }
+
+    #[test]
+    fn an_object_with_finalizers_is_marked_once() {
+        let (now, later) = (Timestamp::UNIX_EPOCH, Timestamp::now());
+        let old = json!({"metadata": {"name": "x", "generation": 4}});
+        let foreground = DeleteOptions::propagating(Propagation::Foreground);
+        let once = marked(&DEPLOYMENT, &old, &foreground, now);
+        assert_eq!(
+            once["metadata"],
+            json!({
+                "name": "x", "generation": 5, "finalizers": ["foregroundDeletion"],
+                "deletionTimestamp": "1970-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0,
+            })
+        );
+        assert_eq!(marked(&DEPLOYMENT, &once, &options(None), later), once);
+        assert!(!is_finished(&DEPLOYMENT, &once));
+        let background = DeleteOptions::propagating(Propagation::Background);
+        assert!(is_finished(
+            &DEPLOYMENT,
+            &marked(&DEPLOYMENT, &once, &background, later)
+        ));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod delete;
 mod finish;
 mod list;
 mod patch;
+mod scale;
 mod update;
 mod watch;
 
@@ -23,4 +24,5 @@ pub use delete::{delete, delete_collection, delete_object};
 
 pub use list::{get, list_or_watch};
 pub use patch::patch;
+pub use scale::scale;
 pub use update::{Part, replace, update};

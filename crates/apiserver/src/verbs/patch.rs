@@ -11,6 +11,7 @@ use crate::{
     admission,
     answer::Body,
     check::Findings,
+    kinds::Kind,
     object::{self, Input},
     patch::{Patch, PatchError},
     request::{Payload, WriteOptions},
@@ -27,12 +28,8 @@ use crate::{
 pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
     let (kind, target) = (context.kind, &context.target);
     let options = WriteOptions::parse(&context.query, "PatchOptions")?;
-    let patch = Patch::parse(&payload.media, &payload.bytes).map_err(|cause| match cause {
-        PatchError::Media => ApiError::unsupported_media_type(Patch::MEDIA),
-        cause => ApiError::bad_request(format!("error decoding patch: {cause}")),
-    })?;
+    let patch = read(&payload)?;
     let part = Part::of(context);
-    let of = Type::of_kind(kind.group, kind.version, kind.kind);
     for attempt in 1.. {
         let found = context
             .server
@@ -40,18 +37,7 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
             .get(&kind.key(&target.namespace, &target.name));
         let current = found.ok_or_else(|| ApiError::not_found(kind, &target.name))?;
         let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
-        let patched = patch
-            .apply(kind.to_served(old.clone()), of)
-            .map_err(|cause| {
-                let code = StatusCode::UNPROCESSABLE_ENTITY;
-                ApiError::new(
-                    code,
-                    "Invalid",
-                    format!(
-                        "the server rejected our request due to an error in our request: {cause}"
-                    ),
-                )
-            })?;
+        let patched = apply(&patch, kind, kind.to_served(old.clone()))?;
         let input = Input {
             value: patched,
             duplicates: patch.duplicates().to_vec(),
@@ -77,8 +63,35 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
     unreachable!("the last attempt returns")
 }
 
+/// Reads a patch.
+///
+/// # Errors
+///
+/// 415 for a media type that is none of ours, 400 for what cannot be read.
+pub fn read(payload: &Payload) -> Result<Patch, ApiError> {
+    Patch::parse(&payload.media, &payload.bytes).map_err(|cause| match cause {
+        PatchError::Media => ApiError::unsupported_media_type(Patch::MEDIA),
+        cause => ApiError::bad_request(format!("error decoding patch: {cause}")),
+    })
+}
+
+/// An object of this kind with the change of a patch.
+///
+/// # Errors
+///
+/// 422 for a patch that does not fit it.
+pub fn apply(patch: &Patch, kind: &Kind, object: Value) -> Result<Value, ApiError> {
+    let of = Type::of_kind(kind.group, kind.version, kind.kind);
+    patch.apply(object, of).map_err(|cause| {
+        let code = StatusCode::UNPROCESSABLE_ENTITY;
+        let message =
+            format!("the server rejected our request due to an error in our request: {cause}");
+        ApiError::new(code, "Invalid", message)
+    })
+}
+
 /// The error for a patch whose result has wrong types or, for a strict client, unknown fields.
-fn refuse(payload: &Payload, why: &str) -> ApiError {
+pub fn refuse(payload: &Payload, why: &str) -> ApiError {
     let mut findings = Findings::default();
     let patch = String::from_utf8_lossy(&payload.bytes);
     findings.invalid("patch", &json!(patch), why);

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod access;
+mod deletion;
 mod durability;
 mod harness;
 mod kubectl;
 mod measure;
 mod pki;
 mod requests;
+mod scale;
 mod streams;
 
 mod watchers;

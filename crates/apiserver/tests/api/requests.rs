@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{PAUSE, Running, Server, wait_for, within};
 
 /// Sends a request; the status and what the answer says.
-async fn send(
+pub async fn send(
     client: &kube::Client,
     method: Method,
     path: &str,
@@ -331,7 +331,7 @@ async fn writes_that_come_too_late_are_refused() {
         answer["message"]
             .as_str()
             .unwrap()
-            .contains("UID in precondition: another"),
+            .contains("UID in the precondition (another)"),
         "{answer}"
     );
     send(&client, Method::POST, maps, json_type, body("b", "", "1")).await;

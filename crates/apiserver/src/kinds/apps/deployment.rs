@@ -7,7 +7,7 @@ use super::{CONTAINERS, IMAGES, SELECTOR, ready, rolling};
 use crate::{
     check::{Check, Findings, Rule},
     kinds::{
-        Generation, Kind, PLAIN,
+        Generation, Kind, PLAIN, Subresource,
         column::{AGE, Cell, NAME, column},
         fill, typed,
     },
@@ -21,6 +21,7 @@ pub static DEPLOYMENT: Kind = Kind {
     short_names: &["deploy"],
     categories: &["all"],
     status: true,
+    subresources: &[Subresource::Scale],
     decode: typed::<apps::Deployment>,
     complete,
     defaults: &[

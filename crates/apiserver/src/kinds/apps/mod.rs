@@ -10,6 +10,7 @@ mod deployment;
 mod replica_set;
 mod replication_controller;
 mod rolling;
+mod scale;
 mod stateful_set;
 
 use serde_json::Value;
@@ -19,6 +20,7 @@ pub use daemon_set::DAEMON_SET;
 pub use deployment::DEPLOYMENT;
 pub use replica_set::REPLICA_SET;
 pub use replication_controller::REPLICATION_CONTROLLER;
+pub use scale::{SCALE, scale_of};
 pub use stateful_set::STATEFUL_SET;
 
 use super::{

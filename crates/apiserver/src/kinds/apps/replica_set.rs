@@ -6,7 +6,7 @@ use super::{CONTAINERS, IMAGES, SELECTOR};
 use crate::{
     check::{Check, Rule},
     kinds::{
-        Generation, Kind, PLAIN,
+        Generation, Kind, PLAIN, Subresource,
         column::{AGE, Cell, Column, NAME, number},
         typed,
     },
@@ -41,6 +41,7 @@ pub static REPLICA_SET: Kind = Kind {
     short_names: &["rs"],
     categories: &["all"],
     status: true,
+    subresources: &[Subresource::Scale],
     decode: typed::<apps::ReplicaSet>,
     complete: super::complete,
     defaults: &[("spec.replicas", "1"), ("status", "{\"replicas\": 0}")],

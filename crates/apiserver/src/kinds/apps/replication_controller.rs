@@ -11,7 +11,7 @@ use super::{
 use crate::{
     check::{Check, Findings, Rule},
     kinds::{
-        Generation, Kind, PLAIN,
+        Dependents, Generation, Kind, PLAIN, Subresource,
         column::{AGE, Cell, NAME, wide},
         label_selector, pod, typed,
     },
@@ -25,6 +25,7 @@ pub static REPLICATION_CONTROLLER: Kind = Kind {
     short_names: &["rc"],
     categories: &["all"],
     status: true,
+    subresources: &[Subresource::Scale],
     decode: typed::<core::ReplicationController>,
     complete,
     defaults: &[("spec.replicas", "1"), ("status", "{\"replicas\": 0}")],
@@ -51,6 +52,7 @@ pub static REPLICATION_CONTROLLER: Kind = Kind {
         ),
     ],
     generation: Generation::Spec,
+    dependents: Dependents::Orphaned,
     ..PLAIN
 };
 

@@ -9,7 +9,7 @@ use super::{CONTAINERS, IMAGES, ready};
 use crate::{
     check::{Check, Findings, Rule, format},
     kinds::{
-        Generation, Kind, PLAIN,
+        Generation, Kind, PLAIN, Subresource,
         column::{AGE, Cell, NAME, column},
         fill, typed,
     },
@@ -23,6 +23,7 @@ pub static STATEFUL_SET: Kind = Kind {
     short_names: &["sts"],
     categories: &["all"],
     status: true,
+    subresources: &[Subresource::Scale],
     decode: typed::<apps::StatefulSet>,
     complete,
     defaults: &[

@@ -1,0 +1,149 @@
+//! The subresource `scale`: one number of an object, in the same form for all kinds.
+
+use std::sync::Arc;
+
+use http::{Method, Response, StatusCode};
+use sealane_store::Entry;
+use serde_json::{Value, json};
+
+use super::{
+    decode::{cannot, decode, judge},
+    finish::{Outcome, prepare},
+    patch::apply,
+    update::{ATTEMPTS, Part, replace},
+};
+use crate::{
+    answer::{self, Body},
+    kinds::{SCALE, scale_of},
+    object::{self, Input},
+    patch::Patch,
+    request::{Payload, WriteOptions, read_value},
+    server::Context,
+    status::ApiError,
+};
+
+/// Shows, replaces or patches how an object is scaled.
+///
+/// # Errors
+///
+/// As Kubernetes: 400, 404, 405, 409, 415, 422.
+pub async fn scale(
+    context: &Context,
+    method: &Method,
+    payload: Payload,
+) -> Result<Response<Body>, ApiError> {
+    match *method {
+        Method::GET => {
+            let current = current(context)?;
+            answer(context, &read(&current)?, &[])
+        }
+        Method::PUT => update(context, payload).await,
+        Method::PATCH => patch(context, payload).await,
+        _ => Err(ApiError::method_not_allowed()),
+    }
+}
+
+async fn update(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
+    let options = WriteOptions::parse(&context.query, "UpdateOptions")?;
+    let refuse = |why: &str| cannot(&SCALE, why);
+    let decoded = decode(&SCALE, read_value(&payload)?, refuse)?;
+    let warnings = judge(decoded.problems, options.field_validation, |why| {
+        refuse(&why)
+    })?;
+    let change = |_: &Value| Ok(decoded.object.clone());
+    write(context, change, options.dry_run, &warnings).await
+}
+
+async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
+    let options = WriteOptions::parse(&context.query, "PatchOptions")?;
+    let patch = super::patch::read(&payload)?;
+    // What a patch leaves as it is, it does not ask for.
+    let change = |scale: &Value| {
+        let mut new = patched(&patch, &payload, scale)?;
+        if object::resource_version(&new) == object::resource_version(scale) {
+            object::metadata_mut(&mut new).remove("resourceVersion");
+        }
+        Ok(new)
+    };
+    write(context, change, options.dry_run, &[]).await
+}
+
+fn patched(patch: &Patch, payload: &Payload, scale: &Value) -> Result<Value, ApiError> {
+    let input = Input {
+        value: apply(patch, &SCALE, scale.clone())?,
+        duplicates: patch.duplicates().to_vec(),
+    };
+    let decoded = decode(&SCALE, input, |why| super::patch::refuse(payload, why))?;
+    Ok(decoded.object)
+}
+
+/// Writes the replicas of the scale that `change` makes of the present one.
+async fn write(
+    context: &Context,
+    change: impl Fn(&Value) -> Result<Value, ApiError>,
+    dry_run: bool,
+    warnings: &[String],
+) -> Result<Response<Body>, ApiError> {
+    for attempt in 1.. {
+        let current = current(context)?;
+        let mut object = read(&current)?;
+        let mut scale = change(&scale_of(&object))?;
+        check(context, &mut scale)?;
+        object["spec"]["replicas"] = scale["spec"]["replicas"].clone();
+        let version = scale["metadata"]["resourceVersion"].take();
+        let versioned = version.as_str().is_some_and(|version| !version.is_empty());
+        if versioned {
+            object["metadata"]["resourceVersion"] = version;
+        }
+        let uid = object::meta(&scale, "uid");
+        if !uid.is_empty() {
+            object["metadata"]["uid"] = json!(uid);
+        }
+        let (server, kind) = (&context.server, context.kind);
+        match replace(server, kind, Part::Main, object, &current, dry_run).await {
+            Ok(Outcome::Tried(object)) => return answer(context, &object, warnings),
+            Ok(Outcome::Written(entry)) => {
+                return answer(context, &read(&entry)?, warnings);
+            }
+            Err(error) if error.reason == "Conflict" && !versioned && attempt < ATTEMPTS => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// Whether it is the scale of this object, and one that can be.
+fn check(context: &Context, scale: &mut Value) -> Result<(), ApiError> {
+    let target = &context.target;
+    let name = object::name(scale);
+    if name != target.name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        )));
+    }
+    prepare(&context.server, &SCALE, scale, None).map(drop)
+}
+
+fn current(context: &Context) -> Result<Arc<Entry>, ApiError> {
+    let (kind, target) = (context.kind, &context.target);
+    let found = context
+        .server
+        .store
+        .get(&kind.key(&target.namespace, &target.name));
+    found.ok_or_else(|| ApiError::not_found(kind, &target.name))
+}
+
+fn read(entry: &Entry) -> Result<Value, ApiError> {
+    serde_json::from_slice(&entry.object).map_err(ApiError::internal)
+}
+
+fn answer(
+    context: &Context,
+    object: &Value,
+    warnings: &[String],
+) -> Result<Response<Body>, ApiError> {
+    let shaped = answer::shape(&SCALE, context.accept, scale_of(object));
+    let response = answer::value(StatusCode::OK, context.accept, &shaped);
+    Ok(answer::warn(response, warnings))
+}
