@@ -1,6 +1,9 @@
 //! Errors, one variant for each decision that a caller can take.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::Key;
 
@@ -17,7 +20,7 @@ pub enum OpenError {
     },
     /// The file is no store, or parts of it are wrong.
     #[error(
-        "open store {path}: the file is damaged: {cause}; restore it from a copy, or remove it to start with an empty cluster"
+        "open store {path}: the file is damaged: {cause}; it was left as it is: restore it from a copy, or move it away to start with an empty cluster"
     )]
     Damaged {
         /// The store's file.
@@ -38,13 +41,22 @@ pub enum OpenError {
         expected: u64,
     },
     /// The file cannot be read or made.
-    #[error("open store {path}: {cause}")]
+    #[error("open store {path}: {cause}; {next}")]
     Io {
         /// The store's file.
         path: PathBuf,
         /// What the system said.
         cause: String,
+        /// What to do about it.
+        next: &'static str,
     },
+}
+
+impl OpenError {
+    pub(crate) fn damaged(path: &Path, cause: impl Into<String>) -> Self {
+        let (path, cause) = (path.to_owned(), cause.into());
+        Self::Damaged { path, cause }
+    }
 }
 
 /// Why a write did not happen.
@@ -74,8 +86,10 @@ pub enum WriteError {
     },
     /// The disk did not take it. Nothing was changed in memory; on disk it may or may not have
     /// happened, which shows as soon as the store can be read again.
-    #[error("commit to store: {cause}")]
+    #[error("commit to store {path}: {cause}", path = path.display())]
     Disk {
+        /// The store's file.
+        path: Arc<Path>,
         /// What the disk or the file said.
         cause: String,
     },
@@ -96,8 +110,10 @@ pub enum WatchError {
         compacted: u64,
     },
     /// The event log cannot be read.
-    #[error("read the event log: {cause}")]
+    #[error("read the event log in store {path}: {cause}", path = path.display())]
     Disk {
+        /// The store's file.
+        path: Arc<Path>,
         /// What the disk or the file said.
         cause: String,
     },

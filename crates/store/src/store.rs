@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Attributes, Bucket, Change, Entry, Key, OpenError, Template, Watch, WatchError, WriteError,
-    disk::{self, Disk, Opener},
+    disk::{Disk, Medium},
     index::Index,
     writer::{self, Request, Writer},
 };
@@ -40,6 +40,8 @@ pub struct Options {
 pub struct Bounds {
     /// The number of events.
     pub events: usize,
+    /// Their bytes; the newest event is kept whatever it has.
+    pub bytes: u64,
     /// The age of the oldest.
     pub age: Duration,
 }
@@ -48,6 +50,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             events: 16_384,
+            bytes: 64 << 20,
             age: Duration::from_secs(3600),
         }
     }
@@ -102,17 +105,17 @@ impl Store {
     ///
     /// One variant of [`OpenError`] for each thing that an operator can do about it.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        Self::open_by(options, disk::open_file)
+        Self::open_on(options, Medium::file())
     }
 
-    pub(crate) fn open_by(options: Options, opener: Opener) -> Result<Self, OpenError> {
+    pub(crate) fn open_on(options: Options, medium: Medium) -> Result<Self, OpenError> {
         let Options {
             path,
             bounds,
             describe,
         } = options;
         let mut entries = Vec::new();
-        let (disk, position) = Disk::open(&path, bounds, opener, |key, revision, object| {
+        let (disk, position) = Disk::open(&path, bounds, medium, |key, revision, object| {
             let attributes = describe(&key, object);
             entries.push(Entry {
                 key,
@@ -138,7 +141,8 @@ impl Store {
             .spawn(move || writer.run())
             .map_err(|cause| OpenError::Io {
                 path,
-                cause: cause.to_string(),
+                cause: format!("start its thread: {cause}"),
+                next: "allow more processes or memory",
             })?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -295,6 +299,7 @@ impl Store {
                 }
             })
             .map_err(|cause| WatchError::Disk {
+                path: self.shared.disk.path().clone(),
                 cause: cause.to_string(),
             })?;
         if since < position.compacted {

@@ -50,27 +50,31 @@ struct Accepted {
 impl Writer {
     /// Runs until every handle of the store is gone.
     pub fn run(mut self) {
-        let mut broken = false;
+        let mut broken = None;
         let mut batch = Vec::new();
         while self.queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-            if broken {
-                broken = self
-                    .recover()
-                    .inspect_err(|cause| {
-                        let failure = WriteError::Disk {
-                            cause: cause.to_string(),
-                        };
-                        batch
-                            .drain(..)
-                            .for_each(|request| answer(request.reply, Err(failure.clone())));
-                    })
-                    .is_err();
+            if broken.is_some() {
+                broken = self.recover().err();
+            }
+            if let Some(cause) = &broken {
+                let failure = self.failure(cause);
+                batch
+                    .drain(..)
+                    .for_each(|request| answer(request.reply, Err(failure.clone())));
+                continue;
             }
             let accepted = self.decide(batch.drain(..));
-            if let Err(cause) = self.commit(accepted) {
-                tracing::error!(%cause, "a commit to the store failed");
-                broken = true;
+            if self.commit(accepted).is_err() {
+                // At once, since watchers that resume read the same file.
+                broken = self.recover().err();
             }
+        }
+    }
+
+    fn failure(&self, cause: &dyn std::fmt::Display) -> WriteError {
+        WriteError::Disk {
+            path: self.disk.path().clone(),
+            cause: cause.to_string(),
         }
     }
 
@@ -123,9 +127,8 @@ impl Writer {
         let position = match self.disk.commit(&rows, time_ms) {
             Ok(position) => position,
             Err(cause) => {
-                let failure = WriteError::Disk {
-                    cause: cause.to_string(),
-                };
+                tracing::error!(path = %self.disk.path().display(), %cause, "a commit to the store failed");
+                let failure = self.failure(&cause);
                 accepted
                     .into_iter()
                     .for_each(|write| answer(write.reply, Err(failure.clone())));
@@ -147,15 +150,16 @@ impl Writer {
 
     /// Opens the file anew after a failed commit, and takes in what that commit did after all: a
     /// disk may say "failed" of what it has written.
-    fn recover(&self) -> Result<(), redb::Error> {
-        self.disk.reopen()?;
+    fn recover(&self) -> Result<(), String> {
+        self.disk.reopen().map_err(|cause| cause.to_string())?;
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let mut changes = Vec::new();
         let position = self
             .disk
             .events(index.position.revision, |revision, event| {
                 changes.push(change(&self.describe, revision, event));
-            })?;
+            })
+            .map_err(|cause| cause.to_string())?;
         changes.into_iter().for_each(|change| index.apply(change));
         index.position = position;
         drop(index);

@@ -4,17 +4,21 @@
 //! output error until the file is opened anew: [`Disk::reopen`] does that before the next write,
 //! so that a disk which was full for a while does not need a restart.
 
+mod backend;
+mod open;
+mod seal;
+
 use std::{
-    io,
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition,
-};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
+pub(crate) use self::open::Medium;
+#[cfg(test)]
+pub(crate) use self::seal::Boot;
+use self::{backend::Unsynced, open::open_error};
 use crate::{
     Bounds, ChangeKind, Key, OpenError,
     log::{EventRow, decode_object, encode_object},
@@ -27,21 +31,21 @@ const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 const LAYOUT: &str = "layout";
 const REVISION: &str = "revision";
 const COMPACTED: &str = "compacted";
+/// Bytes in the rows of the log. Files of the first version do not have it.
+const LOGGED: &str = "logged";
 
 /// The version of the layout of the tables and rows.
 const LAYOUT_VERSION: u64 = 1;
-/// Pages that redb may keep in memory. The index answers reads, so this serves only commits.
-const CACHE_BYTES: usize = 4 << 20;
 /// Events removed by one commit beyond those it adds, so that a shrunk bound costs no long pause.
 const TRIM_STEP: usize = 64;
 
-/// Opens the database in a file, or makes it. Tests put a disk that fails in its place.
-pub(crate) type Opener = fn(&Path) -> Result<Database, DatabaseError>;
-
 pub(crate) struct Disk {
     path: PathBuf,
+    /// The same for messages, from the root on.
+    shown: Arc<Path>,
     bounds: Bounds,
-    opener: Opener,
+    medium: Medium,
+    unsynced: Unsynced,
     database: RwLock<Option<Database>>,
 }
 
@@ -65,48 +69,32 @@ impl Disk {
     pub fn open(
         path: &Path,
         bounds: Bounds,
-        opener: Opener,
+        medium: Medium,
         mut object: impl FnMut(Key, u64, &[u8]),
     ) -> Result<(Self, Position), OpenError> {
-        let fail = |cause: redb::Error| open_error(path, cause);
-        let mut database = opener(path).map_err(|cause| fail(cause.into()))?;
-        // redb checks a file that was not closed; this also finds what was changed while closed.
-        if !database
-            .check_integrity()
-            .map_err(|cause| fail(cause.into()))?
-        {
-            tracing::warn!(path = %path.display(), "the store was repaired");
-        }
-        let position = prepare(&database, path)?;
-        let damaged = |cause: String| OpenError::Damaged {
-            path: path.to_owned(),
-            cause,
+        let unsynced = Unsynced::default();
+        let database = match path.try_exists() {
+            Ok(false) => open::new(path, &medium, &unsynced, |database| {
+                make_tables(database).map_err(|cause| open_error(path, cause))
+            })?,
+            _ => open::existing(path, &medium, &unsynced)?,
         };
-        let read = database.begin_read().map_err(|cause| fail(cause.into()))?;
-        let objects = read
-            .open_table(OBJECTS)
-            .map_err(|cause| fail(cause.into()))?;
-        for row in objects.iter().map_err(|cause| fail(cause.into()))? {
-            let (key, value) = row.map_err(|cause| fail(cause.into()))?;
-            let parsed = Key::parse(key.value())
-                .ok_or_else(|| damaged(format!("{:?} is no key of an object", key.value())))?;
-            let (revision, bytes) = decode_object(value.value())
-                .filter(|(revision, _)| *revision <= position.revision)
-                .ok_or_else(|| damaged(format!("the row of {parsed} cannot be read")))?;
-            object(parsed, revision, bytes);
-        }
-        drop(objects);
-        drop(read);
-        let database = RwLock::new(Some(database));
-        Ok((
-            Self {
-                path: path.to_owned(),
-                bounds,
-                opener,
-                database,
-            },
-            position,
-        ))
+        let position = read_position(&database, path)?;
+        read_objects(&database, path, position, &mut object)?;
+        let disk = Self {
+            path: path.to_owned(),
+            shown: std::path::absolute(path).map_or_else(|_| path.into(), Into::into),
+            bounds,
+            medium,
+            unsynced,
+            database: RwLock::new(Some(database)),
+        };
+        Ok((disk, position))
+    }
+
+    /// The file, for messages.
+    pub fn path(&self) -> &Arc<Path> {
+        &self.shown
     }
 
     /// Writes `rows`, in order of their revisions, and trims the log; durable when it returns.
@@ -120,6 +108,7 @@ impl Disk {
             let mut events = transaction.open_table(EVENTS)?;
             let mut numbers = transaction.open_table(NUMBERS)?;
             let mut revision = number(&numbers, REVISION)?;
+            let mut logged = numbers.get(LOGGED)?.map_or(0, |bytes| bytes.value());
             for row in rows {
                 let key = row.event.key.to_string();
                 match row.event.kind {
@@ -129,11 +118,15 @@ impl Disk {
                         &*encode_object(row.revision, row.event.object),
                     )?,
                 };
-                events.insert(row.revision, &*row.event.encode())?;
+                let event = row.event.encode();
+                logged += event.len() as u64;
+                events.insert(row.revision, &*event)?;
                 revision = row.revision;
             }
             numbers.insert(REVISION, revision)?;
-            let compacted = match trim(&mut events, self.bounds, rows.len(), now_ms)? {
+            let trimmed = trim(&mut events, self.bounds, rows.len(), &mut logged, now_ms)?;
+            numbers.insert(LOGGED, logged)?;
+            let compacted = match trimmed {
                 Some(compacted) => {
                     numbers.insert(COMPACTED, compacted)?;
                     compacted
@@ -149,7 +142,7 @@ impl Disk {
         Ok(position)
     }
 
-    /// Shows the events after `since`, oldest first, with their revisions.
+    /// Shows the events after `since`, oldest first, with their revisions. Each revision has one.
     pub fn events(
         &self,
         since: u64,
@@ -176,13 +169,13 @@ impl Disk {
     }
 
     /// Closes the file and opens it again, after an error that made redb refuse further work.
-    pub fn reopen(&self) -> Result<(), redb::Error> {
+    pub fn reopen(&self) -> Result<(), OpenError> {
         let mut guard = self
             .database
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *guard = None;
-        *guard = Some((self.opener)(&self.path)?);
+        *guard = Some(open::existing(&self.path, &self.medium, &self.unsynced)?);
         Ok(())
     }
 
@@ -191,26 +184,9 @@ impl Disk {
     }
 }
 
-/// Opens a file of this machine.
-pub(crate) fn open_file(path: &Path) -> Result<Database, DatabaseError> {
-    builder().create(path)
-}
-
-pub(crate) fn builder() -> redb::Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE_BYTES);
-    builder
-}
-
-/// Makes the tables of a new file, checks the layout of an old one, and reads its position.
-fn prepare(database: &Database, path: &Path) -> Result<Position, OpenError> {
-    let work = || {
-        if !has_tables(database)? {
-            make_tables(database)?;
-        }
-        read_numbers(database)
-    };
-    let (found, position) = work().map_err(|cause| open_error(path, cause))?;
+/// Checks the layout of a file and reads its position.
+fn read_position(database: &Database, path: &Path) -> Result<Position, OpenError> {
+    let (found, position) = read_numbers(database).map_err(|cause| open_error(path, cause))?;
     if found != LAYOUT_VERSION {
         return Err(OpenError::Layout {
             path: path.to_owned(),
@@ -221,11 +197,30 @@ fn prepare(database: &Database, path: &Path) -> Result<Position, OpenError> {
     Ok(position)
 }
 
-/// A file with all tables is not written to, so that it can be opened on a disk that is full.
-fn has_tables(database: &Database) -> Result<bool, redb::Error> {
-    let read = database.begin_read()?;
-    let tables = read.list_tables()?.count();
-    Ok(tables == 3)
+fn read_objects(
+    database: &Database,
+    path: &Path,
+    position: Position,
+    object: &mut impl FnMut(Key, u64, &[u8]),
+) -> Result<(), OpenError> {
+    let fail = |cause: redb::Error| open_error(path, cause);
+    let read = database.begin_read().map_err(|cause| fail(cause.into()))?;
+    let objects = read
+        .open_table(OBJECTS)
+        .map_err(|cause| fail(cause.into()))?;
+    for row in objects.iter().map_err(|cause| fail(cause.into()))? {
+        let (key, value) = row.map_err(|cause| fail(cause.into()))?;
+        let parsed = Key::parse(key.value()).ok_or_else(|| {
+            OpenError::damaged(path, format!("{:?} is no key of an object", key.value()))
+        })?;
+        let (revision, bytes) = decode_object(value.value())
+            .filter(|(revision, _)| *revision <= position.revision)
+            .ok_or_else(|| {
+                OpenError::damaged(path, format!("the row of {parsed} cannot be read"))
+            })?;
+        object(parsed, revision, bytes);
+    }
+    Ok(())
 }
 
 fn make_tables(database: &Database) -> Result<(), redb::Error> {
@@ -238,6 +233,7 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
         // Clients take "0" to mean "any revision", so the first state is revision 1.
         numbers.insert(REVISION, 1)?;
         numbers.insert(COMPACTED, 0)?;
+        numbers.insert(LOGGED, 0)?;
     }
     transaction.commit()?;
     Ok(())
@@ -266,51 +262,27 @@ fn trim(
     events: &mut redb::Table<'_, u64, &'static [u8]>,
     bounds: Bounds,
     added: usize,
+    logged: &mut u64,
     now_ms: u64,
 ) -> Result<Option<u64>, redb::Error> {
     let age_ms = u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX);
     let mut compacted = None;
     for _ in 0..added + TRIM_STEP {
         let too_many = events.len()? > bounds.events as u64;
+        let too_large = *logged > bounds.bytes && events.len()? > 1;
         let too_old = events.first()?.is_some_and(|(_, row)| {
             EventRow::time_ms(row.value()).is_some_and(|time| time.saturating_add(age_ms) < now_ms)
         });
-        if !too_many && !too_old {
+        if !too_many && !too_large && !too_old {
             break;
         }
-        match events.pop_first()? {
-            Some((revision, _)) => compacted = Some(revision.value()),
-            None => break,
-        }
+        let Some((revision, row)) = events.pop_first()? else {
+            break;
+        };
+        *logged = logged.saturating_sub(row.value().len() as u64);
+        compacted = Some(revision.value());
     }
     Ok(compacted)
-}
-
-fn open_error(path: &Path, cause: redb::Error) -> OpenError {
-    let path = path.to_owned();
-    match cause {
-        redb::Error::DatabaseAlreadyOpen => OpenError::InUse { path },
-        redb::Error::Io(cause) if is_content(&cause) => OpenError::Damaged {
-            path,
-            cause: cause.to_string(),
-        },
-        redb::Error::Io(cause) => OpenError::Io {
-            path,
-            cause: cause.to_string(),
-        },
-        cause => OpenError::Damaged {
-            path,
-            cause: cause.to_string(),
-        },
-    }
-}
-
-/// Whether the system read the file well but what was in it is wrong or cut short.
-fn is_content(cause: &io::Error) -> bool {
-    matches!(
-        cause.kind(),
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-    )
 }
 
 #[cfg(test)]
@@ -321,12 +293,24 @@ mod tests {
     const AGE: std::time::Duration = std::time::Duration::from_secs(60);
 
     fn open(path: &Path, events: usize) -> Disk {
-        Disk::open(path, Bounds { events, age: AGE }, open_file, |_, _, _| {})
+        Disk::open(path, bounds(events), Medium::file(), |_, _, _| {})
             .unwrap()
             .0
     }
 
+    fn bounds(events: usize) -> Bounds {
+        Bounds {
+            events,
+            bytes: 1000,
+            age: AGE,
+        }
+    }
+
     fn write(disk: &Disk, revision: u64, now_ms: u64) -> Position {
+        write_object(disk, revision, now_ms, b"{}")
+    }
+
+    fn write_object(disk: &Disk, revision: u64, now_ms: u64, object: &[u8]) -> Position {
         let key = Key::new(&Bucket::new("", "pods"), "default", "a");
         let kind = ChangeKind::Updated;
         let event = EventRow {
@@ -334,7 +318,7 @@ mod tests {
             time_ms: now_ms,
             key,
             previous: None,
-            object: b"{}",
+            object,
         };
         disk.commit(&[Row { revision, event }], now_ms).unwrap()
     }
@@ -381,19 +365,26 @@ mod tests {
     }
 
     #[test]
+    fn the_log_is_bounded_by_bytes_but_keeps_the_newest() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = open(&dir.path().join("s"), 100);
+        for revision in 2..=6 {
+            write_object(&disk, revision, 1_000, &[7; 400]);
+        }
+        // Three have more than the 1,000 bytes that are allowed.
+        assert_eq!(logged(&disk), [5, 6]);
+        write_object(&disk, 7, 1_000, &[7; 5_000]);
+        assert_eq!(logged(&disk), [7]);
+        write(&disk, 8, 1_000);
+        assert_eq!(logged(&disk), [8]);
+    }
+
+    #[test]
     fn a_second_opener_is_told_so() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let _held = open(&path, 3);
-        let second = Disk::open(
-            &path,
-            Bounds {
-                events: 3,
-                age: AGE,
-            },
-            open_file,
-            |_, _, _| {},
-        );
+        let second = Disk::open(&path, bounds(3), Medium::file(), |_, _, _| {});
         assert!(matches!(second.err(), Some(OpenError::InUse { .. })));
     }
 

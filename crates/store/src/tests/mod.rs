@@ -1,23 +1,17 @@
 //! The store as its users see it: order, conflicts, watches, restarts, disks that fail.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::FileExt as _,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+mod damage;
+mod growth;
+mod medium;
+mod power;
 
-use redb::{Database, DatabaseError, StorageBackend};
+use std::{sync::Arc, time::Duration};
+
 use tempfile::TempDir;
 
 use crate::{
     Attributes, Bounds, Bucket, ChangeKind, Expect, Key, Options, Store, Template, Watch,
-    WatchError, WriteError, disk,
+    WatchError, WriteError,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -35,7 +29,7 @@ fn options(folder: &TempDir, events: usize) -> Options {
         path: folder.path().join("store"),
         bounds: Bounds {
             events,
-            age: Duration::from_secs(3600),
+            ..Bounds::default()
         },
         // An object is its name, a space, its revision.
         describe: Arc::new(|key, _| Attributes::new([("name", key.name())], [])),
@@ -229,77 +223,4 @@ async fn a_forgotten_place_is_said_so() {
     );
     let mut watch = store.watch(&bucket(), start + 2).unwrap();
     assert_eq!(next(&mut watch, 5).await, ["+c", "+d", "+e", "+f", "+g"]);
-}
-
-/// A file on a disk that can be full.
-#[derive(Debug)]
-struct Full(File);
-
-static IS_FULL: AtomicBool = AtomicBool::new(false);
-
-impl Full {
-    fn check(&self) -> io::Result<()> {
-        match IS_FULL.load(Ordering::SeqCst) {
-            true => Err(io::ErrorKind::StorageFull.into()),
-            false => Ok(()),
-        }
-    }
-}
-
-impl StorageBackend for Full {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.check()?;
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.check()?;
-        self.0.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.check()?;
-        self.0.write_all_at(data, offset)
-    }
-}
-
-fn open_full(path: &Path) -> Result<Database, DatabaseError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
-    disk::builder().create_with_backend(Full(file))
-}
-
-#[tokio::test]
-async fn a_full_disk_refuses_writes_until_there_is_room() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open_by(options(&folder, 100), open_full).unwrap();
-    let first = put(&store, "a", Expect::Absent).await.unwrap();
-    let mut watch = store.watch(&bucket(), first).unwrap();
-    IS_FULL.store(true, Ordering::SeqCst);
-    for _ in 0..3 {
-        match put(&store, "b", Expect::Absent).await {
-            Err(WriteError::Disk { cause }) => assert!(!cause.is_empty()),
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(
-        (names(&store), store.revision()),
-        (vec!["a".to_owned()], first)
-    );
-    IS_FULL.store(false, Ordering::SeqCst);
-    put(&store, "b", Expect::Absent).await.unwrap();
-    assert_eq!(next(&mut watch, 1).await, ["+b"]);
-    assert_eq!(names(&store), ["a", "b"]);
 }
