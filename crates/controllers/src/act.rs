@@ -7,14 +7,16 @@
 use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::{Api, Client, Error};
 use sealane_kube::events::Recorder;
 use sealane_kube::{Backoff, explain, is_conflict, is_not_found, is_unreachable};
 use sealane_objects::ObjectName;
 use serde_json::{Value, json};
 
-use crate::action::{About, Action, Outcome};
+use crate::action::{About, Action, Kind, Outcome, Part};
 
 /// The hand that carries out what controllers decide.
 #[derive(Clone)]
@@ -82,6 +84,39 @@ impl Actor {
                     .await
                     .map(drop)
             }
+            Action::Create {
+                kind, name, object, ..
+            } => {
+                let created: Result<DynamicObject, _> =
+                    match serde_json::from_value(*object.clone()) {
+                        Ok(object) => {
+                            let api = self.objects(*kind, name);
+                            api.create(&PostParams::default(), &object).await
+                        }
+                        Err(error) => Err(Error::SerdeError(error)),
+                    };
+                created.map(drop)
+            }
+            Action::Patch {
+                kind,
+                name,
+                part,
+                patch,
+                ..
+            } => self.patch(*kind, name, *part, patch).await,
+            Action::Delete {
+                kind, name, uid, ..
+            } => {
+                let params = DeleteParams {
+                    preconditions: Some(Preconditions {
+                        uid: Some(uid.clone()),
+                        resource_version: None,
+                    }),
+                    ..DeleteParams::background()
+                };
+                let api = self.objects(*kind, name);
+                api.delete(&name.name, &params).await.map(drop)
+            }
             Action::RemoveOrphan { pod, uid, node } => self.remove_orphan(pod, uid, node).await,
             Action::Tell {
                 about,
@@ -132,6 +167,34 @@ impl Actor {
             ..DeleteParams::default()
         };
         self.pods(pod).delete(&pod.name, &at_once).await.map(drop)
+    }
+
+    async fn patch(
+        &self,
+        kind: Kind,
+        name: &ObjectName,
+        part: Part,
+        patch: &Value,
+    ) -> Result<(), Error> {
+        let api = self.objects(kind, name);
+        let params = PatchParams::default();
+        match part {
+            Part::Object => api.patch(&name.name, &params, &Patch::Merge(patch)).await,
+            Part::Owners => {
+                let patch = Patch::Strategic(patch);
+                api.patch(&name.name, &params, &patch).await
+            }
+            Part::Status => {
+                let patch = Patch::Merge(patch);
+                api.patch_status(&name.name, &params, &patch).await
+            }
+        }
+        .map(drop)
+    }
+
+    fn objects(&self, kind: Kind, name: &ObjectName) -> Api<DynamicObject> {
+        let client = self.client.clone();
+        Api::namespaced_with(client, &name.namespace, &resource(kind))
     }
 
     fn pods(&self, pod: &ObjectName) -> Api<Pod> {
@@ -190,14 +253,40 @@ fn unknown(uid: &str, version: &str, conditions: &[String], reason: &str, messag
     })
 }
 
+/// How the API calls a kind.
+pub fn resource(kind: Kind) -> ApiResource {
+    let api_version = kind.api_version();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: api_version.to_owned(),
+        kind: kind.to_string(),
+        plural: kind.plural().to_owned(),
+    }
+}
+
 fn reference(about: &About) -> ObjectReference {
-    let (kind, namespace, name, uid) = match about {
-        About::Node { name, uid } => ("Node", None, name, uid),
-        About::Pod { name, uid } => ("Pod", Some(name.namespace.clone()), &name.name, uid),
+    let (api_version, kind, namespace, name, uid) = match about {
+        About::Node { name, uid } => ("v1", "Node".to_owned(), None, name, uid),
+        About::Pod { name, uid } => (
+            "v1",
+            "Pod".to_owned(),
+            Some(name.namespace.clone()),
+            &name.name,
+            uid,
+        ),
+        About::Object { kind, name, uid } => (
+            kind.api_version(),
+            kind.to_string(),
+            Some(name.namespace.clone()),
+            &name.name,
+            uid,
+        ),
     };
     ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some(kind.to_owned()),
+        api_version: Some(api_version.to_owned()),
+        kind: Some(kind),
         namespace,
         name: Some(name.clone()),
         uid: Some(uid.clone()),

@@ -9,6 +9,8 @@ use sealane_kube::events::Severity;
 use sealane_objects::ObjectName;
 
 use crate::view::{LeaseView, NodeView, PodView};
+use crate::workloads::news::News;
+use serde_json::Value;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub enum Input {
     Pods(Change<PodView>),
     /// Node heartbeats: Leases of namespace `kube-node-lease`.
     Leases(Change<LeaseView>),
+    /// Deployments and the like.
+    Workloads(News),
     /// An action came to its end.
     Ended(Action, Outcome),
     /// Time has passed.
@@ -63,6 +67,28 @@ pub enum Action {
         uid: String,
         node: String,
     },
+    /// Make an object.
+    Create {
+        by: Key,
+        kind: Kind,
+        name: ObjectName,
+        object: Box<Value>,
+    },
+    /// Change an object, or its status.
+    Patch {
+        by: Key,
+        kind: Kind,
+        name: ObjectName,
+        part: Part,
+        patch: Box<Value>,
+    },
+    /// Delete an object, gracefully.
+    Delete {
+        by: Key,
+        kind: Kind,
+        name: ObjectName,
+        uid: String,
+    },
     /// Record an Event.
     Tell {
         about: About,
@@ -75,8 +101,94 @@ pub enum Action {
 /// The object of an Event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
-    Node { name: String, uid: String },
-    Pod { name: ObjectName, uid: String },
+    Node {
+        name: String,
+        uid: String,
+    },
+    Pod {
+        name: ObjectName,
+        uid: String,
+    },
+    Object {
+        kind: Kind,
+        name: ObjectName,
+        uid: String,
+    },
+}
+
+/// Kinds that controllers make, change or delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Pod,
+    Service,
+    Endpoints,
+    EndpointSlice,
+    ReplicationController,
+    ReplicaSet,
+    Deployment,
+    DaemonSet,
+    StatefulSet,
+    ControllerRevision,
+}
+
+/// An object that a controller looks after: the one for whose sake an action is taken.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub kind: Kind,
+    pub name: ObjectName,
+}
+
+/// What a patch changes, and how it is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A JSON merge patch.
+    Object,
+    /// A strategic merge patch: entries of owner references are merged by uid.
+    Owners,
+    /// A JSON merge patch of subresource `status`.
+    Status,
+}
+
+impl Kind {
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Pod | Self::Service | Self::Endpoints | Self::ReplicationController => "v1",
+            Self::EndpointSlice => "discovery.k8s.io/v1",
+            Self::ReplicaSet
+            | Self::Deployment
+            | Self::DaemonSet
+            | Self::StatefulSet
+            | Self::ControllerRevision => "apps/v1",
+        }
+    }
+
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Pod => "pods",
+            Self::Service => "services",
+            Self::Endpoints => "endpoints",
+            Self::EndpointSlice => "endpointslices",
+            Self::ReplicationController => "replicationcontrollers",
+            Self::ReplicaSet => "replicasets",
+            Self::Deployment => "deployments",
+            Self::DaemonSet => "daemonsets",
+            Self::StatefulSet => "statefulsets",
+            Self::ControllerRevision => "controllerrevisions",
+        }
+    }
+}
+
+/// As the API writes it: `ReplicaSet`.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
 }
 
 /// How an action ended. An API server that does not answer is not an end: the action is tried again.
@@ -121,6 +233,24 @@ impl fmt::Display for Action {
             Self::RemoveOrphan { pod, node, .. } => {
                 write!(f, "remove pod {pod} of node {node}, which no longer exists")
             }
+            Self::Create { by, kind, name, .. } => write!(f, "{by}: create {kind} {name}"),
+            Self::Patch {
+                by,
+                kind,
+                name,
+                part: Part::Status,
+                ..
+            } if by.kind == *kind => write!(f, "write the status of {kind} {name}"),
+            Self::Patch {
+                by,
+                kind,
+                name,
+                patch,
+                ..
+            } => {
+                write!(f, "{by}: change {kind} {name}: {patch}")
+            }
+            Self::Delete { by, kind, name, .. } => write!(f, "{by}: delete {kind} {name}"),
             Self::Tell {
                 reason, message, ..
             } => write!(f, "record event {reason}: {message}"),

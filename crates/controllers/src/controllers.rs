@@ -1,7 +1,10 @@
 //! All controllers, side by side: each sees every input, none sees another.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::jiff::Timestamp;
 use sealane_ipam::SubnetError;
 use serde_json::{Map, Value};
 
@@ -10,6 +13,7 @@ use crate::health::Health;
 use crate::orphans::Orphans;
 use crate::scheduler::Scheduler;
 use crate::subnets::{Cut, Subnets};
+use crate::workloads::Workloads;
 
 pub struct Controllers {
     all: Vec<(&'static str, Box<dyn Controller + Send>)>,
@@ -25,6 +29,7 @@ impl Controllers {
                 ("scheduler", Box::new(Scheduler::default())),
                 ("health", Box::new(Health::new(grace))),
                 ("orphans", Box::new(Orphans::default())),
+                ("workloads", Box::new(workloads())),
             ],
         })
     }
@@ -52,4 +57,10 @@ impl Controllers {
             .map(|(name, c)| ((*name).to_owned(), c.state(now)));
         Value::Object(states.collect::<Map<_, _>>())
     }
+}
+
+fn workloads() -> Workloads {
+    // Any number that differs between processes does.
+    let seed = RandomState::new().hash_one(std::process::id());
+    Workloads::new(Instant::now(), Timestamp::now(), seed)
 }

@@ -206,7 +206,7 @@ impl Controller for Health {
                 self.mark_ended((node, uid), outcome, now, actions);
             }
             Input::Tick => self.mark_overdue(now, actions),
-            Input::Ended(..) | Input::Pods(_) => {}
+            Input::Ended(..) | Input::Pods(_) | Input::Workloads(_) => {}
         }
     }
 

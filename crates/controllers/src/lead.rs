@@ -3,8 +3,8 @@
 //! ```text
 //!  watch nodes ──┐                                      ┌──> action ─┐
 //!  watch pods  ──┼──> Input ──> controllers ──> actions ┼──> action ─┼──> API server
-//!  watch leases ─┘      ^           │ wake_at           └──> action ─┘
-//!                       │           v                        │
+//!  watch leases ─┤      ^           │ wake_at           └──> action ─┘
+//!  workloads    ─┘      │           v                        │
 //!                       └──── tick, ended actions <──────────┘
 //! ```
 //!
@@ -30,6 +30,7 @@ use crate::act::Actor;
 use crate::action::{Action, Input, Outcome};
 use crate::controllers::Controllers;
 use crate::view::{LeaseView, NodeView, PodView};
+use crate::workloads::news;
 
 /// Requests in flight: each holds a connection.
 const AT_ONCE: usize = 8;
@@ -171,7 +172,10 @@ fn inputs(client: &Client) -> BoxStream<'static, Input> {
     let pods = watch_as(Api::all(client.clone()), &all, PodView::of).map(Input::Pods);
     let leases = Api::<Lease>::namespaced(client.clone(), "kube-node-lease");
     let leases = watch_as(leases, &all, LeaseView::of).map(Input::Leases);
-    stream::select_all([nodes.boxed(), pods.boxed(), leases.boxed()]).boxed()
+    let workloads = news::watches(client).into_iter();
+    let workloads = workloads.map(|watch| watch.map(Input::Workloads).boxed());
+    let inputs = [nodes.boxed(), pods.boxed(), leases.boxed()];
+    stream::select_all(inputs.into_iter().chain(workloads)).boxed()
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -26,6 +26,7 @@ mod act;
 mod action;
 mod controllers;
 mod elect;
+mod facts;
 mod garbage;
 mod health;
 mod lead;
@@ -36,6 +37,7 @@ mod subnets;
 #[cfg(test)]
 mod testing;
 mod view;
+mod workloads;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

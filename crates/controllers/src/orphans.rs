@@ -154,7 +154,7 @@ impl Controller for Orphans {
                 }
             }
             Input::Tick => self.remove_overdue(now, actions),
-            Input::Ended(..) | Input::Leases(_) => {}
+            Input::Ended(..) | Input::Leases(_) | Input::Workloads(_) => {}
         }
     }
 

@@ -342,7 +342,7 @@ impl Controller for Scheduler {
                 self.bind_ended((pod, uid, node), outcome, now, actions);
             }
             Input::Tick => self.try_all(now, actions),
-            Input::Ended(..) | Input::Leases(_) => {}
+            Input::Ended(..) | Input::Leases(_) | Input::Workloads(_) => {}
         }
     }
 

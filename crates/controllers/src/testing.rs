@@ -1,6 +1,7 @@
 //! Objects for the tables of this crate's tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sealane_objects::ObjectName;
 
@@ -36,5 +37,6 @@ pub fn pod(uid: &str) -> PodView {
         deleting: false,
         finished: false,
         refused: None,
+        facts: Arc::default(),
     }
 }

@@ -4,6 +4,7 @@
 //! cluster costs a few hundred bytes an object.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -11,6 +12,8 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
+
+use crate::facts::PodFacts;
 
 /// `status` of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -101,12 +104,16 @@ pub struct PodView {
     pub finished: bool,
     /// The message of condition PodScheduled=False, when it is that.
     pub refused: Option<String>,
+    /// What those look at who keep pods or send traffic to them.
+    #[serde(skip)]
+    pub facts: Arc<PodFacts>,
 }
 
 impl PodView {
     pub fn of(pod: Pod) -> Self {
         let net = sealane_kube::pod_net(&pod);
         let version = pod.resource_version().unwrap_or_default();
+        let facts = Arc::new(PodFacts::of(&pod));
         let conditions = pod.status.and_then(|s| s.conditions).unwrap_or_default();
         let spec = pod.spec.unwrap_or_default();
         Self {
@@ -123,6 +130,7 @@ impl PodView {
                 .into_iter()
                 .find(is_refusal)
                 .map(|c| c.message.unwrap_or_default()),
+            facts,
         }
     }
 }

@@ -32,7 +32,7 @@ pub use connect::{Unreachable, client};
 pub use convert::{node_net, pod_net};
 pub use explain::{Explained, explain, is_conflict, is_not_found, is_unreachable};
 pub use mirror::Mirror;
-pub use watch::{Change, Filter, watch, watch_as, watch_metadata};
+pub use watch::{Change, Filter, watch, watch_as, watch_metadata, watch_objects};
 
 /// The external crates whose types appear here, so that callers need not depend on them.
 pub use k8s_openapi;

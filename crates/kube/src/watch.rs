@@ -103,6 +103,21 @@ where
     follow(events, K::plural(&()).into_owned(), slim)
 }
 
+/// Watches objects of a kind that is known by name, in all namespaces, cut down by `slim` as they arrive.
+pub fn watch_objects<T, F>(
+    client: Client,
+    kind: &ApiResource,
+    slim: F,
+) -> impl Stream<Item = Change<T>> + Send + use<T, F>
+where
+    T: Send + 'static,
+    F: FnMut(DynamicObject) -> T + Send + 'static,
+{
+    let api = Api::<DynamicObject>::all_with(client, kind);
+    let events = watcher(api, watcher::Config::default()).boxed();
+    follow(events, kind.plural.clone(), slim)
+}
+
 /// Watches the metadata of all objects of a kind that is known by name alone, in all namespaces.
 pub fn watch_metadata<T, F>(
     client: Client,

@@ -1,0 +1,49 @@
+//! What watches tell of workload objects.
+
+use std::sync::Arc;
+
+use futures::stream::{BoxStream, StreamExt};
+use kube::Client;
+use kube::api::DynamicObject;
+use sealane_kube::{Change, watch_objects};
+
+use super::deployment::Deployment;
+use super::replica_set::ReplicaSet;
+use crate::act::resource;
+use crate::action::Kind;
+
+/// A change of one of the kinds that keep pods.
+#[derive(Clone, Debug)]
+pub enum News {
+    Controllers(Change<Arc<ReplicaSet>>),
+    ReplicaSets(Change<Arc<ReplicaSet>>),
+    Deployments(Change<Arc<Deployment>>),
+}
+
+/// Watches all of them.
+pub fn watches(client: &Client) -> Vec<BoxStream<'static, News>> {
+    vec![
+        watch(
+            client,
+            Kind::ReplicationController,
+            News::Controllers,
+            |object| ReplicaSet::of(Kind::ReplicationController, object),
+        ),
+        watch(client, Kind::ReplicaSet, News::ReplicaSets, |object| {
+            ReplicaSet::of(Kind::ReplicaSet, object)
+        }),
+        watch(client, Kind::Deployment, News::Deployments, Deployment::of),
+    ]
+}
+
+fn watch<T: Send + Sync + 'static>(
+    client: &Client,
+    kind: Kind,
+    news: fn(Change<Arc<T>>) -> News,
+    slim: fn(DynamicObject) -> T,
+) -> BoxStream<'static, News> {
+    let slim = move |object| Arc::new(slim(object));
+    watch_objects(client.clone(), &resource(kind), slim)
+        .map(news)
+        .boxed()
+}
