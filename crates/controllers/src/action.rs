@@ -120,15 +120,9 @@ pub enum About {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     Pod,
-    Service,
-    Endpoints,
-    EndpointSlice,
     ReplicationController,
     ReplicaSet,
     Deployment,
-    DaemonSet,
-    StatefulSet,
-    ControllerRevision,
 }
 
 /// An object that a controller looks after: the one for whose sake an action is taken.
@@ -152,28 +146,17 @@ pub enum Part {
 impl Kind {
     pub fn api_version(self) -> &'static str {
         match self {
-            Self::Pod | Self::Service | Self::Endpoints | Self::ReplicationController => "v1",
-            Self::EndpointSlice => "discovery.k8s.io/v1",
-            Self::ReplicaSet
-            | Self::Deployment
-            | Self::DaemonSet
-            | Self::StatefulSet
-            | Self::ControllerRevision => "apps/v1",
+            Self::Pod | Self::ReplicationController => "v1",
+            Self::ReplicaSet | Self::Deployment => "apps/v1",
         }
     }
 
     pub fn plural(self) -> &'static str {
         match self {
             Self::Pod => "pods",
-            Self::Service => "services",
-            Self::Endpoints => "endpoints",
-            Self::EndpointSlice => "endpointslices",
             Self::ReplicationController => "replicationcontrollers",
             Self::ReplicaSet => "replicasets",
             Self::Deployment => "deployments",
-            Self::DaemonSet => "daemonsets",
-            Self::StatefulSet => "statefulsets",
-            Self::ControllerRevision => "controllerrevisions",
         }
     }
 }

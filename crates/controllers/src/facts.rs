@@ -99,10 +99,6 @@ impl PodFacts {
         let ready_for = Duration::try_from(ready_for).unwrap_or_default();
         Some(min_ready.saturating_sub(ready_for))
     }
-
-    pub fn is_controlled_by(&self, uid: &str) -> bool {
-        self.controller.as_ref().is_some_and(|c| c.uid == uid)
-    }
 }
 
 impl Phase {
