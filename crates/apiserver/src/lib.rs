@@ -29,6 +29,8 @@ mod check;
 mod debug;
 mod discovery;
 mod expiry;
+#[doc(hidden)]
+pub mod fuzzing;
 mod kinds;
 mod listen;
 mod namespaces;
@@ -73,25 +75,7 @@ use service_addresses::ServiceAddresses;
 pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
     let acceptor = tls::acceptor(&options)?;
     let listeners = listen::open(&options.listen).await?;
-    let store = Store::open(sealane_store::Options {
-        path: options.store.clone(),
-        bounds: Bounds {
-            events: options.event_history,
-            ..Bounds::default()
-        },
-        describe: Arc::new(describe),
-    })?;
-    let introspect = Introspect::new("apiserver");
-    let server = Arc::new(Server {
-        requests: debug::Requests::new(&introspect),
-        addresses: addresses(&store, &options),
-        nodes: node_client::NodeClient::new(&options)?,
-        issuer: issuer(&options)?,
-        authorizer: authz::Authorizer::new(store.clone()),
-        store,
-        pages: pages::Pages::default(),
-        shutdown: shutdown.clone(),
-    });
+    let (server, introspect) = assemble(&options, shutdown.clone())?;
     bootstrap::make(&server, &options)
         .await
         .context("make the objects that every cluster has")?;
@@ -119,6 +103,33 @@ fn issuer(options: &Options) -> anyhow::Result<Option<authn::Issuer>> {
         key,
         options.service_account_issuer.clone(),
     )))
+}
+
+/// Opens the store and what all requests share.
+fn assemble(
+    options: &Options,
+    shutdown: CancellationToken,
+) -> anyhow::Result<(Arc<Server>, Introspect)> {
+    let store = Store::open(sealane_store::Options {
+        path: options.store.clone(),
+        bounds: Bounds {
+            events: options.event_history,
+            ..Bounds::default()
+        },
+        describe: Arc::new(describe),
+    })?;
+    let introspect = Introspect::new("apiserver");
+    let server = Arc::new(Server {
+        requests: debug::Requests::new(&introspect),
+        addresses: addresses(&store, options),
+        nodes: node_client::NodeClient::new(options)?,
+        issuer: issuer(options)?,
+        authorizer: authz::Authorizer::new(store.clone()),
+        store,
+        pages: pages::Pages::default(),
+        shutdown,
+    });
+    Ok((server, introspect))
 }
 
 /// The pools of Services' addresses and ports, without what is in use.

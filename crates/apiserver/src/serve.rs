@@ -7,7 +7,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use rustls_pki_types::CertificateDer;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::timeout,
@@ -69,11 +71,24 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, server: Arc<Server>) {
         Ok(Err(cause)) => return tracing::debug!(%cause, "TLS handshake"),
         Err(_) => return tracing::debug!("TLS handshake: timed out"),
     };
-    let certificates = stream.get_ref().1.peer_certificates();
-    let user = certificates
-        .and_then(<[_]>::first)
-        .and_then(User::of)
-        .map(Arc::new);
+    let user = client(stream.get_ref().1.peer_certificates());
+    converse(stream, user, server).await;
+}
+
+/// Who is at the other end of a connection; nobody without a certificate.
+pub type Client = Option<Arc<User>>;
+
+/// Who these certificates name.
+pub fn client(certificates: Option<&[CertificateDer<'_>]>) -> Client {
+    let first = certificates.and_then(<[_]>::first);
+    first.and_then(User::of).map(Arc::new)
+}
+
+/// Answers the requests of one connection.
+pub async fn converse<S>(stream: S, user: Client, server: Arc<Server>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let shutdown = server.shutdown.clone();
     let service = service_fn(move |request| {
         let (server, user) = (server.clone(), user.clone());

@@ -55,6 +55,13 @@ pub struct Said {
 
 impl Server {
     pub fn start() -> Self {
+        let mut server = Self::prepare();
+        server.launch();
+        server
+    }
+
+    /// All that a server needs, and no server yet.
+    pub fn prepare() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pki = Pki::new();
         fs::write(folder.path().join("ca.crt"), &pki.authority).unwrap();
@@ -63,7 +70,7 @@ impl Server {
             .write(folder.path(), "kubelet");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut server = Self {
+        let server = Self {
             folder,
             pki,
             address,
@@ -79,7 +86,6 @@ impl Server {
             server.kubeconfig(Some("admin")),
         )
         .unwrap();
-        server.launch();
         server
     }
 
@@ -96,11 +102,11 @@ impl Server {
         self.child = Some(Running(self.command().spawn().unwrap()));
     }
 
-    /// The command of the server's process.
-    pub fn command(&self) -> Command {
+    /// The arguments of the server.
+    pub fn arguments(&self) -> Vec<String> {
         let descriptor = self.listener.as_raw_fd();
         let file = |name: &str| self.path().join(name).display().to_string();
-        let arguments = [
+        [
             "apiserver".into(),
             format!("--listen=fd:{descriptor}"),
             format!("--advertise-address={}", self.address),
@@ -115,11 +121,17 @@ impl Server {
             "--service-cluster-ip-range=10.96.0.0/12,fd00:10:96::/112".into(),
             format!("--event-history={EVENT_HISTORY}"),
             format!("--debug-socket={}", file("debug.sock")),
-        ];
+        ]
+        .into()
+    }
+
+    /// The command of the server's process.
+    pub fn command(&self) -> Command {
+        let descriptor = self.listener.as_raw_fd();
         let mut command = Command::new(env::current_exe().unwrap());
         command
             .args(["--exact", "server_process", "--nocapture"])
-            .env(ARGUMENTS, arguments.join("\n"))
+            .env(ARGUMENTS, self.arguments().join("\n"))
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         // SAFETY: between fork and exec only fcntl is called, which is safe after a fork; the

@@ -4,6 +4,7 @@
 
 mod access;
 mod deletion;
+mod corpus;
 mod durability;
 mod harness;
 mod kubectl;

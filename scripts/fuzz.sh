@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Builds the fuzz targets with coverage feedback and runs each for a while.
+#
+#     scripts/fuzz.sh SECONDS [TARGET...]
+#
+# Stable Rust is enough: the compiler's own pass counts edges, and libFuzzer, which is
+# linked in, reads the counters. What is found new goes into fuzz/corpus/TARGET, which is
+# not committed; what breaks something goes into fuzz/found/TARGET, which should be,
+# with its repair: the tests of the API server run it from then on.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly seconds=${1:?usage: scripts/fuzz.sh SECONDS [TARGET...]}
+shift
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")/fuzz
+host=$(rustc -vV | sed -n 's/^host: //p')
+readonly target host
+
+flags=(
+    -C passes=sancov-module
+    -C llvm-args=-sanitizer-coverage-level=4
+    -C llvm-args=-sanitizer-coverage-inline-8bit-counters
+    -C llvm-args=-sanitizer-coverage-pc-table
+    -C llvm-args=-sanitizer-coverage-trace-compares
+    --cfg fuzzing
+)
+export RUSTFLAGS="${flags[*]}"
+cargo build --release --locked --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$target"
+
+# No input may speak to anybody: the server is in a network namespace without interfaces.
+alone=()
+[ "$(id -u)" -ne 0 ] || alone=(unshare --net)
+
+targets=("$@")
+[ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(cd fuzz/src/bin && basename -s .rs -a -- *.rs)
+failed=()
+for name in "${targets[@]}"; do
+    mkdir -p "fuzz/corpus/$name" "fuzz/found/$name"
+    echo "fuzz: $name for $seconds seconds"
+    "${alone[@]}" "$target/$host/release/$name" \
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=8192 \
+        -print_final_stats=1 -artifact_prefix="fuzz/found/$name/" \
+        "fuzz/corpus/$name" "fuzz/seeds/$name" "fuzz/found/$name" 2>&1 |
+        grep -E '^(#[0-9]+[[:space:]]+(INITED|DONE)|INFO: (Loaded|seed)|stat::number|stat::new|==|thread|SUMMARY|artifact)|panicked|ERROR' ||
+        true
+    [ "${PIPESTATUS[0]}" -eq 0 ] || failed+=("$name")
+done
+[ ${#failed[@]} -eq 0 ] || { echo "fuzz: broken: ${failed[*]}; inputs are in fuzz/found" >&2; exit 1; }
