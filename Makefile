@@ -58,6 +58,14 @@ bench: setup ## Measure a whole cluster and its parts (as root); see docs/benchm
 	cargo build --release --workspace --bins --locked
 	cargo bench --workspace --bench '*' --locked
 
+# How long each target runs.
+FUZZ_SECONDS ?= 120
+
+.PHONY: fuzz
+fuzz: ## Feed what reads outside bytes with made-up ones, each target for FUZZ_SECONDS=120.
+	@scripts/setup.sh '$(TOOLS)' fuzz
+	scripts/fuzz.sh '$(FUZZ_SECONDS)'
+
 .PHONY: clean
 clean: ## Remove what was built and fetched.
 	cargo clean

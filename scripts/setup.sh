@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need and this machine lacks.
 #
-#     scripts/setup.sh TOOLS [tests]
+#     scripts/setup.sh TOOLS [tests|fuzz]
 #
 # Packages come by apt-get, which needs root; into TOOLS, which does not, come
 #
@@ -13,7 +13,7 @@
 # says what to install.
 set -euo pipefail
 
-readonly tools=${1:?usage: scripts/setup.sh TOOLS [tests]}
+readonly tools=${1:?usage: scripts/setup.sh TOOLS [tests|fuzz]}
 readonly purpose=${2:-build}
 readonly oldest_cargo=1.91
 # `kubectl exec` can speak WebSocket since 1.30, which is what the embedded API serves.
@@ -70,6 +70,7 @@ library:libc.a      libc6-dev                    link statically
 file:/usr/lib/cni/bridge  containernetworking-plugins  compare our plugin with the reference ones
 file:/etc/ssl/certs/ca-certificates.crt  ca-certificates  reach package mirrors by TLS
 TABLE
+    [ "$purpose" != fuzz ] || echo 'program:g++ g++ build libFuzzer'
     [ "$purpose" = tests ] || return 0
     cat <<'TABLE'
 file:/usr/bin/python3  python3                  run the Python client of Kubernetes
