@@ -22,8 +22,11 @@ use crate::{
     select::{FieldSelector, LabelSelector},
 };
 
+/// What takes any bytes.
+pub type Door = fn(&[u8]);
+
 /// The doors without a server, by name.
-pub const DOORS: &[(&str, fn(&[u8]))] = &[
+pub const DOORS: &[(&str, Door)] = &[
     ("accept", accept),
     ("patches", patches),
     ("protobuf", protobuf),

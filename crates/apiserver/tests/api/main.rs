@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod access;
-mod deletion;
 mod corpus;
+mod deletion;
 mod durability;
 mod harness;
 mod kubectl;
