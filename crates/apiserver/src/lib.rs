@@ -46,6 +46,7 @@ mod schema;
 mod select;
 mod serve;
 mod server;
+mod service_account;
 mod service_addresses;
 mod status;
 mod streams;

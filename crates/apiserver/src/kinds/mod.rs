@@ -248,6 +248,8 @@ pub enum Admission {
     None,
     /// The addresses of a Service.
     ServiceAddresses,
+    /// What a new pod gets from its service account.
+    ServiceAccount,
 }
 
 /// A row of which nothing is particular; each row begins with it.

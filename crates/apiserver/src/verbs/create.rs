@@ -12,10 +12,11 @@ use super::{
 use crate::{
     admission,
     answer::Body,
-    kinds::{self, Deletion, Generation, Kind},
+    kinds::{self, Admission, Deletion, Generation, Kind},
     object,
     request::{Payload, WriteOptions, read_value},
     server::{Context, Server},
+    service_account,
     status::ApiError,
 };
 
@@ -65,6 +66,10 @@ pub async fn create_object(
     }
     place(kind, namespace, &mut object)?;
     begin(kind, &mut object);
+    if kind.admission == Admission::ServiceAccount {
+        check_namespace(server, kind, namespace, object::name(&object))?;
+        service_account::admit(server, namespace, &mut object).await?;
+    }
     let generated = object::name(&object).is_empty();
     let stem: String = object::meta(&object, "generateName")
         .chars()
@@ -140,7 +145,8 @@ fn begin(kind: &Kind, object: &mut Value) {
     }
 }
 
-fn suffix() -> String {
+/// The random end of a generated name.
+pub fn suffix() -> String {
     let random = Uuid::new_v4();
     let letter = |byte: &u8| char::from(SUFFIX_LETTERS[usize::from(*byte) % SUFFIX_LETTERS.len()]);
     // The last bytes of a version 4 UUID are all random.

@@ -31,7 +31,7 @@ pub fn prepare<'a>(
     (kind.complete)(new);
     kinds::fill(kind.defaults, new);
     let reservation = match kind.admission {
-        Admission::None => None,
+        Admission::None | Admission::ServiceAccount => None,
         Admission::ServiceAddresses => Some(server.addresses.admit(new, old)?),
     };
     validate(kind, new, old)?;

@@ -18,7 +18,7 @@ mod update;
 mod watch;
 
 pub use bind::bind;
-pub use create::{create, create_object};
+pub use create::{create, create_object, suffix};
 pub use decode::{Incoming, cannot, decode, judge};
 pub use delete::{delete, delete_collection, delete_object};
 

@@ -644,3 +644,47 @@ async fn every_namespace_knows_the_servers_authority() {
     assert_eq!(status, StatusCode::OK);
     within("the authority again", published()).await;
 }
+
+#[tokio::test]
+async fn pods_get_what_their_service_account_has_for_them() {
+    let server = Server::start();
+    server.ok("create namespace shop");
+    let client = server.client().await;
+    let pods = "/api/v1/namespaces/shop/pods";
+    let pod = |name: &str, account: Option<&str>| {
+        let containers = json!([{"name": "c", "image": "i"}]);
+        let mut pod = json!({"metadata": {"name": name}, "spec": {"containers": containers}});
+        if let Some(account) = account {
+            pod["spec"]["serviceAccountName"] = account.into();
+        }
+        pod.to_string()
+    };
+    let json_type = "application/json";
+    let (status, made) = send(&client, Method::POST, pods, json_type, pod("a", None)).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let volume = &made["spec"]["volumes"][0];
+    let name = volume["name"].as_str().unwrap();
+    assert!(name.starts_with("kube-api-access-"), "{name}");
+    let sources = volume["projected"]["sources"].as_array().unwrap();
+    assert_eq!(sources.len(), 3, "{sources:?}");
+    let mount = &made["spec"]["containers"][0]["volumeMounts"][0];
+    assert_eq!(mount["name"], name);
+    assert_eq!(
+        mount["mountPath"],
+        "/var/run/secrets/kubernetes.io/serviceaccount"
+    );
+    let authority = server.ok("get configmap -n shop kube-root-ca.crt -o jsonpath={.data}");
+    assert!(authority.contains("BEGIN CERTIFICATE"), "{authority}");
+
+    let robot = pod("b", Some("robot"));
+    let (status, answer) = send(&client, Method::POST, pods, json_type, robot).await;
+    let text = "pods \"b\" is forbidden: error looking up service account shop/robot: \
+                serviceaccount \"robot\" not found";
+    assert_eq!(
+        (status, &answer["message"]),
+        (StatusCode::FORBIDDEN, &json!(text))
+    );
+    let nowhere = "/api/v1/namespaces/nowhere/pods";
+    let (status, _) = send(&client, Method::POST, nowhere, json_type, pod("a", None)).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}

@@ -8,7 +8,7 @@ mod validate;
 use k8s_openapi::api::core::v1 as core;
 
 use super::{
-    Deletion, Generation, Kind, NodeStream, PLAIN, ProxyTo, Subresource,
+    Admission, Deletion, Generation, Kind, NodeStream, PLAIN, ProxyTo, Subresource,
     column::{AGE, Cell, NAME, column, wide},
     typed,
 };
@@ -79,5 +79,6 @@ pub static POD: Kind = Kind {
     generation: Generation::Spec,
     returns_deleted: true,
     deletion: Deletion::Graceful,
+    admission: Admission::ServiceAccount,
     ..PLAIN
 };
