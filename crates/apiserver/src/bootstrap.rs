@@ -1,10 +1,14 @@
 //! The objects that every cluster has from its first moment.
 
-use futures::future::{try_join, try_join_all};
+use futures::{
+    TryFutureExt as _,
+    future::{try_join_all, try_join3},
+};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
+    authz,
     kinds::{ENDPOINT_SLICE, Kind, NAMESPACE, SERVICE},
     options::Options,
     server::Server,
@@ -17,7 +21,7 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 /// The Service of this server.
 const KUBERNETES: &str = "kubernetes";
 
-/// Makes what is missing; brings the endpoint of the `kubernetes` Service up to date.
+/// Makes what is missing; brings roles and the endpoint of the `kubernetes` Service up to date.
 ///
 /// # Errors
 ///
@@ -30,9 +34,11 @@ pub async fn make(server: &Server, options: &Options) -> anyhow::Result<()> {
     });
     try_join_all(namespaces).await?;
     let slice = slice(options);
-    let (_, is_new) = try_join(
+    let roles = authz::system::ensure(server).map_err(refused);
+    let (_, is_new, ()) = try_join3(
         ensure(server, &SERVICE, "default", service(server, options)),
         ensure(server, &ENDPOINT_SLICE, "default", slice.clone()),
+        roles,
     )
     .await?;
     let found = server.store.get(&ENDPOINT_SLICE.key("default", KUBERNETES));

@@ -111,20 +111,20 @@ async fn route(
         Path::Other(parts) => {
             let verb = request.method().as_str().to_ascii_lowercase();
             let object = Object::Path(request.uri().path());
-            enforce(
-                &server,
-                &user,
-                &Attributes {
-                    verb: &verb,
-                    object,
-                },
-            )?;
+            let asked = Attributes {
+                verb: &verb,
+                object,
+            };
+            server.authorizer.check(&user, &asked)?;
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
             other(&server, &parts, &request, &query).ok_or_else(no_such)?
         }
         Path::Resource(target) => {
             let asked = Asked::of(request.method(), &target, &query);
-            enforce(&server, &user, &asked.attributes())?;
+            server.authorizer.check(&user, &asked.attributes())?;
+            if let Some(stream) = asked.stream() {
+                server.authorizer.check(&user, &stream)?;
+            }
             let kind = kinds::find(&target.group, &target.version, &target.resource)
                 .filter(|kind| kind.namespaced || target.namespace.is_empty())
                 .filter(|kind| {
@@ -147,17 +147,6 @@ async fn route(
             resource(context, request).await
         }
     }
-}
-
-/// Refuses what the user may not do; so far only whoever is nobody.
-fn enforce(server: &Server, user: &User, asked: &Attributes<'_>) -> Result<(), ApiError> {
-    if user.is_in(authn::AUTHENTICATED) || matches!(asked.object, Object::Path("/version")) {
-        return Ok(());
-    }
-    server
-        .authorizer
-        .check(user, asked)
-        .map_err(|_| ApiError::unauthorized())
 }
 
 /// Who sends a request, and as whom.

@@ -10,7 +10,12 @@ mod node;
 
 use serde_json::Value;
 
-use crate::{authn::Reference, authz::node_of, server::Context, status::ApiError};
+use crate::{
+    authn::Reference,
+    authz::{Attributes, Object, Resource, node_of},
+    server::Context,
+    status::ApiError,
+};
 
 /// Refuses what this user may not make of `old`; `None` for what is not there. Both are complete
 /// objects as far as the write goes; on a deletion there is no `new`.
@@ -30,6 +35,27 @@ pub fn check(context: &Context, new: Option<&Value>, old: Option<&Value>) -> Res
         Some(new) => escalation::check(context, new, old),
         None => Ok(()),
     }
+}
+
+/// Refuses an update that creates, unless the user may create.
+///
+/// # Errors
+///
+/// 403.
+pub fn check_create(context: &Context) -> Result<(), ApiError> {
+    let target = &context.target;
+    let of = Resource {
+        group: &target.group,
+        resource: &target.resource,
+        namespace: &target.namespace,
+        name: &target.name,
+        ..Resource::default()
+    };
+    let asked = Attributes {
+        verb: "create",
+        object: Object::Resource(of),
+    };
+    context.server.authorizer.check(&context.user, &asked)
 }
 
 /// Whether the user's writes have to be checked at all.

@@ -6,19 +6,24 @@
 use serde_json::Value;
 
 use super::{Rule, policy::rules_of};
+use crate::object;
 
-/// The rules of a ClusterRole, with those that it takes in.
+/// The rules of a ClusterRole, with those that it takes in, and those that these take in.
 pub fn rules(role: &Value, all: &[Value]) -> Vec<Rule> {
+    let mut seen = vec![object::name(role)];
     let mut rules = rules_of(role);
-    let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();
-    let selectors: Vec<&Value> = selectors.into_iter().flatten().collect();
-    let others = all
-        .iter()
-        .filter(|other| other["metadata"]["name"] != role["metadata"]["name"]);
-    for other in others {
-        let labels = &other["metadata"]["labels"];
-        if selectors.iter().any(|selector| selects(selector, labels)) {
+    let mut open = vec![role];
+    while let Some(taker) = open.pop() {
+        let selectors = taker["aggregationRule"]["clusterRoleSelectors"].as_array();
+        let selectors: Vec<&Value> = selectors.into_iter().flatten().collect();
+        for other in all {
+            let chosen = |selector: &&Value| selects(selector, &other["metadata"]["labels"]);
+            if !selectors.iter().any(chosen) || seen.contains(&object::name(other)) {
+                continue;
+            }
+            seen.push(object::name(other));
             rules.extend(rules_of(other));
+            open.push(other);
         }
     }
     rules
@@ -60,16 +65,22 @@ mod tests {
             {"matchLabels": {"to": "sum"}},
             {"matchExpressions": [{"key": "level", "operator": "In", "values": ["1", "2"]}]},
         ]);
-        let all = [
+        let mut all = [
             sum.clone(),
             role("a", json!({"to": "sum"}), "get"),
             role("b", json!({"level": "2"}), "list"),
             role("c", json!({"level": "3"}), "delete"),
+            role("d", json!({"to": "b"}), "watch"),
         ];
+        // In circles, too.
+        all[2]["aggregationRule"]["clusterRoleSelectors"] = json!([
+            {"matchLabels": {"to": "b"}}, {"matchLabels": {"to": "sum"}},
+        ]);
+        let all = all;
         let verbs: Vec<String> = rules(&sum, &all)
             .into_iter()
             .flat_map(|rule| rule.verbs)
             .collect();
-        assert_eq!(verbs, ["own", "get", "list"]);
+        assert_eq!(verbs, ["own", "get", "list", "watch"]);
     }
 }

@@ -82,6 +82,21 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// What it is asked besides: who opens a stream by GET (WebSocket knows nothing else) does
+    /// what POST does, and must be allowed to.
+    pub fn stream(&self) -> Option<Attributes<'_>> {
+        let pods = self.target.group.is_empty() && self.target.resource == "pods";
+        let stream = matches!(
+            self.target.subresource.as_str(),
+            "attach" | "exec" | "portforward"
+        );
+        let create = Attributes {
+            verb: "create",
+            ..self.attributes()
+        };
+        (pods && stream && self.verb == "get").then_some(create)
+    }
+
     /// What the authorizer is asked.
     pub fn attributes(&self) -> Attributes<'_> {
         let target = self.target;

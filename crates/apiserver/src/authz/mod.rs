@@ -11,12 +11,13 @@
 //! decides is pure. What cannot be seen in the request alone but only in the object that is
 //! written is checked later, in [`crate::admission`].
 
-mod aggregate;
+pub mod aggregate;
 mod attributes;
 mod node;
 mod own_node;
 mod policy;
 mod rule;
+pub mod system;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

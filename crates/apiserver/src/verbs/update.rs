@@ -78,6 +78,7 @@ pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body
                 return Err(ApiError::not_found(kind, &target.name));
             }
             object::metadata_mut(&mut object).remove("resourceVersion");
+            admission::check_create(context)?;
             admission::check(context, Some(&object), None)?;
             let made = create_object(
                 &context.server,

@@ -557,7 +557,7 @@ async fn nobody_sees_more_than_health_and_version() {
         let (status, answer) = send(&nobody, Method::GET, path, "", vec![]).await;
         assert_eq!(
             (status, &answer["reason"]),
-            (StatusCode::UNAUTHORIZED, &json!("Unauthorized")),
+            (StatusCode::FORBIDDEN, &json!("Forbidden")),
             "{path}"
         );
     }
