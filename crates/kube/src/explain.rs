@@ -45,6 +45,11 @@ pub fn is_not_found(error: &Error) -> bool {
     has_code(error, 404)
 }
 
+/// The user may not do this.
+pub fn is_forbidden(error: &Error) -> bool {
+    has_code(error, 403)
+}
+
 /// The object exists already, or changed since it was read.
 pub fn is_conflict(error: &Error) -> bool {
     has_code(error, 409)

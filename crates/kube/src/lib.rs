@@ -30,7 +30,7 @@ pub use access::{Access, AccessError};
 pub use backoff::Backoff;
 pub use connect::{Unreachable, client};
 pub use convert::{node_net, pod_net};
-pub use explain::{Explained, explain, is_conflict, is_not_found, is_unreachable};
+pub use explain::{Explained, explain, is_conflict, is_forbidden, is_not_found, is_unreachable};
 pub use mirror::Mirror;
 pub use watch::{Change, Filter, watch, watch_as, watch_metadata, watch_objects};
 

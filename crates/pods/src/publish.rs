@@ -21,7 +21,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
-use sealane_kube::{Backoff, explain, is_conflict, is_not_found, is_unreachable};
+use sealane_kube::{Backoff, explain, is_conflict, is_forbidden, is_not_found, is_unreachable};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -181,7 +181,7 @@ impl Target {
                     });
                     return Ok(true);
                 }
-                Err(error) if is_not_found(&error) => return Ok(false),
+                Err(error) if self.is_gone(&error) => return Ok(false),
                 Err(error) if is_conflict(&error) => {
                     base = match self.read().await? {
                         Some(pod) => pod,
@@ -198,9 +198,21 @@ impl Target {
         tracing::warn!("tell status of pod {name}: {error}");
     }
 
+    /// Whether an error says that the API no longer has the pod. What a node may not touch is
+    /// another node's: the pod is gone, and a new one of its name has been made elsewhere.
+    fn is_gone(&self, error: &kube::Error) -> bool {
+        if is_forbidden(error) {
+            self.complain(error);
+        }
+        is_not_found(error) || is_forbidden(error)
+    }
+
     /// The pod as it is now, unless it is gone or has been replaced by another of its name.
     async fn read(&self) -> kube::Result<Option<Pod>> {
-        let pod = self.pods.get_opt(&self.name).await?;
+        let pod = match self.pods.get_opt(&self.name).await {
+            Err(error) if self.is_gone(&error) => None,
+            pod => pod?,
+        };
         Ok(pod.filter(|pod| pod.metadata.uid.as_ref() == Some(&self.uid)))
     }
 
@@ -216,7 +228,7 @@ impl Target {
         };
         match self.pods.delete(&self.name, &params).await {
             // A conflict: another pod has the name, ours is gone.
-            Err(error) if !is_not_found(&error) && !is_conflict(&error) => Err(error),
+            Err(error) if !is_conflict(&error) && !self.is_gone(&error) => Err(error),
             _ => Ok(()),
         }
     }

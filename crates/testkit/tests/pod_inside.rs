@@ -27,6 +27,17 @@ fn a_program_in_a_pod_speaks_to_the_api_as_its_service_account() {
         .kubectl(["create", "serviceaccount", "reader"])
         .succeeds();
     cluster.start(&[Pod::idle("asks").with("serviceAccountName", json!("reader"))]);
+    let refused = shell(&cluster, "asks", ASK).succeeds();
+    assert!(refused.ends_with("\n403"), "{refused}");
+    let account = "--serviceaccount=default:reader";
+    let binding = [
+        "create",
+        "rolebinding",
+        "reader",
+        "--clusterrole=view",
+        account,
+    ];
+    cluster.kubectl(binding).succeeds();
 
     eventually(SOON, "the API to answer", || {
         let answer = shell(&cluster, "asks", ASK).succeeds();
