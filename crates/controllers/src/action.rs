@@ -120,6 +120,9 @@ pub enum About {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     Pod,
+    Service,
+    Endpoints,
+    EndpointSlice,
     ReplicationController,
     ReplicaSet,
     Deployment,
@@ -146,7 +149,8 @@ pub enum Part {
 impl Kind {
     pub fn api_version(self) -> &'static str {
         match self {
-            Self::Pod | Self::ReplicationController => "v1",
+            Self::Pod | Self::Service | Self::Endpoints | Self::ReplicationController => "v1",
+            Self::EndpointSlice => "discovery.k8s.io/v1",
             Self::ReplicaSet | Self::Deployment => "apps/v1",
         }
     }
@@ -154,6 +158,9 @@ impl Kind {
     pub fn plural(self) -> &'static str {
         match self {
             Self::Pod => "pods",
+            Self::Service => "services",
+            Self::Endpoints => "endpoints",
+            Self::EndpointSlice => "endpointslices",
             Self::ReplicationController => "replicationcontrollers",
             Self::ReplicaSet => "replicasets",
             Self::Deployment => "deployments",

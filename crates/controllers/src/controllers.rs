@@ -9,6 +9,7 @@ use sealane_ipam::SubnetError;
 use serde_json::{Map, Value};
 
 use crate::action::{Action, Controller, Input};
+use crate::endpoints::EndpointSlices;
 use crate::health::Health;
 use crate::orphans::Orphans;
 use crate::scheduler::Scheduler;
@@ -30,6 +31,7 @@ impl Controllers {
                 ("health", Box::new(Health::new(grace))),
                 ("orphans", Box::new(Orphans::default())),
                 ("workloads", Box::new(workloads())),
+                ("endpoints", Box::new(EndpointSlices::new(seed()))),
             ],
         })
     }
@@ -60,7 +62,10 @@ impl Controllers {
 }
 
 fn workloads() -> Workloads {
-    // Any number that differs between processes does.
-    let seed = RandomState::new().hash_one(std::process::id());
-    Workloads::new(Instant::now(), Timestamp::now(), seed)
+    Workloads::new(Instant::now(), Timestamp::now(), seed())
+}
+
+/// Any number that differs between processes does.
+fn seed() -> u64 {
+    RandomState::new().hash_one(std::process::id())
 }

@@ -10,6 +10,8 @@
 //! | [`health`] | when a node counts as lost |
 //! | [`orphans`] | which pods have lost their node for good |
 //! | [`garbage`] | which objects have lost their owners |
+//! | [`workloads`] | which pods Deployments, ReplicaSets and ReplicationControllers have |
+//! | [`mod@endpoints`] | where the traffic of Services goes |
 //!
 //! Each is a pure state machine ([`action::Controller`]): inputs and the time
 //! go in, printable actions come out. One task ([`lead`]) owns all of them,
@@ -26,6 +28,7 @@ mod act;
 mod action;
 mod controllers;
 mod elect;
+mod endpoints;
 mod facts;
 mod garbage;
 mod health;

@@ -12,15 +12,15 @@
 //! nothing is asked for twice. Nothing polls: who waits for a time has a timer.
 
 mod deployment;
-mod desk;
-mod head;
+pub mod desk;
+pub mod head;
 pub mod news;
-mod pod;
+pub mod pod;
 mod pods;
 mod progress;
-mod replica_set;
+pub mod replica_set;
 mod rollout;
-mod selector;
+pub mod selector;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -48,6 +48,13 @@ use progress::Happened;
 use replica_set::ReplicaSet;
 use rollout::{SetChange, Sets, Step};
 use selector::Selector;
+
+/// Kinds that are looked after here.
+const WORKLOADS: [Kind; 3] = [
+    Kind::ReplicationController,
+    Kind::ReplicaSet,
+    Kind::Deployment,
+];
 
 /// The controllers of workloads.
 pub struct Workloads {
@@ -236,6 +243,9 @@ impl Workloads {
         else {
             return;
         };
+        if !WORKLOADS.contains(&by.kind) {
+            return; // Somebody else's.
+        }
         self.desk.ended(action, outcome, now);
         if let Action::Create {
             kind: Kind::Pod,
@@ -615,7 +625,9 @@ impl Controller for Workloads {
                 let due = self.desk.due(now);
                 self.concerned.extend(due);
             }
-            Input::Nodes(_) | Input::Leases(_) => {}
+            Input::Workloads(News::Services(_) | News::Slices(_) | News::Endpoints(_))
+            | Input::Nodes(_)
+            | Input::Leases(_) => {}
         }
         if self.is_synced() {
             self.plan_all(now, actions);

@@ -1,4 +1,4 @@
-//! What watches tell of workload objects.
+//! What watches tell of workloads and Services.
 
 use std::sync::Arc;
 
@@ -11,13 +11,17 @@ use super::deployment::Deployment;
 use super::replica_set::ReplicaSet;
 use crate::act::resource;
 use crate::action::Kind;
+use crate::endpoints::{EndpointsView, Service, Slice};
 
-/// A change of one of the kinds that keep pods.
+/// A change of one of the kinds that keep pods, or send traffic to them.
 #[derive(Clone, Debug)]
 pub enum News {
     Controllers(Change<Arc<ReplicaSet>>),
     ReplicaSets(Change<Arc<ReplicaSet>>),
     Deployments(Change<Arc<Deployment>>),
+    Services(Change<Arc<Service>>),
+    Slices(Change<Arc<Slice>>),
+    Endpoints(Change<Arc<EndpointsView>>),
 }
 
 /// Watches all of them.
@@ -33,6 +37,9 @@ pub fn watches(client: &Client) -> Vec<BoxStream<'static, News>> {
             ReplicaSet::of(Kind::ReplicaSet, object)
         }),
         watch(client, Kind::Deployment, News::Deployments, Deployment::of),
+        watch(client, Kind::Service, News::Services, Service::of),
+        watch(client, Kind::EndpointSlice, News::Slices, Slice::of),
+        watch(client, Kind::Endpoints, News::Endpoints, EndpointsView::of),
     ]
 }
 
