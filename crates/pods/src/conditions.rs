@@ -96,7 +96,11 @@ fn verdicts(facts: &Facts<'_>, around: Surroundings<'_>) -> Vec<Verdict> {
 }
 
 fn initialized(facts: &Facts<'_>) -> Verdict {
-    let incomplete = names(facts.init, |status| !init_is_done(status));
+    // Once the others were started, a sidecar that starts anew takes nothing back.
+    let incomplete = match facts.record.initialized {
+        true => Vec::new(),
+        false => names(facts.init, |status| !init_is_done(status)),
+    };
     let reason = match (incomplete.is_empty(), facts.phase) {
         (true, "Succeeded") => Some("PodCompleted"),
         (true, _) => None,
@@ -128,7 +132,12 @@ fn containers_ready(facts: &Facts<'_>) -> Verdict {
         "Failed" => return not("PodFailed", None),
         _ => {}
     }
-    let unready = names(facts.main, |status| !status.ready);
+    let sidecars = facts.init.iter().filter(|status| {
+        let mut sidecars = facts.pod.sidecars();
+        sidecars.any(|sidecar| sidecar.name == status.name)
+    });
+    let all = sidecars.chain(facts.main);
+    let unready = names(all, |status| !status.ready);
     if unready.is_empty() {
         return Verdict {
             type_,
@@ -179,7 +188,10 @@ fn ready(facts: &Facts<'_>, around: Surroundings<'_>, containers: &Verdict) -> V
     }
 }
 
-fn names(statuses: &[ContainerStatus], which: impl Fn(&ContainerStatus) -> bool) -> Vec<&str> {
-    let matching = statuses.iter().filter(|status| which(status));
+fn names<'a>(
+    statuses: impl IntoIterator<Item = &'a ContainerStatus>,
+    which: impl Fn(&ContainerStatus) -> bool,
+) -> Vec<&'a str> {
+    let matching = statuses.into_iter().filter(|status| which(status));
     matching.map(|status| status.name.as_str()).collect()
 }

@@ -7,6 +7,7 @@ use sealane_runtime::{Capabilities, ContainerSpec, Image, Limits, Mount};
 
 use crate::env::{self, EnvError, Variables};
 use crate::folder::Folder;
+use crate::messages;
 use crate::qos;
 use crate::volumes::{self, Places, Volume, VolumeError};
 
@@ -49,6 +50,7 @@ pub fn compile(origin: Origin<'_>, attempt: u32, image: Image) -> Result<Contain
     spec.args = env.expand_all(container.args.as_deref());
     spec.working_dir = container.working_dir.as_ref().map(PathBuf::from);
     spec.mounts = mounts(origin, &env)?;
+    spec.mounts.extend(message_file(origin, attempt));
     spec.env = env.into_list();
     spec.stdin = container.stdin.unwrap_or(false);
     spec.stdin_once = container.stdin_once.unwrap_or(false);
@@ -78,6 +80,19 @@ fn mounts(origin: Origin<'_>, env: &Variables) -> Result<Vec<Mount>, VolumeError
         .collect();
     mounts.extend(own);
     Ok(mounts)
+}
+
+/// Where the container may say why it ended.
+fn message_file(origin: Origin<'_>, attempt: u32) -> Option<Mount> {
+    let container = origin.container;
+    let target = container.termination_message_path.as_deref();
+    let target = target.filter(|path| path.starts_with('/'))?;
+    Some(Mount {
+        source: messages::path(origin.folder.dir(), &container.name, attempt),
+        sub_path: None,
+        target: PathBuf::from(target),
+        read_only: false,
+    })
 }
 
 fn limits(container: &Container) -> Limits {

@@ -17,12 +17,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Container as Spec;
 
 use crate::desired::{Desired, RestartPolicy};
-use crate::record::{Container, Record, Sandbox, State, Stop};
+use crate::record::{Container, Exit, Record, Sandbox, State, Stop};
 
 /// How long `ErrImagePull` is shown before it becomes `ImagePullBackOff`.
 const SHOW_PULL_ERROR: Duration = Duration::from_secs(1);
+/// What a preStop hook leaves of the grace period at least, as in the kubelet.
+const AFTER_HOOK: Duration = Duration::from_secs(2);
 
 /// What lives outside the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub enum Step {
     AnnounceBackOff(String),
     /// Ask a container to end.
     Stop(String, Stop),
+    /// The pod has run for as long as it may.
+    Expire,
     /// Remove the folder and tell the API that the pod is gone.
     Finish,
 }
@@ -95,33 +100,52 @@ pub fn decide(pod: &Desired, record: &Record, live: Live, now: Timestamp) -> Dec
         return tear_down(live, now);
     }
     if pod.grace().is_some() {
-        return leave(record, live, now);
+        return stop_all(pod, record, now).unwrap_or_else(|| match record.sandbox {
+            Sandbox::Absent => step(Step::Finish),
+            Sandbox::Partial | Sandbox::Ready => tear_down(live, now),
+        });
     }
     if record.ended_before || record.refused.is_some() {
         return wait(None);
     }
-    match (outcome(pod, record), record.sandbox) {
-        (Some(_), Sandbox::Absent) => wait(None),
-        (Some(_), _) => tear_down(live, now),
-        (None, Sandbox::Absent) => build(pod, record, live, now),
-        (None, _) => run(pod, record, live, now),
+    if outcome(pod, record).is_some() {
+        return stop_all(pod, record, now).unwrap_or_else(|| match record.sandbox {
+            Sandbox::Absent => wait(None),
+            Sandbox::Partial | Sandbox::Ready => tear_down(live, now),
+        });
     }
+    let deadline = pod.deadline(record.seen_at);
+    if deadline.is_some_and(|deadline| deadline <= now) {
+        return step(Step::Expire);
+    }
+    let next = match record.sandbox {
+        Sandbox::Absent => build(pod, record, live, now),
+        _ => run(pod, record, live, now),
+    };
+    next.no_later_than(deadline)
 }
 
-/// How the pod ended, if it has.
+/// How the pod ended, if it has. Sidecars do not count: they end because the pod has.
 pub fn outcome(pod: &Desired, record: &Record) -> Option<Outcome> {
+    if record.end.is_some() {
+        return Some(Outcome::Failed);
+    }
     let policy = pod.restart_policy();
-    let init_failed = pod.init().iter().any(|container| {
-        let exit = record.container(&container.name).exit();
-        exit.is_some_and(|exit| exit.code != 0 && !policy.for_init().restarts(exit.code))
-    });
+    let once = pod.init().iter().filter(|init| !Desired::is_sidecar(init));
+    let init_failed = once
+        .map(|init| record.container(&init.name))
+        .any(|container| {
+            let exit = container.exit().filter(|exit| exit.code != 0);
+            exit.is_some_and(|exit| !runs_again(container, exit, policy.for_init()))
+        });
     if init_failed {
         return Some(Outcome::Failed);
     }
     let mut failed = false;
-    for container in pod.main() {
-        let exit = record.container(&container.name).exit()?;
-        if policy.restarts(exit.code) {
+    for spec in pod.main() {
+        let container = record.container(&spec.name);
+        let exit = container.exit()?;
+        if runs_again(container, exit, policy) {
             return None;
         }
         failed |= exit.code != 0;
@@ -131,6 +155,12 @@ pub fn outcome(pod: &Desired, record: &Record) -> Option<Outcome> {
     } else {
         Outcome::Succeeded
     })
+}
+
+/// Whether a container that ended so runs again. One that was ended because of a probe does
+/// unless nothing does, whatever its exit code says.
+pub fn runs_again(container: &Container, exit: &Exit, policy: RestartPolicy) -> bool {
+    policy.restarts(exit.code) || container.doom.is_some() && policy != RestartPolicy::Never
 }
 
 fn build(pod: &Desired, record: &Record, live: Live, now: Timestamp) -> Decision {
@@ -157,37 +187,49 @@ fn run(pod: &Desired, record: &Record, live: Live, now: Timestamp) -> Decision {
     if live.refresh_at.is_some_and(|at| at <= now) {
         return step(Step::Refresh);
     }
-    let next = start(pod, record, now);
-    match next.step {
-        Step::Wait => wait(next.wake.into_iter().chain(live.refresh_at).min()),
-        _ => next,
-    }
+    start(pod, record, now).no_later_than(live.refresh_at)
 }
 
-/// Starts containers: init containers one after the other, then the others, in order.
+/// Starts containers: init containers one after the other, then the others, in order. A
+/// sidecar counts as done when it has started; a postStart hook holds up those after it.
 fn start(pod: &Desired, record: &Record, now: Timestamp) -> Decision {
     let policy = pod.restart_policy();
-    for container in pod.init() {
-        let state = record.container(&container.name);
-        if state.exit().is_some_and(|exit| exit.code == 0) {
+    let mut wake = None;
+    for spec in pod.init() {
+        let sidecar = Desired::is_sidecar(spec);
+        let container = record.container(&spec.name);
+        let done = match sidecar {
+            true => container.is_started(spec),
+            false => container.exit().is_some_and(|exit| exit.code == 0),
+        };
+        if !sidecar && (done || record.initialized) {
             continue;
         }
-        return next_of(&container.name, state, policy.for_init(), now);
-    }
-    let mut wake: Option<Timestamp> = None;
-    for container in pod.main() {
-        let state = record.container(&container.name);
-        let next = next_of(&container.name, state, policy, now);
-        if next.step != Step::Wait {
+        let policy = if sidecar {
+            RestartPolicy::Always
+        } else {
+            policy.for_init()
+        };
+        let next = next_of(spec, container, policy, now).no_later_than(wake);
+        if next.step != Step::Wait || !(done || record.initialized) {
             return next;
         }
-        wake = wake.into_iter().chain(next.wake).min();
+        wake = next.wake;
+    }
+    for spec in pod.main() {
+        let container = record.container(&spec.name);
+        let next = next_of(spec, container, policy, now).no_later_than(wake);
+        if next.step != Step::Wait || container.post_start {
+            return next;
+        }
+        wake = next.wake;
     }
     wait(wake)
 }
 
 /// What one container needs next.
-fn next_of(name: &str, container: &Container, policy: RestartPolicy, now: Timestamp) -> Decision {
+fn next_of(spec: &Spec, container: &Container, policy: RestartPolicy, now: Timestamp) -> Decision {
+    let name = &spec.name;
     if let Some(hold) = &container.hold {
         let shelve_at = hold.since + SHOW_PULL_ERROR;
         match hold.until {
@@ -203,8 +245,11 @@ fn next_of(name: &str, container: &Container, policy: RestartPolicy, now: Timest
     }
     match &container.state {
         State::New => step(Step::Start(name.to_owned())),
-        State::Starting | State::Running(_) => wait(None),
-        State::Exited(exit) if !policy.restarts(exit.code) => wait(None),
+        State::Starting | State::Running(_) => match &container.doom {
+            Some(doom) => stop_one(name, Some(spec), container, doom.kill_at, now),
+            None => wait(None),
+        },
+        State::Exited(exit) if !runs_again(container, exit, policy) => wait(None),
         State::Exited(exit) => match container.backoff.until(exit.finished_at) {
             Some(until) if until > now && !container.backoff_announced => {
                 step(Step::AnnounceBackOff(name.to_owned()))
@@ -215,26 +260,63 @@ fn next_of(name: &str, container: &Container, policy: RestartPolicy, now: Timest
     }
 }
 
-/// Ends a pod that is not wanted any more.
-fn leave(record: &Record, live: Live, now: Timestamp) -> Decision {
-    let mut running = record
-        .containers
-        .iter()
-        .filter(|(_, container)| container.may_run())
-        .peekable();
-    if running.peek().is_none() {
-        return match record.sandbox {
-            Sandbox::Absent => step(Step::Finish),
-            Sandbox::Partial | Sandbox::Ready => tear_down(live, now),
-        };
+/// Ends whatever runs of a pod; `None` when nothing does. Sidecars end last, in reverse order,
+/// each after the one that was started after it.
+fn stop_all(pod: &Desired, record: &Record, now: Timestamp) -> Option<Decision> {
+    let kill_at = record.kill_at.unwrap_or(now);
+    let is_sidecar = |name: &str| pod.sidecars().any(|sidecar| sidecar.name == name);
+    let mut next: Option<Decision> = None;
+    for (name, container) in &record.containers {
+        if is_sidecar(name) || !container.may_run() {
+            continue;
+        }
+        let stop = stop_one(name, pod.container(name), container, kill_at, now);
+        if stop.step != Step::Wait {
+            return Some(stop);
+        }
+        next = Some(stop.no_later_than(next.and_then(|next| next.wake)));
     }
-    let due = match record.kill_at {
-        Some(kill_at) if kill_at <= now => Stop::Kill,
-        _ => Stop::Terminate,
-    };
-    match running.find(|(_, container)| container.stopping < Some(due)) {
-        Some((name, _)) => step(Step::Stop(name.clone(), due)),
-        None => wait(record.kill_at.filter(|kill_at| *kill_at > now)),
+    next.or_else(|| {
+        let mut sidecars = pod.sidecars().rev();
+        let last = sidecars.find(|sidecar| record.container(&sidecar.name).may_run())?;
+        let container = record.container(&last.name);
+        Some(stop_one(&last.name, Some(last), container, kill_at, now))
+    })
+}
+
+/// What ends one container: its preStop hook, SIGTERM, SIGKILL. A hook that has used up the time
+/// leaves a little for SIGTERM all the same.
+fn stop_one(
+    name: &str,
+    spec: Option<&Spec>,
+    container: &Container,
+    kill_at: Timestamp,
+    now: Timestamp,
+) -> Decision {
+    let stop = |how| step(Step::Stop(name.to_owned(), how));
+    let hook = spec.and_then(|spec| spec.lifecycle.as_ref()?.pre_stop.as_ref());
+    let late = container.hook_ended.map(|ended| ended + AFTER_HOOK);
+    let end = late.map_or(kill_at, |late| kill_at.max(late));
+    match container.stopping {
+        None if hook.is_some() && kill_at > now => stop(Stop::Hook),
+        None => stop(Stop::Terminate),
+        Some(Stop::Hook) if container.hook_ended.is_some() || kill_at <= now => {
+            stop(Stop::Terminate)
+        }
+        Some(Stop::Hook) => wait(Some(kill_at)),
+        Some(Stop::Terminate) if end <= now => stop(Stop::Kill),
+        Some(Stop::Terminate) => wait(Some(end)),
+        Some(Stop::Kill) => wait(None),
+    }
+}
+
+impl Decision {
+    /// The same, but asking again at this moment at the latest.
+    fn no_later_than(mut self, moment: Option<Timestamp>) -> Self {
+        if self.step == Step::Wait {
+            self.wake = self.wake.into_iter().chain(moment).min();
+        }
+        self
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 /// Shortest time that a container gets between SIGTERM and SIGKILL, as in the kubelet.
@@ -117,6 +118,30 @@ impl Desired {
     /// Whether the pod uses the node's own network.
     pub fn host_network(&self) -> bool {
         self.spec().host_network.unwrap_or(false)
+    }
+
+    /// Whether an init container stays beside the containers: a sidecar.
+    pub fn is_sidecar(container: &Container) -> bool {
+        container.restart_policy.as_deref() == Some("Always")
+    }
+
+    /// The sidecars in order.
+    pub fn sidecars(&self) -> impl DoubleEndedIterator<Item = &Container> {
+        let init = self.init().iter();
+        init.filter(|container| Self::is_sidecar(container))
+    }
+
+    /// When a pod that was first seen at this moment has run for as long as it may.
+    pub fn deadline(&self, seen_at: Timestamp) -> Option<Timestamp> {
+        let seconds = u64::try_from(self.spec().active_deadline_seconds?).ok()?;
+        Some(seen_at + Duration::from_secs(seconds))
+    }
+
+    /// How long its containers may take to stop when it is not deleted.
+    pub fn own_grace(&self) -> Duration {
+        let seconds = self.spec().termination_grace_period_seconds;
+        let seconds = seconds.unwrap_or(DEFAULT_GRACE).max(0) as u64;
+        Duration::from_secs(seconds).max(SHORTEST_GRACE)
     }
 
     /// How long its containers may take to stop; `None` while it is wanted.

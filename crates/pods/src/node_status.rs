@@ -41,6 +41,12 @@ pub fn kubelet_version() -> String {
     format!("{KUBERNETES}+sealane-{}", env!("CARGO_PKG_VERSION"))
 }
 
+/// Major and minor version of that Kubernetes, `1.36`.
+pub fn kubernetes_minor() -> &'static str {
+    let version = KUBERNETES.trim_start_matches('v');
+    version.rsplit_once('.').map_or(version, |(minor, _)| minor)
+}
+
 /// The container runtime to be shown.
 pub fn runtime_version() -> String {
     format!("sealane://{}", env!("CARGO_PKG_VERSION"))

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Container as Spec;
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
@@ -41,10 +42,25 @@ pub struct Record {
     pub refused: Option<String>,
     /// When containers are killed that have not stopped by themselves.
     pub kill_at: Option<Timestamp>,
+    /// Every init container has done its part in this sandbox.
+    #[serde(default)]
+    pub initialized: bool,
+    /// Why the pod was ended before its containers ended themselves.
+    #[serde(default)]
+    pub end: Option<End>,
     /// The API already said that this pod has ended, and nothing of it was found here.
     pub ended_before: bool,
     /// Containers by name, init containers included.
     pub containers: BTreeMap<String, Container>,
+}
+
+/// Why a pod was ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    /// `DeadlineExceeded`.
+    pub reason: String,
+    /// The reason in a sentence.
+    pub message: String,
 }
 
 /// How much of a pod's sandbox exists.
@@ -86,10 +102,34 @@ pub struct Container {
     pub image_backoff: Backoff,
     /// The image that the newest attempt ran.
     pub image_id: String,
-    /// The strongest signal sent to end the newest attempt.
+    /// The strongest thing done to end the newest attempt.
     pub stopping: Option<Stop>,
+    /// Its startup probe has passed.
+    #[serde(default)]
+    pub startup_passed: bool,
+    /// Its readiness probe says so.
+    #[serde(default)]
+    pub readiness_passed: bool,
+    /// Its postStart hook runs.
+    #[serde(default)]
+    pub post_start: bool,
+    /// When its preStop hook came to an end, by itself or not.
+    #[serde(default)]
+    pub hook_ended: Option<Timestamp>,
+    /// Why the newest attempt is ended although the pod is wanted.
+    #[serde(default)]
+    pub doom: Option<Doom>,
     /// `CrashLoopBackOff` was announced for the newest exit.
     pub backoff_announced: bool,
+}
+
+/// A container that is ended to be started again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Doom {
+    /// Why, in the kubelet's words.
+    pub message: String,
+    /// When it is killed.
+    pub kill_at: Timestamp,
 }
 
 /// What an attempt is doing.
@@ -137,6 +177,8 @@ pub struct Hold {
 /// How a container was asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Stop {
+    /// Its preStop hook is run.
+    Hook,
     /// SIGTERM: it may finish its work.
     Terminate,
     /// SIGKILL: the grace period is over.
@@ -154,6 +196,8 @@ impl Record {
             failure: None,
             refused: None,
             kill_at: None,
+            initialized: false,
+            end: None,
             ended_before: false,
             containers: BTreeMap::new(),
         }
@@ -195,6 +239,7 @@ impl Record {
     /// since what they prepared in its network is gone.
     pub fn sandbox_gone(&mut self, init: &[&str], again: bool, now: Timestamp) {
         self.sandbox = Sandbox::Absent;
+        self.initialized = false;
         for container in self.containers.values_mut() {
             container.lose(now);
         }
@@ -219,6 +264,11 @@ impl Container {
         image_backoff: Backoff::NEW,
         image_id: String::new(),
         stopping: None,
+        startup_passed: false,
+        readiness_passed: false,
+        post_start: false,
+        hook_ended: None,
+        doom: None,
         backoff_announced: false,
     };
 
@@ -245,7 +295,24 @@ impl Container {
         self.state = State::Starting;
         self.hold = None;
         self.stopping = None;
+        self.startup_passed = false;
+        self.readiness_passed = false;
+        self.post_start = false;
+        self.hook_ended = None;
+        self.doom = None;
         self.backoff_announced = false;
+    }
+
+    /// Whether it runs, and its startup probe and postStart hook are behind it.
+    pub fn is_started(&self, spec: &Spec) -> bool {
+        let passed = spec.startup_probe.is_none() || self.startup_passed;
+        matches!(self.state, State::Running(_)) && !self.post_start && passed
+    }
+
+    /// Whether it serves.
+    pub fn is_ready(&self, spec: &Spec) -> bool {
+        let passed = spec.readiness_probe.is_none() || self.readiness_passed;
+        self.is_started(spec) && passed
     }
 
     /// A start that did not reach the shim is taken back: its number is used again.

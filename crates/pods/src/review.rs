@@ -2,7 +2,7 @@
 //!
 //! A field that is not honoured is never dropped in silence. Where the pod would
 //! not be what its author means (a volume that stays empty, a namespace that is
-//! not shared), it is refused; where it merely loses something (a probe), it
+//! not shared), it is refused; where it merely loses something (a host port), it
 //! runs and an Event says what was lost.
 
 use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
@@ -25,10 +25,6 @@ pub fn review(spec: &PodSpec) -> Review {
         review.volume(volume);
     }
     for container in spec.init_containers.iter().flatten() {
-        let sidecar = container.restart_policy.as_deref() == Some("Always");
-        review.refuse(sidecar, || {
-            format!("init container {}: restartPolicy Always", container.name)
-        });
         review.container(container);
     }
     for container in &spec.containers {
@@ -72,9 +68,6 @@ impl Review {
         ] {
             self.refuse(unsupported, || field.to_owned());
         }
-        self.ignore(spec.active_deadline_seconds.is_some(), || {
-            "activeDeadlineSeconds".to_owned()
-        });
         let Some(context) = &spec.security_context else {
             return;
         };
@@ -155,20 +148,11 @@ impl Review {
             .iter()
             .flatten()
             .any(|port| port.host_port.is_some());
-        let message_path = container.termination_message_path.as_deref();
         let context = container.security_context.as_ref();
         for (unsupported, field) in [
-            (container.readiness_probe.is_some(), "readinessProbe"),
-            (container.liveness_probe.is_some(), "livenessProbe"),
-            (container.startup_probe.is_some(), "startupProbe"),
-            (container.lifecycle.is_some(), "lifecycle"),
             (host_port, "ports.hostPort"),
             (container.stdin == Some(true), "stdin"),
             (container.tty == Some(true), "tty"),
-            (
-                message_path.is_some_and(|path| path != "/dev/termination-log"),
-                "terminationMessagePath",
-            ),
             (
                 context.is_some_and(|context| context.se_linux_options.is_some()),
                 "seLinuxOptions",
@@ -249,10 +233,6 @@ mod tests {
                 "securityContext.sysctls",
             ),
             (
-                json!({"initContainers": [{"name": "s", "restartPolicy": "Always"}]}),
-                "init container s: restartPolicy Always",
-            ),
-            (
                 json!({"containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/", "mountPropagation": "Bidirectional"}]}]}),
                 "container c: volumeMounts.mountPropagation",
             ),
@@ -282,16 +262,15 @@ mod tests {
     #[test]
     fn what_is_merely_lost_is_said() {
         let spec = json!({
-            "activeDeadlineSeconds": 5,
-            "containers": [{"name": "c", "readinessProbe": {"httpGet": {"port": 80}}, "ports": [{"containerPort": 1, "hostPort": 2}]}],
+            "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}],
+            "containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 2}]}],
         });
         let found = of(spec);
         assert!(found.refused.is_empty(), "{found:?}");
         assert_eq!(
             found.ignored,
             [
-                "activeDeadlineSeconds is not supported yet and is ignored",
-                "container c: readinessProbe is not supported yet and is ignored",
+                "volume v: sizeLimit of an emptyDir on disk is not supported yet and is ignored",
                 "container c: ports.hostPort is not supported yet and is ignored",
             ]
         );

@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::backoff;
 use crate::conditions;
-use crate::decide::{Outcome, outcome};
+use crate::decide::{Outcome, outcome, runs_again};
 use crate::desired::{Desired, RestartPolicy};
 use crate::qos::qos_class;
 use crate::record::{Container, Exit, Record, State};
@@ -38,6 +38,8 @@ pub fn compile(pod: &Desired, record: &Record, around: Surroundings<'_>) -> PodS
     let init = statuses(pod, record, pod.init(), true);
     let main = statuses(pod, record, pod.main(), false);
     let phase = phase(pod, record, &init, &main);
+    // What ended the pod is told with the phase that it leads to.
+    let end = record.end.as_ref().filter(|_| phase == "Failed");
     let ips = if pod.host_network() {
         around.host_ips
     } else {
@@ -53,8 +55,14 @@ pub fn compile(pod: &Desired, record: &Record, around: Surroundings<'_>) -> PodS
     PodStatus {
         phase: Some(phase.to_owned()),
         conditions: Some(conditions::compile(&facts, around)),
-        message: record.refused.clone(),
-        reason: record.refused.as_ref().map(|_| "NotSupported".to_owned()),
+        message: record
+            .refused
+            .clone()
+            .or_else(|| end.map(|end| end.message.clone())),
+        reason: match (&record.refused, end) {
+            (Some(_), _) => Some("NotSupported".to_owned()),
+            (None, end) => end.map(|end| end.reason.clone()),
+        },
         host_ip: around.host_ips.first().map(IpAddr::to_string),
         host_ips: Some(
             around
@@ -99,12 +107,15 @@ fn phase(
     init: &[ContainerStatus],
     main: &[ContainerStatus],
 ) -> &'static str {
+    // A pod that has ended runs on until its sidecars have, too.
+    let runs = record.containers.values().any(Container::may_run);
     match outcome(pod, record) {
+        Some(_) if runs => return "Running",
         Some(Outcome::Succeeded) => return "Succeeded",
         Some(Outcome::Failed) => return "Failed",
         None => {}
     }
-    if !init.iter().all(init_is_done) {
+    if !record.initialized && !init.iter().all(init_is_done) {
         return "Pending";
     }
     let waits = |status: &ContainerStatus| {
@@ -136,9 +147,10 @@ fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     status.state.as_ref()?.terminated.as_ref()
 }
 
-/// Whether an init container has done its work.
+/// Whether an init container has done its part: a sidecar has started.
 pub fn init_is_done(status: &ContainerStatus) -> bool {
     terminated(status).is_some_and(|terminated| terminated.exit_code == 0)
+        || status.started == Some(true)
 }
 
 fn statuses(
@@ -147,14 +159,14 @@ fn statuses(
     specs: &[ContainerSpec],
     init: bool,
 ) -> Vec<ContainerStatus> {
-    let policy = if init {
-        pod.restart_policy().for_init()
-    } else {
-        pod.restart_policy()
+    let policy = |spec: &ContainerSpec| match (init, Desired::is_sidecar(spec)) {
+        (true, true) => RestartPolicy::Always,
+        (true, false) => pod.restart_policy().for_init(),
+        (false, _) => pod.restart_policy(),
     };
     specs
         .iter()
-        .map(|spec| container_status(pod, record, spec, policy, init))
+        .map(|spec| container_status(pod, record, spec, policy(spec), init))
         .collect()
 }
 
@@ -166,7 +178,8 @@ fn container_status(
     init: bool,
 ) -> ContainerStatus {
     let container = record.container(&spec.name);
-    let running = matches!(container.state, State::Running(_));
+    // An init container that is no sidecar has no start but its end.
+    let once = init && !Desired::is_sidecar(spec);
     let id = |attempt| container_id(pod, &spec.name, attempt);
     let (state, last) = states(pod, record, spec, container, policy);
     let exists = !matches!(container.state, State::New);
@@ -181,12 +194,12 @@ fn container_status(
         image_id: container.image_id.clone(),
         container_id: newest.map(id),
         restart_count: i32::try_from(container.attempt).unwrap_or(i32::MAX),
-        ready: if init {
+        ready: if once {
             container.exit().is_some_and(|exit| exit.code == 0)
         } else {
-            running
+            container.is_ready(spec)
         },
-        started: Some(running),
+        started: Some(!once && container.is_started(spec)),
         state: Some(state),
         last_state: last.map(|(attempt, exit)| ended(exit, id(attempt))),
         ..ContainerStatus::default()
@@ -242,7 +255,7 @@ fn waiting(
         return Some(wait(&hold.reason, Some(hold.message.clone())));
     }
     if let State::Exited(exit) = &container.state {
-        let crashing = container.backoff_announced && policy.restarts(exit.code);
+        let crashing = container.backoff_announced && runs_again(container, exit, policy);
         return crashing.then(|| {
             let message = crash_message(container, &spec.name, &pod.in_words());
             wait("CrashLoopBackOff", Some(message))

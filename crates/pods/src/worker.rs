@@ -26,16 +26,21 @@ use tokio::sync::{mpsc, watch};
 use crate::decide::{Live, Step, decide, outcome};
 use crate::desired::Desired;
 use crate::folder::Folder;
+use crate::messages;
 use crate::node::Node;
 use crate::observe;
 use crate::publish::Publisher;
-use crate::record::{Record, Sandbox};
+use crate::record::{End, Record, Sandbox};
 use crate::review::review;
 use crate::sandbox::{self, Built, SandboxError};
 use crate::status::{self, Surroundings};
+use hooks::Hooks;
+use probes::Probes;
 use values::Values;
 
 mod containers;
+mod hooks;
+mod probes;
 mod values;
 
 /// Pause after a sandbox could not be taken down.
@@ -71,6 +76,8 @@ pub struct Worker {
     publisher: Option<Publisher>,
     status: PodStatus,
     values: Values,
+    probes: Probes,
+    hooks: Hooks,
 }
 
 #[derive(Default)]
@@ -114,6 +121,8 @@ impl Worker {
             events: None,
             rest_until: None,
             values: Values::default(),
+            probes: Probes::default(),
+            hooks: Hooks::default(),
         };
         (worker, viewed)
     }
@@ -121,17 +130,17 @@ impl Worker {
     /// Works until the pod is gone.
     pub async fn run(mut self) {
         self.adopt().await;
+        self.forget_hooks();
         self.review();
         loop {
             self.listen();
             let pod = self.desired.borrow_and_update().clone();
             let now = Timestamp::now();
-            if let Some(grace) = pod.grace() {
-                self.record.stop_within(grace, now);
-            }
+            self.limit_end(&pod, now);
             self.keep(&pod);
             self.show(&pod, now);
             self.follow(&pod, now);
+            self.supervise(&pod);
             let decision = decide(&pod, &self.record, self.live(), now);
             if decision.step != Step::Wait {
                 tracing::debug!("pod {}: {:?}", pod.in_words(), decision.step);
@@ -157,8 +166,30 @@ impl Worker {
             Step::ShelveImage(name) => self.shelve_image(pod, &name),
             Step::AnnounceBackOff(name) => self.announce_back_off(pod, &name),
             Step::Stop(name, how) => self.stop(pod, &name, how).await,
+            Step::Expire => self.expire(pod),
             Step::Wait | Step::Finish => {}
         }
+    }
+
+    /// Sets the moment at which what still runs is killed, once the pod leaves or has ended.
+    fn limit_end(&mut self, pod: &Desired, now: Timestamp) {
+        if let Some(grace) = pod.grace() {
+            return self.record.stop_within(grace, now);
+        }
+        if self.record.kill_at.is_none() && outcome(pod, &self.record).is_some() {
+            self.record.stop_within(pod.own_grace(), now);
+        }
+    }
+
+    /// Ends a pod that has run for as long as it may.
+    fn expire(&mut self, pod: &Desired) {
+        let message = "Pod was active on the node longer than the specified deadline";
+        self.node
+            .tell(&pod.pod, Severity::Normal, "DeadlineExceeded", message);
+        self.record.end = Some(End {
+            reason: "DeadlineExceeded".to_owned(),
+            message: message.to_owned(),
+        });
     }
 
     fn live(&self) -> Live {
@@ -190,6 +221,7 @@ impl Worker {
         match shim.state().await {
             Ok(state) => {
                 observe::adopt(&mut self.record, &state, Timestamp::now());
+                self.collect_messages();
                 self.shim = Some(shim);
             }
             Err(error) => tracing::warn!("{error}"),
@@ -237,9 +269,15 @@ impl Worker {
             } => {
                 tracing::debug!("container {name}.{attempt} ended with {}", exit.code);
                 observe::exited(&mut self.record, &name, attempt, &exit);
+                self.collect_messages();
             }
             ShimEvent::Gone => self.lose_shim(),
         }
+    }
+
+    fn collect_messages(&mut self) {
+        let pod = self.desired.borrow().clone();
+        messages::collect(&mut self.record, &pod, self.folder.dir());
     }
 
     fn lose_shim(&mut self) {
@@ -330,6 +368,14 @@ impl Worker {
                 self.sources_changed();
                 None
             }
+            verdict = self.probes.next() => {
+                self.judge(&verdict);
+                None
+            }
+            ended = self.hooks.next() => {
+                self.hook_ended(ended);
+                None
+            }
             Ok(()) = network.changed() => None,
             Ok(()) = confirmed.changed() => None,
             () = tokio::time::sleep(pause) => None,
@@ -401,6 +447,7 @@ impl Worker {
         self.lose_shim();
         self.rest_until = None;
         observe::read_exits(&mut self.record, self.folder.dir());
+        self.collect_messages();
         let again = pod.grace().is_none() && outcome(pod, &self.record).is_none();
         self.record
             .sandbox_gone(&pod.init_names(), again, Timestamp::now());

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::record::{Exit, Failure, Hold};
+use crate::record::{Doom, Exit, Failure, Hold};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -392,4 +392,133 @@ fn a_grace_period_has_a_floor_and_a_default() {
     for (desired, seconds) in cases {
         assert_eq!(desired.grace().map(|grace| grace.as_secs()), seconds);
     }
+}
+
+#[test]
+fn a_sidecar_starts_before_and_ends_after_the_others() {
+    let sidecar = |name: &str| json!({"name": name, "restartPolicy": "Always", "startupProbe": {}});
+    let spec = json!({"restartPolicy": "Never", "containers": [{"name": "a"}],
+        "initContainers": [sidecar("s"), {"name": "i"}, sidecar("t")]});
+    let desired = pod(spec);
+    let mut record = with(Sandbox::Ready, &[]);
+    let next = |record: &Record| decide(&desired, record, UP, at(5));
+    assert_eq!(next(&record), start("s"));
+    record.container_mut("s").state = RUNNING;
+    assert_eq!(
+        next(&record),
+        wait(None),
+        "its startup probe has not passed"
+    );
+    record.container_mut("s").startup_passed = true;
+    assert_eq!(next(&record), start("i"));
+    record.container_mut("i").state = exited(0, 1);
+    record.container_mut("t").state = RUNNING;
+    record.container_mut("t").startup_passed = true;
+    assert_eq!(next(&record), start("a"));
+    record.container_mut("a").state = RUNNING;
+    record.initialized = true;
+    assert_eq!(next(&record), wait(None));
+
+    record.container_mut("s").state = exited(0, 2);
+    assert_eq!(next(&record), start("s"), "whatever its exit code was");
+    record.container_mut("s").begin(at(5));
+    record.container_mut("s").state = RUNNING;
+    assert_eq!(next(&record), wait(None), "it holds nobody up any more");
+
+    record.container_mut("a").state = exited(0, 3);
+    record.kill_at = Some(at(30));
+    assert_eq!(outcome(&desired, &record), Some(Outcome::Succeeded));
+    let stop = |name: &str| step(Step::Stop(name.into(), Stop::Terminate));
+    assert_eq!(next(&record), stop("t"));
+    record.container_mut("t").stopping = Some(Stop::Terminate);
+    assert_eq!(next(&record), wait(Some(at(30))), "one after the other");
+    record.container_mut("t").state = exited(0, 4);
+    assert_eq!(next(&record), stop("s"));
+    record.container_mut("s").state = exited(143, 4);
+    assert_eq!(next(&record), step(Step::TearDown));
+}
+
+#[test]
+fn a_hook_comes_before_sigterm_within_the_grace_period() {
+    let hook = json!({"preStop": {"exec": {"command": ["x"]}}});
+    let desired = leaving(
+        pod(json!({"containers": [{"name": "a", "lifecycle": hook}]})),
+        30,
+    );
+    let mut record = with(Sandbox::Ready, &[("a", RUNNING)]);
+    record.kill_at = Some(at(30));
+    let next = |record: &Record, now| decide(&desired, record, UP, at(now));
+    let stop = |how| step(Step::Stop("a".into(), how));
+    assert_eq!(next(&record, 0), stop(Stop::Hook));
+    record.container_mut("a").stopping = Some(Stop::Hook);
+    assert_eq!(next(&record, 1), wait(Some(at(30))));
+    let mut done = record.clone();
+    done.container_mut("a").hook_ended = Some(at(5));
+    assert_eq!(next(&done, 5), stop(Stop::Terminate));
+    done.container_mut("a").stopping = Some(Stop::Terminate);
+    assert_eq!(next(&done, 6), wait(Some(at(30))));
+    assert_eq!(next(&done, 30), stop(Stop::Kill));
+
+    assert_eq!(
+        next(&record, 30),
+        stop(Stop::Terminate),
+        "a hook that hangs"
+    );
+    record.container_mut("a").stopping = Some(Stop::Terminate);
+    record.container_mut("a").hook_ended = Some(at(30));
+    assert_eq!(next(&record, 30), wait(Some(at(32))), "a little is left");
+    assert_eq!(next(&record, 32), stop(Stop::Kill));
+}
+
+#[test]
+fn a_container_that_failed_its_probe_is_ended_and_runs_again() {
+    let doomed = |policy| {
+        let mut record = with(Sandbox::Ready, &[("a", RUNNING), ("b", RUNNING)]);
+        record.container_mut("a").doom = Some(Doom {
+            message: "Container a failed liveness probe, will be restarted".into(),
+            kill_at: at(30),
+        });
+        (two(policy), record)
+    };
+    for (policy, next) in [
+        ("Always", start("a")),
+        ("OnFailure", start("a")),
+        ("Never", wait(None)),
+    ] {
+        let (desired, mut record) = doomed(policy);
+        let term = step(Step::Stop("a".into(), Stop::Terminate));
+        assert_eq!(decide(&desired, &record, UP, at(1)), term);
+        record.container_mut("a").stopping = Some(Stop::Terminate);
+        assert_eq!(decide(&desired, &record, UP, at(1)), wait(Some(at(30))));
+        record.container_mut("a").state = exited(0, 2);
+        assert_eq!(decide(&desired, &record, UP, at(3)), next, "{policy}");
+    }
+}
+
+#[test]
+fn a_post_start_hook_holds_up_those_after_it() {
+    let mut record = with(Sandbox::Ready, &[("a", RUNNING)]);
+    record.container_mut("a").post_start = true;
+    assert_eq!(decide(&two("Always"), &record, UP, at(1)), wait(None));
+    record.container_mut("a").post_start = false;
+    assert_eq!(decide(&two("Always"), &record, UP, at(1)), start("b"));
+}
+
+#[test]
+fn a_pod_has_its_time() {
+    let spec = json!({"activeDeadlineSeconds": 60, "containers": [{"name": "a"}]});
+    let desired = pod(spec);
+    let mut record = with(Sandbox::Ready, &[("a", RUNNING)]);
+    assert_eq!(decide(&desired, &record, UP, at(59)), wait(Some(at(60))));
+    assert_eq!(decide(&desired, &record, UP, at(60)), step(Step::Expire));
+    record.end = Some(crate::record::End {
+        reason: "DeadlineExceeded".into(),
+        message: "x".into(),
+    });
+    record.kill_at = Some(at(90));
+    assert_eq!(outcome(&desired, &record), Some(Outcome::Failed));
+    let term = step(Step::Stop("a".into(), Stop::Terminate));
+    assert_eq!(decide(&desired, &record, UP, at(60)), term);
+    record.container_mut("a").state = exited(143, 61);
+    assert_eq!(decide(&desired, &record, UP, at(61)), step(Step::TearDown));
 }

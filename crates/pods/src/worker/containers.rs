@@ -10,6 +10,7 @@ use sealane_runtime::{ContainerSpec, Error, Image, Shim, resolve_image};
 use super::Worker;
 use crate::container_spec::{self, Origin};
 use crate::desired::Desired;
+use crate::messages;
 use crate::observe;
 use crate::record::{Exit, Hold, State, Stop};
 use crate::{status, volumes};
@@ -37,8 +38,17 @@ impl Worker {
             Ok(spec) => spec,
             Err(error) => return self.hold_config(pod, name, &error.to_string()),
         };
+        if let Err(error) = messages::prepare(self.folder.dir(), name, attempt) {
+            return self.hold_config(pod, name, &format!("make terminationMessagePath: {error}"));
+        }
+        if !pod.init_names().contains(&name) {
+            self.record.initialized = true;
+        }
         self.begin(pod, container);
         self.launch(pod, &shim, &spec).await;
+        if matches!(self.record.container(name).state, State::Running(_)) {
+            self.after_start(pod, name);
+        }
     }
 
     fn next_attempt(&self, name: &str) -> u32 {
@@ -198,17 +208,18 @@ impl Worker {
         let Some(shim) = self.shim.clone() else {
             return;
         };
-        if how == Stop::Terminate {
-            self.tell(
-                pod,
-                name,
-                Severity::Normal,
-                "Killing",
-                format!("Stopping container {name}"),
-            );
+        let container = self.record.container(name);
+        if container.stopping.is_none() {
+            let doomed = container.doom.as_ref().map(|doom| doom.message.clone());
+            let message = doomed.unwrap_or_else(|| format!("Stopping container {name}"));
+            self.tell(pod, name, Severity::Normal, "Killing", message);
+        }
+        if how != Stop::Hook {
+            self.give_up_hook(name);
         }
         self.record.container_mut(name).stopping = Some(how);
         let signal = match how {
+            Stop::Hook => return self.before_stop(pod, name),
             Stop::Terminate => libc::SIGTERM,
             Stop::Kill => libc::SIGKILL,
         };

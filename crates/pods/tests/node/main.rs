@@ -11,7 +11,9 @@ mod fake_api;
 mod harness;
 
 mod faults;
+mod hooks;
 mod life;
+mod probes;
 mod registration;
 mod serving;
 mod values;
