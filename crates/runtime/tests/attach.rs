@@ -210,6 +210,25 @@ async fn one_who_does_not_read_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn a_pod_that_ends_lets_its_followers_read() {
+    let mut pod = Pod::new().await;
+    pod.start(&open_input("read go; seq 100000 199999; echo done", true))
+        .await;
+    let (mut late, mut unread) = attach(&pod, true).await;
+    let mut input = File::from(late.descriptor().unwrap());
+    input.write_all(b"go\n").unwrap();
+    pod.exit("c", 0).await;
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        unread.read_to_string(&mut text).unwrap();
+        text
+    });
+    pod.shim.shutdown(PATIENCE).await.unwrap();
+    let text = reading.await.unwrap();
+    assert!(text.ends_with("199999\ndone\n"), "{} bytes", text.len());
+}
+
+#[tokio::test]
 async fn only_what_runs_can_be_followed() {
     let mut pod = Pod::new().await;
     pod.run(&shell("c", "true")).await;

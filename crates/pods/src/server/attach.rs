@@ -71,8 +71,16 @@ async fn run(mut client: Client, wanted: Wanted, shim: &Shim, container: String)
     client.end(&status).await;
 }
 
-/// Waits for the container's end, and tells the shim of the end of input meanwhile.
-async fn follow(mut attached: Attach, input_ended: oneshot::Receiver<()>) -> Result<(), Error> {
+/// Waits for the container's end, and tells the shim of the end of input meanwhile. The end of
+/// the shim is the container's as well.
+async fn follow(attached: Attach, input_ended: oneshot::Receiver<()>) -> Result<(), Error> {
+    match wait(attached, input_ended).await {
+        Err(Error::Gone { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+async fn wait(mut attached: Attach, input_ended: oneshot::Receiver<()>) -> Result<(), Error> {
     let told = tokio::select! {
         over = attached.wait() => return over,
         told = input_ended => told,

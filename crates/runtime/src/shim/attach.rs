@@ -135,6 +135,9 @@ impl Outlet {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if !self.is_waiting() {
+            return Ok(());
+        }
         if self.missed > 0 {
             // Short enough for a pipe to take the whole of it or nothing (pipe(7), PIPE_BUF).
             let notice = format!(

@@ -108,6 +108,7 @@ impl Server {
             }
             self.drop_connections();
         }
+        self.let_read();
         self.say_farewell();
         Ok(())
     }

@@ -21,7 +21,10 @@ pub trait Sink {
     fn finish(&self) -> impl Future<Output = bool> + Send;
 }
 
-/// Copies both ways until both have ended. A direction that has ended closes that half alone.
+/// Copies both ways until the pod has said all. A client that has said all closes its half alone.
+///
+/// The other way round is not waited for: kubectl (up to 1.30 at least) closes its end only after
+/// it has been told that the connection has ended.
 ///
 /// # Errors
 /// When the pod's connection breaks.
@@ -40,7 +43,14 @@ pub async fn both_ways(
         }
     };
     let down = to_client(reader, output, idle);
-    tokio::try_join!(up, down).map(|_| ())
+    tokio::pin!(up, down);
+    tokio::select! {
+        said = &mut down => said,
+        heard = up => {
+            heard?;
+            down.await
+        }
+    }
 }
 
 async fn to_pod(

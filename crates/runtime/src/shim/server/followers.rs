@@ -1,7 +1,9 @@
 //! Output on its way to those who follow, and the end of their input.
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
 use super::super::attach::Attacher;
@@ -10,6 +12,9 @@ use super::Server;
 use crate::failure::{Context, Failure};
 use crate::protocol::Reply;
 use crate::spec::AttachSpec;
+
+/// How long the shim waits with its end for those who follow and do not read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Copies what the container with this first process says to all who follow it.
 pub(super) fn listener(attachers: &mut [Attacher], pid: Pid) -> impl FnMut(usize, &[u8]) {
@@ -81,6 +86,24 @@ impl Server {
         let done = self.attachers.extract_if(.., |attacher| attacher.is_done());
         for id in done.map(|attacher| attacher.asked_by).collect::<Vec<_>>() {
             self.answer(id, &Reply::Done);
+        }
+    }
+
+    /// Before the end: those who follow get what waits for them, unless they do not read.
+    pub(super) fn let_read(&mut self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+            let waiting = self.attachers.iter().flat_map(Attacher::waiting);
+            let mut fds: Vec<_> = waiting
+                .map(|(_, fd)| PollFd::new(fd, PollFlags::POLLOUT))
+                .collect();
+            let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            if fds.is_empty() || poll(&mut fds, patience) == Ok(0) {
+                return;
+            }
+            for attacher in &mut self.attachers {
+                (0..2).for_each(|index| attacher.flush(index));
+            }
         }
     }
 
