@@ -57,8 +57,9 @@ enum AttachError {
 }
 
 async fn run(mut client: Client, wanted: Wanted, shim: &Shim, container: String) {
-    client.greet().await;
-    let status = match attach(wanted, shim, container).await {
+    // What is said meanwhile waits in the pipes.
+    let (_, attached) = tokio::join!(client.greet(), attach(wanted, shim, container));
+    let status = match attached {
         Ok((attached, ends, input_ended)) => {
             match carry(ends, &mut client, follow(attached, input_ended)).await {
                 Some(Ok(())) => outcome::success(),

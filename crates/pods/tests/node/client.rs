@@ -7,6 +7,7 @@ use futures::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::upgrade::Upgraded;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -66,6 +67,38 @@ impl Client {
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
+    /// A connection that has switched to another protocol, or the refusal.
+    pub async fn switch(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<TokioIo<Upgraded>, (u16, String)> {
+        let io = TokioIo::new(self.connect().await.unwrap());
+        let (mut sender, connection) = http1::handshake(io).await.unwrap();
+        tokio::spawn(connection.with_upgrades());
+        let mut request = Request::post(path)
+            .header("host", "node")
+            .header("connection", "Upgrade");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let mut response = sender.send_request(request).await.unwrap();
+        let status = response.status().as_u16();
+        if status == 101 {
+            return Ok(TokioIo::new(
+                hyper::upgrade::on(&mut response).await.unwrap(),
+            ));
+        }
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        Err((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    /// A WebSocket whose messages the test reads itself.
+    pub async fn socket(&self, path: &str, protocol: &'static str) -> Socket {
+        self.exec(path, protocol).await.socket
+    }
+
     /// A command in a container.
     pub async fn exec(&self, path: &str, protocol: &'static str) -> Exec {
         let url = format!("wss://127.0.0.1:{}{path}", self.port);
@@ -83,8 +116,10 @@ impl Client {
     }
 }
 
+pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
+
 pub struct Exec {
-    socket: WebSocketStream<TlsStream<TcpStream>>,
+    socket: Socket,
 }
 
 /// What a command has said.

@@ -9,7 +9,9 @@ mod certificates;
 mod client;
 mod fake_api;
 mod harness;
+mod spdy;
 
+mod connections;
 mod faults;
 mod hooks;
 mod life;
