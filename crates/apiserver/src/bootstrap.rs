@@ -2,14 +2,16 @@
 
 use futures::{
     TryFutureExt as _,
-    future::{try_join_all, try_join3},
+    future::{try_join_all, try_join5},
 };
 use http::StatusCode;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
     authz,
-    kinds::{ENDPOINT_SLICE, Kind, NAMESPACE, SERVICE},
+    kinds::{ENDPOINT_SLICE, ENDPOINTS, Kind, NAMESPACE, SERVICE, SERVICE_CIDR},
+    object,
     options::Options,
     server::Server,
     status::ApiError,
@@ -33,20 +35,53 @@ pub async fn make(server: &Server, options: &Options) -> anyhow::Result<()> {
         ensure(server, &NAMESPACE, "", object)
     });
     try_join_all(namespaces).await?;
-    let slice = slice(options);
     let roles = authz::system::ensure(server).map_err(refused);
-    let (_, is_new, ()) = try_join3(
+    try_join5(
         ensure(server, &SERVICE, "default", service(server, options)),
-        ensure(server, &ENDPOINT_SLICE, "default", slice.clone()),
+        ensure(server, &SERVICE_CIDR, "", service_cidr(options)),
+        renew(server, &ENDPOINT_SLICE, slice(options)),
+        endpoints(server, options),
         roles,
     )
     .await?;
-    let found = server.store.get(&ENDPOINT_SLICE.key("default", KUBERNETES));
-    if let Some(current) = found.filter(|_| !is_new) {
-        let replaced = replace(server, &ENDPOINT_SLICE, Part::Main, slice, &current, false);
+    Ok(())
+}
+
+/// Makes an object of this server's own Service, or brings it up to date.
+async fn renew(server: &Server, kind: &'static Kind, object: Value) -> anyhow::Result<()> {
+    if ensure(server, kind, "default", object.clone()).await? {
+        return Ok(());
+    }
+    let found = server.store.get(&kind.key("default", KUBERNETES));
+    if let Some(current) = found {
+        let replaced = replace(server, kind, Part::Main, object, &current, false);
         replaced.await.map_err(refused)?;
     }
     Ok(())
+}
+
+/// The older form of the endpoint. A loopback address, which a server has that serves this
+/// machine alone, can be none.
+async fn endpoints(server: &Server, options: &Options) -> anyhow::Result<()> {
+    let address = options.advertise_address;
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    let object = json!({
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": KUBERNETES,
+            "namespace": "default",
+            // There is a slice of it already.
+            "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" },
+        },
+        "subsets": [{
+            "addresses": [{ "ip": address.ip().to_string() }],
+            "ports": [{ "name": "https", "port": address.port(), "protocol": "TCP" }],
+        }],
+    });
+    renew(server, &ENDPOINTS, object).await
 }
 
 /// Creates an object unless it is there; whether it was not.
@@ -87,6 +122,24 @@ fn service(server: &Server, options: &Options) -> Value {
                 "targetPort": options.advertise_address.port(),
             }],
         },
+    })
+}
+
+/// The ranges of Services' addresses. It stays as long as there are Services, which is always.
+fn service_cidr(options: &Options) -> Value {
+    json!({
+        "metadata": {
+            "name": KUBERNETES,
+            "finalizers": ["networking.k8s.io/service-cidr-finalizer"],
+        },
+        "spec": {
+            "cidrs": options.service_cluster_ip_range.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        },
+        "status": { "conditions": [{
+            "type": "Ready", "status": "True", "reason": "",
+            "message": "Kubernetes Service CIDR is ready",
+            "lastTransitionTime": object::time(Timestamp::now()),
+        }]},
     })
 }
 

@@ -16,6 +16,10 @@ const SUBDOMAIN_MESSAGE: &str = "a lowercase RFC 1123 subdomain must consist of 
 const LABEL_1035_MESSAGE: &str = "a DNS-1035 label must consist of lower case alphanumeric \
     characters or '-', start with an alphabetic character, and end with an alphanumeric character \
     (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+const WILDCARD_MESSAGE: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a \
+    valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and \
+    end with an alphanumeric character (e.g. '*.example.com', regex used for validation is \
+    '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const QUALIFIED_MESSAGE: &str = "name part must consist of alphanumeric characters, '-', '_' or \
     '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
     '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -60,6 +64,29 @@ pub fn dns_subdomain(text: &str) -> Vec<String> {
         wrong.push(SUBDOMAIN_MESSAGE.into());
     }
     wrong
+}
+
+/// All names directly below an RFC 1123 subdomain: hosts of Ingresses.
+pub fn wildcard_subdomain(text: &str) -> Vec<String> {
+    let below = text.strip_prefix("*.");
+    if text.len() <= DNS_SUBDOMAIN_MAX && below.is_some_and(is_subdomain) {
+        return Vec::new();
+    }
+    vec![WILDCARD_MESSAGE.into()]
+}
+
+/// The name of an IPAddress: the address, as Kubernetes writes it.
+pub fn canonical_ip(text: &str) -> Vec<String> {
+    match text.parse::<IpAddr>() {
+        Err(_) => vec![IP_ADDRESS_MESSAGE.into()],
+        Ok(address) if address.to_string() != text => {
+            vec![format!(
+                "must be in canonical form ({:?})",
+                address.to_string()
+            )]
+        }
+        Ok(_) => Vec::new(),
+    }
 }
 
 /// RFC 1035 label: names of Services.
@@ -270,7 +297,18 @@ mod tests {
         type Judge = fn(&str) -> Vec<String>;
         let long = "a".repeat(64);
         let very_long = "a".repeat(254);
-        let cases: [(Judge, &[&str], &[&str]); 8] = [
+        let cases: [(Judge, &[&str], &[&str]); 11] = [
+            (
+                wildcard_subdomain,
+                &["*.a", "*.example.com"],
+                &["*", "*.", "a.*", "*.*.a", "*.A"],
+            ),
+            (path_segment, &["a", "a:b"], &[".", "..", "a/b", "50%"]),
+            (
+                canonical_ip,
+                &["10.0.0.1", "fd00::1"],
+                &["", "10.0.0.01", "FD00::1", "fd00:0::1", "x"],
+            ),
             (
                 dns_label,
                 &["a", "a-b", "1a"],

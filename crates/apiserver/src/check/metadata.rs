@@ -16,6 +16,8 @@ pub enum NameRule {
     Label1035,
     /// Anything that can stand in a path: roles and their bindings.
     PathSegment,
+    /// An IP address: IPAddresses.
+    IpAddress,
 }
 
 const ANNOTATIONS_MAX_BYTES: usize = 256 * 1024;
@@ -53,6 +55,7 @@ fn wrong_name(rule: NameRule, name: &str) -> Vec<String> {
         NameRule::Subdomain => format::dns_subdomain(name),
         NameRule::Label => format::dns_label(name),
         NameRule::Label1035 => format::dns_1035_label(name),
+        NameRule::IpAddress => format::canonical_ip(name),
         NameRule::PathSegment => format::path_segment(name),
     }
 }

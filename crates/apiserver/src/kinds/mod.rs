@@ -14,6 +14,7 @@ mod event;
 mod label_selector;
 mod lease;
 mod namespace;
+mod networking;
 mod node;
 mod pod;
 pub mod rbac;
@@ -306,6 +307,11 @@ pub static KINDS: &[&Kind] = &[
     &lease::LEASE,
     &endpoint_slice::ENDPOINT_SLICE,
     &event::EVENTS_EVENT,
+    &networking::INGRESS,
+    &networking::INGRESS_CLASS,
+    &networking::IP_ADDRESS,
+    &networking::NETWORK_POLICY,
+    &networking::SERVICE_CIDR,
     &rbac::CLUSTER_ROLE,
     &rbac::CLUSTER_ROLE_BINDING,
     &rbac::ROLE,
@@ -321,7 +327,9 @@ pub static KINDS: &[&Kind] = &[
 pub use apps::{SCALE, scale_of};
 pub use configuration::{CONFIG_MAP, SECRET, SERVICE_ACCOUNT};
 pub use endpoint_slice::ENDPOINT_SLICE;
+pub use endpoints::ENDPOINTS;
 pub use namespace::NAMESPACE;
+pub use networking::SERVICE_CIDR;
 pub use node::NODE;
 pub use pod::POD;
 pub use rbac::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
