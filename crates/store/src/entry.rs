@@ -110,6 +110,26 @@ pub enum ChangeKind {
     Deleted,
 }
 
+/// What an object was before a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Previous {
+    /// What selectors saw of it.
+    pub attributes: Attributes,
+    /// The encoded object, if selectors see another one now: whoever selects by what has changed
+    /// is told of the object as it was.
+    pub object: Option<Bytes>,
+}
+
+impl Previous {
+    /// What `old` was, before it became an object with these `attributes`.
+    pub(crate) fn of(old: &Entry, attributes: &Attributes) -> Self {
+        Self {
+            attributes: old.attributes.clone(),
+            object: (old.attributes != *attributes).then(|| old.object.clone()),
+        }
+    }
+}
+
 /// One event. All watchers share it, and what they encode from it.
 #[derive(Debug)]
 pub struct Change {
@@ -117,8 +137,8 @@ pub struct Change {
     pub kind: ChangeKind,
     /// The object afterwards (for a deletion: its last state).
     pub entry: Arc<Entry>,
-    /// What selectors saw of it before; `None` if it was created.
-    pub previous: Option<Attributes>,
+    /// What it was before; `None` if it was created.
+    pub previous: Option<Previous>,
     encodings: [OnceLock<Bytes>; Self::ENCODINGS],
 }
 
@@ -129,7 +149,7 @@ impl Change {
     pub(crate) fn new(
         kind: ChangeKind,
         entry: Arc<Entry>,
-        previous: Option<Attributes>,
+        previous: Option<Previous>,
     ) -> Arc<Self> {
         Arc::new(Self {
             kind,

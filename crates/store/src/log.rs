@@ -3,12 +3,15 @@
 //! ```text
 //! object row   revision u64 · object
 //! event row    kind u8 · time u64 (ms since 1970) · key · previous · object
-//!              key: length u32 · text; previous: 0 | 1 labels fields; labels, fields: count u32 (name value)*
+//!              key: length u32 · text; previous: 0 | 1 attributes | 2 attributes length u32 · object
+//!              attributes: labels fields; labels, fields: count u32 (name value)*
 //! ```
 //!
 //! All numbers are little-endian. A decoder returns `None` on anything else.
 
-use crate::{Attributes, ChangeKind, Key};
+use bytes::Bytes;
+
+use crate::{Attributes, ChangeKind, Key, Previous};
 
 /// One event as the log keeps it.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,7 +19,7 @@ pub(crate) struct EventRow<'a> {
     pub kind: ChangeKind,
     pub time_ms: u64,
     pub key: Key,
-    pub previous: Option<Attributes>,
+    pub previous: Option<Previous>,
     pub object: &'a [u8],
 }
 
@@ -32,10 +35,13 @@ impl<'a> EventRow<'a> {
         put_text(&mut row, &self.key.to_string());
         match &self.previous {
             None => row.push(0),
-            Some(attributes) => {
-                row.push(1);
+            Some(Previous { attributes, object }) => {
+                row.push(if object.is_some() { 2 } else { 1 });
                 put_pairs(&mut row, attributes.labels());
                 put_pairs(&mut row, attributes.fields());
+                if let Some(object) = object {
+                    put_bytes(&mut row, object);
+                }
             }
         }
         row.extend_from_slice(self.object);
@@ -54,10 +60,14 @@ impl<'a> EventRow<'a> {
         let key = Key::parse(take_text(&mut rest)?)?;
         let previous = match take(&mut rest, 1)?[0] {
             0 => None,
-            1 => Some(Attributes::new(
-                take_pairs(&mut rest)?,
-                take_pairs(&mut rest)?,
-            )),
+            1 => Some(Previous {
+                attributes: take_attributes(&mut rest)?,
+                object: None,
+            }),
+            2 => Some(Previous {
+                attributes: take_attributes(&mut rest)?,
+                object: Some(take_bytes(&mut rest)?),
+            }),
             _ => return None,
         };
         Some(Self {
@@ -93,6 +103,12 @@ fn put_text(row: &mut Vec<u8>, text: &str) {
     row.extend_from_slice(text.as_bytes());
 }
 
+fn put_bytes(row: &mut Vec<u8>, bytes: &[u8]) {
+    // As little: the API refuses bodies over 3 MiB.
+    row.extend((bytes.len() as u32).to_le_bytes());
+    row.extend_from_slice(bytes);
+}
+
 fn put_pairs<'a>(row: &mut Vec<u8>, pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>) {
     row.extend((pairs.len() as u32).to_le_bytes());
     for (name, value) in pairs {
@@ -121,6 +137,15 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(take(rest, len)?).ok()
 }
 
+fn take_attributes(rest: &mut &[u8]) -> Option<Attributes> {
+    Some(Attributes::new(take_pairs(rest)?, take_pairs(rest)?))
+}
+
+fn take_bytes(rest: &mut &[u8]) -> Option<Bytes> {
+    let len = take_u32(rest)?;
+    take(rest, len).map(Bytes::copy_from_slice)
+}
+
 fn take_pairs<'a>(rest: &mut &'a [u8]) -> Option<Vec<(&'a str, &'a str)>> {
     let count = take_u32(rest)?;
     (0..count)
@@ -139,7 +164,14 @@ mod tests {
     fn an_event_reads_back() {
         for previous in [
             None,
-            Some(Attributes::new([("app", "web")], [("spec.nodeName", "")])),
+            Some(Previous {
+                attributes: Attributes::new([("app", "web")], [("spec.nodeName", "")]),
+                object: None,
+            }),
+            Some(Previous {
+                attributes: Attributes::new([("app", "web")], []),
+                object: Some(Bytes::from_static(b"{\"old\":1}")),
+            }),
         ] {
             let row = EventRow {
                 kind: ChangeKind::Updated,

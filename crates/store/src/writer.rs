@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Attributes, Change, ChangeKind, Describe, Entry, Expect, Key, Template, WriteError,
+    Attributes, Change, ChangeKind, Describe, Entry, Expect, Key, Previous, Template, WriteError,
     disk::{Disk, Row},
     index::Index,
     log::EventRow,
@@ -99,7 +99,7 @@ impl Writer {
                 (false, Some(_)) => ChangeKind::Updated,
                 (false, None) => ChangeKind::Created,
             };
-            let previous = current.map(|entry| entry.attributes.clone());
+            let previous = current.map(|entry| Previous::of(entry, &request.attributes));
             let entry = Arc::new(Entry {
                 object: request.template.fill(revision),
                 key: request.key.clone(),

@@ -2,7 +2,7 @@
 //!
 //! The line of a change is made once and shared by all watchers that ask for plain objects. What
 //! a watcher is told depends on its selectors: an object that begins to match is ADDED to it, one
-//! that no longer does is DELETED.
+//! that no longer does is DELETED, as it was when it still did and at the revision of the change.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use super::list::selected;
 use crate::{
     answer::{self, Body},
+    object,
     request::{Form, ListOptions},
     server::Context,
     status::ApiError,
@@ -167,7 +168,10 @@ impl Stream {
                     .fields
                     .matches(key.namespace(), key.name(), attributes)
         };
-        let before = change.previous.as_ref().is_some_and(matches);
+        let before = change
+            .previous
+            .as_ref()
+            .is_some_and(|it| matches(&it.attributes));
         let after = change.kind != ChangeKind::Deleted && matches(&change.entry.attributes);
         match (before, after) {
             (false, true) => Some(Told::Added),
@@ -178,11 +182,35 @@ impl Stream {
     }
 
     fn line(&mut self, told: Told, change: &Change) -> Bytes {
-        if is_shared(&self.context) {
-            return change.encoding(told as usize, |entry| plain_line(told, entry));
+        let context = &self.context;
+        if is_shared(context) {
+            // A change that is no deletion is told as one only to those whose selection it left.
+            return change.encoding(told as usize, |_| {
+                plain_line(told, &told_entry(told, change))
+            });
         }
-        line(&self.context, told, &change.entry, &mut self.told_columns)
+        let entry = told_entry(told, change);
+        line(context, told, &entry, &mut self.told_columns)
     }
+}
+
+/// The object that is told of: what it is now, or, to those whose selection it left, what it was.
+fn told_entry(told: Told, change: &Change) -> Arc<Entry> {
+    let left = told == Told::Deleted && change.kind != ChangeKind::Deleted;
+    let previous = change.previous.as_ref().filter(|_| left);
+    let Some((before, object)) = previous.and_then(|it| Some((it, it.object.as_ref()?))) else {
+        return change.entry.clone();
+    };
+    let Ok(value) = serde_json::from_slice(object) else {
+        return change.entry.clone();
+    };
+    let (key, revision) = (change.entry.key.clone(), change.entry.revision);
+    Arc::new(Entry {
+        key,
+        revision,
+        attributes: before.attributes.clone(),
+        object: object::template(&value).fill(revision),
+    })
 }
 
 /// Whether the watcher asks for objects as they are stored.
