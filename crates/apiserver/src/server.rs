@@ -144,7 +144,9 @@ async fn route(
                 query,
                 accept,
             };
-            resource(context, request).await
+            let deprecated = kind.deprecated.map(str::to_owned);
+            let response = resource(context, request).await?;
+            Ok(answer::warn(response, deprecated.as_slice()))
         }
     }
 }

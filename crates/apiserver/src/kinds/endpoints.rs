@@ -50,6 +50,7 @@ pub static ENDPOINTS: Kind = Kind {
         ),
         AGE,
     ],
+    deprecated: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
     create_on_update: true,
     ..PLAIN
 };

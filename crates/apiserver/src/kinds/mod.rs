@@ -21,6 +21,7 @@ pub mod rbac;
 mod review;
 mod service;
 mod stored_as;
+mod warnings;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -29,6 +30,7 @@ pub use column::Column;
 pub use defaults::fill;
 use sealane_store::{Bucket, Key};
 pub use stored_as::StoredAs;
+pub use warnings::Warnings;
 
 use crate::{
     check::{Findings, NameRule, Rule},
@@ -87,6 +89,10 @@ pub struct Kind {
     pub returns_deleted: bool,
     /// How long an object is kept after its last change.
     pub ttl_seconds: Option<i64>,
+    /// What people are told of its objects.
+    pub warnings: Warnings,
+    /// What people are told whenever they use it: what to use instead.
+    pub deprecated: Option<&'static str>,
     /// What a deletion waits for.
     pub deletion: Deletion,
     /// What becomes of its dependents if the deletion does not say.
@@ -280,6 +286,8 @@ const PLAIN: Kind = Kind {
     create_on_update: false,
     returns_deleted: false,
     ttl_seconds: None,
+    warnings: Warnings::None,
+    deprecated: None,
     deletion: Deletion::AtOnce,
     dependents: Dependents::Collected,
     admission: Admission::None,

@@ -3,6 +3,7 @@
 mod encode;
 mod input;
 mod protobuf;
+mod quantity;
 mod typed;
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use serde_json::{Map, Value};
 pub use encode::{describe, template};
 pub use input::{Input, parse_json, parse_yaml};
 pub use protobuf::parse_protobuf;
+pub use quantity::{Quantity, normalize};
 pub use typed::{Decoded, TypeError, decode};
 
 /// `metadata.name`, or empty.

@@ -148,16 +148,18 @@ impl ListOptions {
         let mut findings = Findings::default();
         let field = "resourceVersionMatch";
         if self.watch {
-            match (self.send_initial_events, self.version_match) {
-                (Some(_), None) => findings.forbidden(
-                    field,
-                    "resourceVersionMatch is required when sendInitialEvents is set",
-                ),
-                (None, Some(_)) => findings.forbidden(
-                    field,
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-                ),
-                _ => {}
+            let not_older = self.version_match == Some(VersionMatch::NotOlderThan);
+            if self.send_initial_events.is_some() && !not_older {
+                let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+                findings.forbidden(field, why);
+            }
+            if self.send_initial_events.is_none() && self.version_match.is_some() {
+                let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents \
+                           is provided";
+                findings.forbidden(field, why);
+            }
+            if self.version_match == Some(VersionMatch::Exact) {
+                findings.unsupported(field, &json!("Exact"), &["NotOlderThan"]);
             }
         } else {
             if self.send_initial_events.is_some() {
@@ -168,16 +170,23 @@ impl ListOptions {
                 let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
                 findings.forbidden(field, why);
             }
+            if self.version_match.is_some() && self.continue_from.is_some() {
+                let why = "resourceVersionMatch is forbidden when continue is provided";
+                findings.forbidden(field, why);
+            }
             if self.version_match == Some(VersionMatch::Exact) && version == Some("0") {
                 let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
                 findings.forbidden(field, why);
             }
         }
-        if findings.is_empty() {
-            Ok(self)
-        } else {
-            Err(list_error(&findings))
+        if !findings.is_empty() {
+            return Err(list_error(&findings));
         }
+        if !self.watch && self.continue_from.is_some() && self.resource_version.is_some() {
+            let why = "specifying resource version is not allowed when using continue";
+            return Err(ApiError::bad_request(why));
+        }
+        Ok(self)
     }
 }
 

@@ -132,6 +132,8 @@ impl Outcome {
         code: StatusCode,
         warnings: &[String],
     ) -> Response<Body> {
+        let mut warnings = warnings.to_vec();
+        warnings.extend(self.warnings(context, code == StatusCode::CREATED));
         let response = match self {
             Self::Written(entry) => {
                 answer::object(code, context.kind, context.accept, &entry.object)
@@ -141,6 +143,20 @@ impl Outcome {
                 answer::value(code, context.accept, &shaped)
             }
         };
-        answer::warn(response, warnings)
+        answer::warn(response, &warnings)
+    }
+
+    /// What the kind has to say of the object, unless only a part of it was written.
+    fn warnings(&self, context: &Context, is_new: bool) -> Vec<String> {
+        let kind = context.kind;
+        if !context.target.subresource.is_empty() || !kind.warns(is_new) {
+            return Vec::new();
+        }
+        match self {
+            Self::Written(entry) => serde_json::from_slice(&entry.object)
+                .map(|object| kind.warnings(&object, is_new))
+                .unwrap_or_default(),
+            Self::Tried(object) => kind.warnings(object, is_new),
+        }
     }
 }

@@ -9,9 +9,12 @@ mod durability;
 mod harness;
 mod kubectl;
 mod measure;
+mod networking;
 mod pki;
 mod requests;
+mod rollout;
 mod scale;
+mod semantics;
 mod streams;
 
 mod watchers;

@@ -109,3 +109,88 @@ fn workloads_get_their_defaults_and_columns() {
         assert_eq!(server.ok(&format!("get {what}")), expected, "{what}");
     }
 }
+
+#[test]
+fn what_is_wrong_is_refused_in_kubernetes_words() {
+    let server = Server::start();
+    for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+        server.apply(&of_kind(kind));
+    }
+    let with = |kind: &str, spec: &str| {
+        of_kind(kind).replace("spec:\n  selector", &format!("spec:\n  {spec}\n  selector"))
+    };
+    let other = |kind: &str| of_kind(kind).replace("app: web", "app: other");
+    let not_matching = of_kind("Deployment")
+        .replacen("{app: web}", "{app: x}", 1)
+        .replace("name: web", "name: new");
+    for (manifest, expected) in [
+        (
+            not_matching,
+            "The Deployment \"new\" is invalid: spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`",
+        ),
+        (
+            other("Deployment"),
+            "spec.selector: Invalid value: {\"matchLabels\":{\"app\":\"other\"}}: field is immutable",
+        ),
+        (other("DaemonSet"), "field is immutable"),
+        (
+            other("StatefulSet"),
+            "The StatefulSet \"web\" is invalid: spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+        ),
+        (
+            with(
+                "Deployment",
+                "strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0}}",
+            ),
+            "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0",
+        ),
+        (
+            with(
+                "Deployment",
+                "strategy: {type: Recreate, rollingUpdate: {maxSurge: 1}}",
+            ),
+            "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'",
+        ),
+        (
+            with(
+                "Deployment",
+                "progressDeadlineSeconds: 5\n  minReadySeconds: 5",
+            ),
+            "spec.progressDeadlineSeconds: Invalid value: 5: must be greater than minReadySeconds",
+        ),
+        (
+            with("Deployment", "replicas: -1"),
+            "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        (
+            with(
+                "DaemonSet",
+                "updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 1}}",
+            ),
+            "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero",
+        ),
+        (
+            with("StatefulSet", "podManagementPolicy: Any"),
+            "must be 'OrderedReady' or 'Parallel'",
+        ),
+        (
+            with(
+                "StatefulSet",
+                "volumeClaimTemplates: [{metadata: {name: v}}]",
+            )
+            .replace("name: web}", "name: new}"),
+            "spec.volumeClaimTemplates: Forbidden: persistent volume claims are not served",
+        ),
+        (
+            of_kind("ReplicaSet").replace("containers:", "restartPolicy: Never\n      containers:"),
+            "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"",
+        ),
+        (
+            of_kind("ReplicaSet").replace("name: main", "name: Main"),
+            "spec.template.spec.containers[0].name: Invalid value: \"Main\": a lowercase RFC 1123 label",
+        ),
+    ] {
+        let refused = server.refused(&["apply", "-f", "-"], &manifest);
+        assert!(refused.contains(expected), "{manifest}\n{refused}");
+    }
+}

@@ -7,9 +7,11 @@ use super::{CONTAINERS, IMAGES, SELECTOR, rolling, selector_text};
 use crate::{
     check::{Check, Findings, Rule},
     kinds::{
-        Generation, Kind, PLAIN,
+        Generation, Kind, PLAIN, Warnings,
         column::{AGE, Cell, NAME, column, number},
-        fill, typed,
+        fill,
+        pod::of_workload,
+        typed,
     },
 };
 
@@ -82,6 +84,7 @@ pub static DAEMON_SET: Kind = Kind {
         SELECTOR,
     ],
     generation: Generation::Spec,
+    warnings: Warnings::Always(of_workload),
     ..PLAIN
 };
 

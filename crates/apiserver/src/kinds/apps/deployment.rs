@@ -7,9 +7,11 @@ use super::{CONTAINERS, IMAGES, SELECTOR, ready, rolling};
 use crate::{
     check::{Check, Findings, Rule},
     kinds::{
-        Generation, Kind, PLAIN, Subresource,
+        Generation, Kind, PLAIN, Subresource, Warnings,
         column::{AGE, Cell, NAME, column},
-        fill, typed,
+        fill,
+        pod::of_workload,
+        typed,
     },
 };
 
@@ -65,6 +67,7 @@ pub static DEPLOYMENT: Kind = Kind {
         SELECTOR,
     ],
     generation: Generation::SpecAndAnnotations,
+    warnings: Warnings::Always(of_workload),
     ..PLAIN
 };
 

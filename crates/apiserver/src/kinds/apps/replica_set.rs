@@ -6,8 +6,9 @@ use super::{CONTAINERS, IMAGES, SELECTOR};
 use crate::{
     check::{Check, Rule},
     kinds::{
-        Generation, Kind, PLAIN, Subresource,
+        Generation, Kind, PLAIN, Subresource, Warnings,
         column::{AGE, Cell, Column, NAME, number},
+        pod::of_workload,
         typed,
     },
 };
@@ -56,5 +57,6 @@ pub static REPLICA_SET: Kind = Kind {
         NAME, DESIRED, CURRENT, READY, AGE, CONTAINERS, IMAGES, SELECTOR,
     ],
     generation: Generation::Spec,
+    warnings: Warnings::Always(of_workload),
     ..PLAIN
 };

@@ -11,9 +11,11 @@ use super::{
 use crate::{
     check::{Check, Findings, Rule},
     kinds::{
-        Dependents, Generation, Kind, PLAIN, Subresource,
+        Dependents, Generation, Kind, PLAIN, Subresource, Warnings,
         column::{AGE, Cell, NAME, wide},
-        label_selector, pod, typed,
+        label_selector,
+        pod::{self, of_workload},
+        typed,
     },
     object,
 };
@@ -52,6 +54,7 @@ pub static REPLICATION_CONTROLLER: Kind = Kind {
         ),
     ],
     generation: Generation::Spec,
+    warnings: Warnings::Always(of_workload),
     dependents: Dependents::Orphaned,
     ..PLAIN
 };

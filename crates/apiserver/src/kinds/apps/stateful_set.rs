@@ -9,9 +9,11 @@ use super::{CONTAINERS, IMAGES, ready};
 use crate::{
     check::{Check, Findings, Rule, format},
     kinds::{
-        Generation, Kind, PLAIN, Subresource,
+        Generation, Kind, PLAIN, Subresource, Warnings,
         column::{AGE, Cell, NAME, column},
-        fill, typed,
+        fill,
+        pod::of_workload,
+        typed,
     },
 };
 
@@ -61,6 +63,7 @@ pub static STATEFUL_SET: Kind = Kind {
         IMAGES,
     ],
     generation: Generation::Spec,
+    warnings: Warnings::Always(of_workload),
     ..PLAIN
 };
 

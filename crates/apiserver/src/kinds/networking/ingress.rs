@@ -9,7 +9,7 @@ use super::{backend, items, text};
 use crate::{
     check::{Check, Findings, Rule, format},
     kinds::{
-        Generation, Kind, PLAIN,
+        Generation, Kind, PLAIN, Warnings,
         column::{AGE, Cell, NAME, column},
         typed,
     },
@@ -70,6 +70,7 @@ pub static INGRESS: Kind = Kind {
         AGE,
     ],
     generation: Generation::Spec,
+    warnings: Warnings::OnCreate(warn),
     ..PLAIN
 };
 
@@ -82,6 +83,15 @@ fn host(text: &str) -> Vec<String> {
         format::wildcard_subdomain(text)
     } else {
         format::dns_subdomain(text)
+    }
+}
+
+fn warn(object: &Value, said: &mut Vec<String>) {
+    if !object["metadata"]["annotations"][CLASS_ANNOTATION].is_null() {
+        said.push(format!(
+            "annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' \
+             instead"
+        ));
     }
 }
 

@@ -8,7 +8,10 @@ use super::{
     column::{AGE, Cell, NAME, NONE, column, wide},
     typed,
 };
-use crate::check::{Check, Findings, Rule, format};
+use crate::{
+    check::{Check, Findings, Rule, format},
+    object,
+};
 
 pub static NODE: Kind = Kind {
     kind: "Node",
@@ -31,6 +34,14 @@ pub static NODE: Kind = Kind {
         Rule("status.addresses[].address", Check::Required),
     ],
     complete: |node| {
+        for list in ["capacity", "allocatable"] {
+            if let Some(list) = node
+                .get_mut("status")
+                .and_then(|status| status.get_mut(list))
+            {
+                object::normalize(list);
+            }
+        }
         // The older field is the first of the list; either may be given.
         let (one, many) = (&node["spec"]["podCIDR"], &node["spec"]["podCIDRs"]);
         match (one.as_str().unwrap_or(""), many[0].as_str().unwrap_or("")) {

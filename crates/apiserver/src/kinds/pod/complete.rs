@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{kinds::defaults::fill, object::elements_mut};
+use crate::{
+    kinds::defaults::fill,
+    object::{self, elements_mut},
+};
 
 /// Defaults of a pod's spec, in pods and in templates of pods.
 pub const SPEC_DEFAULTS: &[(&str, &str)] = &[
@@ -103,11 +106,18 @@ pub fn complete_spec(holder: &mut Value) {
     };
     for part in CONTAINERS {
         for container in elements_mut(spec, part).filter(|container| container.is_object()) {
+            if let Some(resources) = container.get_mut("resources") {
+                normalize_both(resources);
+            }
             if container["imagePullPolicy"].is_null() {
                 let image = container["image"].as_str().unwrap_or("");
                 container["imagePullPolicy"] = pull_policy(image).into();
             }
         }
+    }
+    normalize(spec, "overhead");
+    if let Some(resources) = spec.get_mut("resources") {
+        normalize_both(resources);
     }
     for volume in elements_mut(spec, "volumes") {
         if let Some(volume) = volume.as_object_mut().filter(|volume| volume.len() == 1) {
@@ -163,6 +173,19 @@ fn complete_container(container: &mut Value, host_network: bool) {
 fn is_latest(image: &str) -> bool {
     let name = image.rsplit('/').next().unwrap_or(image);
     !image.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+}
+
+/// Writes the amounts of a list of resources in their normal form.
+fn normalize(holder: &mut Value, list: &str) {
+    if let Some(list) = holder.get_mut(list) {
+        object::normalize(list);
+    }
+}
+
+fn normalize_both(resources: &mut Value) {
+    for list in ["limits", "requests"] {
+        normalize(resources, list);
+    }
 }
 
 fn pull_policy(image: &str) -> &'static str {

@@ -4,15 +4,17 @@ mod complete;
 mod show;
 mod template;
 mod validate;
+mod warnings;
 
 use k8s_openapi::api::core::v1 as core;
 
 use super::{
-    Admission, Deletion, Generation, Kind, NodeStream, PLAIN, ProxyTo, Subresource,
+    Admission, Deletion, Generation, Kind, NodeStream, PLAIN, ProxyTo, Subresource, Warnings,
     column::{AGE, Cell, NAME, column, wide},
     typed,
 };
 pub use template::{complete_template, validate_lasting};
+pub use warnings::of_workload;
 
 pub static POD: Kind = Kind {
     kind: "Pod",
@@ -77,6 +79,7 @@ pub static POD: Kind = Kind {
         ),
     ],
     generation: Generation::Spec,
+    warnings: Warnings::OnCreate(warnings::of_pod),
     returns_deleted: true,
     deletion: Deletion::Graceful,
     admission: Admission::ServiceAccount,

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::check::{Check, FieldPath, Findings, Rule, format};
+use crate::{
+    check::{Check, FieldPath, Findings, Rule, format},
+    object::Quantity,
+};
 
 /// Rules of a pod's spec.
 pub const RULES: &[Rule] = &[
@@ -226,34 +229,9 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("")
 }
 
-/// A quantity as a number, precise enough to compare.
-fn amount(quantity: &Value) -> Option<f64> {
-    let text = quantity.as_str()?;
-    let digits = text
-        .find(|c: char| !"0123456789.+-".contains(c))
-        .unwrap_or(text.len());
-    let (amount, suffix) = text.split_at(digits);
-    let amount: f64 = amount.parse().ok()?;
-    let factor = match suffix {
-        "" => 1.0,
-        "n" => 1e-9,
-        "u" => 1e-6,
-        "m" => 1e-3,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "E" => 1e18,
-        "Ki" => 2f64.powi(10),
-        "Mi" => 2f64.powi(20),
-        "Gi" => 2f64.powi(30),
-        "Ti" => 2f64.powi(40),
-        "Pi" => 2f64.powi(50),
-        "Ei" => 2f64.powi(60),
-        exponent => 10f64.powi(exponent.trim_start_matches(['e', 'E']).parse().ok()?),
-    };
-    Some(amount * factor)
+/// An amount, to compare.
+fn amount(quantity: &Value) -> Option<i128> {
+    Quantity::parse(quantity.as_str()?).map(|quantity| quantity.milli)
 }
 
 fn sources(spec: &Value, findings: &mut Findings) {

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 
 use super::{
-    Admission, Kind, PLAIN, ProxyTo, Subresource,
+    Admission, Kind, PLAIN, ProxyTo, Subresource, Warnings,
     column::{AGE, Cell, NAME, NONE, column, wide},
     typed,
 };
@@ -100,6 +100,7 @@ pub static SERVICE: Kind = Kind {
     returns_deleted: true,
     create_on_update: true,
     admission: Admission::ServiceAddresses,
+    warnings: Warnings::Always(warn),
     ..PLAIN
 };
 
@@ -135,6 +136,25 @@ fn complete(service: &mut Value) {
         if unset {
             port["targetPort"] = port["port"].clone();
         }
+    }
+}
+
+fn warn(service: &Value, said: &mut Vec<String>) {
+    let spec = &service["spec"];
+    let some = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
+    if spec["clusterIP"] == "None" && spec["type"] != "ExternalName" {
+        if some(&spec["externalIPs"]) {
+            said.push("spec.externalIPs is ignored when spec.clusterIP is \"None\"".into());
+        }
+        if spec["sessionAffinity"] == "ClientIP" {
+            said.push("spec.SessionAffinity is ignored for headless services".into());
+        }
+    }
+    if spec["type"] == "ExternalName" && some(&spec["externalIPs"]) {
+        said.push("spec.externalIPs is ignored when spec.type is \"ExternalName\"".into());
+    }
+    if spec["type"] != "ExternalName" && !spec["externalName"].is_null() {
+        said.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".into());
     }
 }
 
