@@ -16,6 +16,7 @@ mod attributes;
 mod node;
 mod own_node;
 mod policy;
+mod references;
 mod rule;
 pub mod system;
 
