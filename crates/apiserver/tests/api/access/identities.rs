@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use super::{
     Comes::{Good, No},
     as_user, each, run, wait_for_account,
@@ -10,17 +12,29 @@ use crate::harness::Server;
 
 /// Two nodes with a pod each, and things that the first one's pod needs, and others.
 const TWO_NODES: &str = "
-{apiVersion: v1, kind: Node, metadata: {name: node-1}}
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
 ---
-{apiVersion: v1, kind: Node, metadata: {name: node-2}}
+apiVersion: v1
+kind: Node
+metadata: {name: node-2}
 ---
-{apiVersion: v1, kind: ConfigMap, metadata: {name: needed}}
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: needed}
 ---
-{apiVersion: v1, kind: Secret, metadata: {name: needed}}
+apiVersion: v1
+kind: Secret
+metadata: {name: needed}
 ---
-{apiVersion: v1, kind: Secret, metadata: {name: private}}
+apiVersion: v1
+kind: Secret
+metadata: {name: private}
 ---
-{apiVersion: v1, kind: ServiceAccount, metadata: {name: robot}}
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: robot}
 ---
 apiVersion: v1
 kind: Pod
@@ -151,20 +165,35 @@ fn a_node_keeps_its_lease_and_tells_what_happens() {
         (name.to_owned(), said.ok, said.err)
     };
     let lease = |name: &str, namespace: &str| {
-        format!(
-            "{{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {{name: {name}, namespace: {namespace}}}}}"
-        )
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": name, "namespace": namespace},
+        })
     };
-    let event = "{apiVersion: v1, kind: Event, metadata: {name: e, namespace: default}, \
-                 involvedObject: {kind: Pod, namespace: default, name: web}, reason: Started}";
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": {"name": "e", "namespace": "default"},
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web"},
+        "reason": "Started",
+    });
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"},
+        "spec": {"containers": [{"name": "a", "image": "b"}]},
+    });
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-3"}});
     for (name, manifest, expected) in [
         ("own lease", lease("node-1", "kube-node-lease"), true),
-        ("lease of another", lease("node-2", "kube-node-lease"), false),
+        (
+            "lease of another",
+            lease("node-2", "kube-node-lease"),
+            false,
+        ),
         ("lease elsewhere", lease("node-1", "kube-system"), false),
-        ("event", event.into(), true),
-        ("pod", "{apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {containers: [{name: a, image: b}]}}".into(), false),
-        ("another node", "{apiVersion: v1, kind: Node, metadata: {name: node-3}}".into(), false),
+        ("event", event, true),
+        ("pod", pod, false),
+        ("another node", node, false),
     ] {
+        let manifest = manifest.to_string();
         let (name, ok, error) = ask(name, manifest);
         assert_eq!(ok, expected, "{name}: {error}");
         assert!(ok || error.contains("orbidden"), "{name}: {error}");

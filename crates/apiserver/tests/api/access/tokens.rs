@@ -1,5 +1,7 @@
 //! Tokens of service accounts: what they are good for, and for how long.
 
+use serde_json::json;
+
 use super::{good, lines, wait_for_account, with_token};
 use crate::harness::Server;
 
@@ -80,10 +82,11 @@ fn tokens_are_reviewed_and_their_key_is_published() {
     let server = Server::start();
     wait_for_account(&server);
     let token = server.ok("create token default");
-    let review = format!(
-        "{{apiVersion: authentication.k8s.io/v1, kind: TokenReview, spec: {{token: {}}}}}",
-        token.trim()
-    );
+    let review = |token: &str| {
+        let spec = json!({ "token": token.trim() });
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec})
+            .to_string()
+    };
     let said = server.kubectl_with(
         &[
             "create",
@@ -92,7 +95,7 @@ fn tokens_are_reviewed_and_their_key_is_published() {
             "-f",
             "-",
         ],
-        &review,
+        &review(&token),
     );
     assert_eq!(
         said.out, "true system:serviceaccount:default:default",
@@ -101,7 +104,7 @@ fn tokens_are_reviewed_and_their_key_is_published() {
     );
     let said = server.kubectl_with(
         &["create", "-o", "jsonpath={.status.error}", "-f", "-"],
-        &review.replace("token: ", "token: x"),
+        &review(&format!("x{token}")),
     );
     assert!(said.out.starts_with("[invalid bearer token, "), "{said:?}");
     let keys = server.ok("get --raw /openid/v1/jwks");
