@@ -151,8 +151,6 @@ impl Review {
         let context = container.security_context.as_ref();
         for (unsupported, field) in [
             (host_port, "ports.hostPort"),
-            (container.stdin == Some(true), "stdin"),
-            (container.tty == Some(true), "tty"),
             (
                 context.is_some_and(|context| context.se_linux_options.is_some()),
                 "seLinuxOptions",
