@@ -34,7 +34,27 @@ pub struct TypeError(String);
 
 impl de::Error for TypeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string())
+        Self(in_go_words(message.to_string()))
+    }
+}
+
+/// What Go says of bytes that are no base64, which is what clients know.
+fn in_go_words(message: String) -> String {
+    let not_base64 = [
+        "Invalid symbol ",
+        "Invalid last symbol ",
+        "Invalid padding",
+        "Invalid input length",
+    ];
+    if !not_base64.iter().any(|begin| message.starts_with(begin)) {
+        return message;
+    }
+    let place = message
+        .rsplit_once("offset ")
+        .map_or("", |(_, place)| place);
+    match place.trim_end_matches('.') {
+        "" => "illegal base64 data".into(),
+        place => format!("illegal base64 data at input byte {place}"),
     }
 }
 

@@ -138,7 +138,10 @@ impl ListOptions {
             bookmarks: query.flag("allowWatchBookmarks")?.unwrap_or(false),
             send_initial_events: query.flag("sendInitialEvents")?,
             timeout_seconds: query.number("timeoutSeconds")?,
-            limit: query.number::<usize>("limit")?.filter(|limit| *limit > 0),
+            limit: query
+                .number::<i64>("limit")?
+                .and_then(|limit| usize::try_from(limit).ok())
+                .filter(|limit| *limit > 0),
             continue_from: query.get("continue").map(str::to_owned),
         };
         options.check(query.get("resourceVersion"))

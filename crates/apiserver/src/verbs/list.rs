@@ -120,9 +120,12 @@ pub fn selected(options: &ListOptions, entry: &Entry) -> bool {
 pub fn check_fields(kind: &Kind, options: &ListOptions) -> Result<(), ApiError> {
     match options.fields.unknown_field(|field| kind.selects(field)) {
         None => Ok(()),
+        Some(field) if kind.fields.is_empty() => Err(ApiError::bad_request(format!(
+            "{field:?} is not a known field selector: only \"metadata.name\", \
+             \"metadata.namespace\""
+        ))),
         Some(field) => Err(ApiError::bad_request(format!(
-            "field label not supported for {}: {field}",
-            kind.qualified(),
+            "field label not supported: {field}"
         ))),
     }
 }

@@ -7,6 +7,7 @@ mod corpus;
 mod deletion;
 mod durability;
 mod harness;
+mod hostile;
 mod kubectl;
 mod measure;
 mod networking;

@@ -4,6 +4,7 @@ use regex_lite::Regex;
 
 /// What to look for, and what stands for it. In this order.
 const RULES: &[(&str, &str)] = &[
+    (r"\bX509SHA256=[0-9a-f]+", "X509SHA256=<HASH>"),
     (
         r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b",
         "<UID>",
