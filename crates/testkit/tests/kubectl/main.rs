@@ -1,8 +1,8 @@
 //! What kubectl prints, compared word by word, with two generations of it.
 //!
 //! `scripts/NN-topic.txt` are stories of commands and their outputs (format: [`script`]). Each is run
-//! against one cluster with the newest kubectl that is there and with an older one, in a namespace of
-//! the topic's name, which is its default namespace and goes with it. What differs from run to run (ages,
+//! with the newest kubectl that is there and with an older one, each against a cluster of its own, in a
+//! namespace of the topic's name, which is its default namespace and goes with it. What differs from run to run (ages,
 //! uids, addresses) is replaced before comparing (list: [`placeholders`]).
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p sealane-testkit --test kubectl` writes what was printed into the scripts.
@@ -21,7 +21,7 @@ mod stage;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use script::Script;
+use script::{Script, Seen};
 use stage::Stage;
 
 use sealane_testkit::kubectl::{self, Generation};
@@ -46,31 +46,41 @@ fn commands_print_what_the_scripts_say_with_two_generations() {
     let names: Vec<String> = generations.iter().map(Generation::to_string).collect();
     eprintln!("generations of kubectl: {}", names.join(", "));
 
-    let cluster = Cluster::up(UpOptions::default());
+    let mut scripts: Vec<(PathBuf, Script)> = scripts()
+        .into_iter()
+        .filter(|path| script::topic(path).contains(&chosen))
+        .map(|path| (path.clone(), Script::read(&path)))
+        .collect();
+    // A cluster for each, side by side: most of the time is spent in waiting.
+    let seen: Vec<Vec<Seen>> = std::thread::scope(|scope| {
+        let running: Vec<_> = generations
+            .iter()
+            .map(|generation| scope.spawn(|| play(&scripts, generation)))
+            .collect();
+        let ended = running.into_iter().map(|thread| thread.join());
+        ended
+            .map(|seen| seen.unwrap_or_else(|cause| std::panic::resume_unwind(cause)))
+            .collect()
+    });
+
     let mut wrong = Vec::new();
     let mut commands = 0;
-    for path in scripts() {
-        let topic = script::topic(&path);
-        if !topic.contains(&chosen) {
-            continue;
-        }
-        let mut script = Script::read(&path);
-        commands += script.steps.len();
-        for generation in &generations {
-            let stage = Stage::set(&cluster, generation, &topic);
-            for step in &mut script.steps {
-                let seen = stage.run(step, generation.minor);
+    for (generation, seen) in generations.iter().zip(seen) {
+        let mut seen = seen.into_iter();
+        commands = seen.len();
+        for (path, script) in &mut scripts {
+            let topic = script::topic(path);
+            for (step, seen) in script.steps.iter_mut().zip(seen.by_ref()) {
                 if update {
                     step.record(generation.minor, seen);
                 } else if let Err(difference) = step.check(generation.minor, &seen) {
                     wrong.push(format!("{topic} with kubectl {generation}: {difference}"));
                 }
             }
-            stage.strike(&cluster);
         }
-        if update {
-            script.write(&path);
-        }
+    }
+    if update {
+        scripts.iter().for_each(|(path, script)| script.write(path));
     }
     eprintln!("{commands} commands with {} generations", names.len());
     assert!(
@@ -83,5 +93,22 @@ fn commands_print_what_the_scripts_say_with_two_generations() {
         commands >= AT_LEAST || !chosen.is_empty(),
         "only {commands} commands are left"
     );
+}
+
+/// Runs all scripts with one generation, in a cluster of its own: what each command did, in order.
+fn play(scripts: &[(PathBuf, Script)], generation: &Generation) -> Vec<Seen> {
+    let cluster = Cluster::up(UpOptions::default());
+    let mut seen = Vec::new();
+    for (path, script) in scripts {
+        let stage = Stage::set(&cluster, generation, &script::topic(path));
+        seen.extend(
+            script
+                .steps
+                .iter()
+                .map(|step| stage.run(step, generation.minor)),
+        );
+        stage.strike(&cluster);
+    }
     cluster.down();
+    seen
 }
