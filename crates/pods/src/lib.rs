@@ -52,6 +52,7 @@ mod sandbox;
 mod server;
 mod sources;
 mod status;
+mod sysctls;
 mod tokens;
 mod volumes;
 mod worker;

@@ -19,6 +19,7 @@ use crate::folder::Folder;
 use crate::network::Network;
 use crate::options::Options;
 use crate::sources::follow::Sources;
+use crate::sysctls;
 
 /// The network interface of every pod.
 const INTERFACE: &str = "eth0";
@@ -124,6 +125,7 @@ impl Node {
         spec.namespace = pod.namespace().to_owned();
         spec.name = pod.name().to_owned();
         spec.host_network = pod.host_network();
+        spec.sysctls = sysctls::wanted(pod.spec());
         if !spec.host_network {
             spec.hostname = crate::etc::hostname(pod);
         }
@@ -141,6 +143,7 @@ impl Node {
             socket: self.sockets().join(format!("{uid}.sock")),
             cgroup: self.cgroup.join(uid),
             host_network: false,
+            sysctls: Vec::new(),
         }
     }
 

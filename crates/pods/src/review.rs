@@ -8,6 +8,8 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 use serde_json::Value;
 
+use crate::sysctls;
+
 /// What cannot be done, each in a phrase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Review {
@@ -71,9 +73,7 @@ impl Review {
         let Some(context) = &spec.security_context else {
             return;
         };
-        self.refuse(some(&context.sysctls), || {
-            "securityContext.sysctls".to_owned()
-        });
+        self.refused.extend(sysctls::forbidden(spec));
         for (unsupported, field) in [
             (context.se_linux_options.is_some(), "seLinuxOptions"),
             (context.seccomp_profile.is_some(), "seccompProfile"),
@@ -225,10 +225,6 @@ mod tests {
             (
                 json!({"shareProcessNamespace": true}),
                 "shareProcessNamespace",
-            ),
-            (
-                json!({"securityContext": {"sysctls": [{"name": "a", "value": "1"}]}}),
-                "securityContext.sysctls",
             ),
             (
                 json!({"containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/", "mountPropagation": "Bidirectional"}]}]}),

@@ -31,6 +31,10 @@ pub struct SandboxSpec {
     /// Share the network namespace of the caller instead of having one.
     #[serde(default)]
     pub host_network: bool,
+    /// Settings of the pod's namespaces, by name such as `net.ipv4.tcp_syncookies`; the caller
+    /// knows which ones are the namespaces' own.
+    #[serde(default)]
+    pub sysctls: Vec<(String, String)>,
 }
 
 impl SandboxSpec {

@@ -7,6 +7,7 @@
 
 use serde_json::json;
 
+use sealane_testkit::pod::container_status;
 use sealane_testkit::{Container, Finished, Pod, SOON, Shared, eventually};
 
 /// Runs a script in a pod, by `kubectl exec`.
@@ -142,5 +143,40 @@ fn settings_follow_their_objects_into_a_running_pod() {
         let seen = "cat /settings/colour /once/colour; echo; cat /all/labels";
         let seen = shell(&cluster, "follows", seen).succeeds();
         (seen == "bluered\nsize=\"big\"").then_some(())
+    });
+}
+
+#[test]
+fn a_pod_serves_once_its_probe_says_so() {
+    let cluster = Shared::cluster();
+    let probed = |port: serde_json::Value| {
+        let get = json!({"path": "/healthz", "port": port});
+        Container::echo("web")
+            .with("ports", json!([{"name": "web", "containerPort": 8080}]))
+            .with(
+                "readinessProbe",
+                json!({"httpGet": get, "periodSeconds": 1}),
+            )
+            .with(
+                "livenessProbe",
+                json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1}),
+            )
+    };
+    cluster.create(&[Pod::of("served", [probed(json!("web"))])]);
+    cluster.create(&[Pod::of("unserved", [probed(json!(9))])]);
+    let ready = [
+        "wait",
+        "pod/served",
+        "--for=condition=Ready",
+        "--timeout=30s",
+    ];
+    cluster.kubectl(ready).succeeds();
+    cluster.wait_pod("unserved", "is told why it is not ready", |pod| {
+        let events = ["events", "--for", "pod/unserved"];
+        let events = cluster.kubectl(events).succeeds();
+        let told = ":9: connect: connection refused";
+        let running = container_status(pod, "web")?;
+        (events.contains(told) && running["ready"] == false && running["started"] == true)
+            .then_some(())
     });
 }

@@ -270,6 +270,7 @@ impl Harness {
                 socket: self.path("run/pods").join(format!("{uid}.sock")),
                 cgroup: Path::new(&self.cgroup).join(&uid),
                 host_network: false,
+                sysctls: Vec::new(),
             };
             if let Err(error) = sealane_runtime::reset(&spec) {
                 left.push(error.to_string());

@@ -143,3 +143,23 @@ async fn a_pod_that_takes_too_long_fails() {
     assert_eq!(state(&pod).0, "terminated");
     assert_eq!(log(&harness, &uid, "c"), "asked");
 }
+
+#[tokio::test]
+async fn a_pod_chooses_the_settings_of_its_own_namespaces() {
+    let harness = Harness::start().await;
+    let spec = |name: &str| {
+        json!({
+            "restartPolicy": "Never", "securityContext": {"sysctls": [{"name": name, "value": "7"}]},
+            "containers": [container("c", "cat /proc/sys/net/ipv4/tcp_fin_timeout")],
+        })
+    };
+    let uid = harness.create_pod("a", spec("net.ipv4.tcp_fin_timeout"));
+    harness.create_pod("b", spec("kernel.msgmax"));
+    let done = |pod: &Value| pod["status"]["phase"] == "Succeeded";
+    harness.wait_for_pod("a", "done", done).await;
+    assert_eq!(log(&harness, &uid, "c"), "7");
+    let refused = "forbidden sysctl: \"kernel.msgmax\" not allowlisted";
+    harness
+        .wait_for_pod("b", "refused", |pod| pod["status"]["message"] == refused)
+        .await;
+}

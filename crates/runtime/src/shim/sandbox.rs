@@ -74,6 +74,7 @@ impl Sandbox {
         if !spec.host_network {
             prepare_network()?;
         }
+        set_sysctls(&spec.sysctls)?;
         make_private()?;
         mount_shm(&places.shm)?;
         mount_applets(&places.applets)?;
@@ -186,6 +187,15 @@ fn prepare_network() -> Result<(), Failure> {
         ("ip_unprivileged_port_start", "0"),
     ] {
         let _ = fs::write(Path::new("/proc/sys/net/ipv4").join(name), value);
+    }
+    Ok(())
+}
+
+/// A setting that the kernel refuses keeps the pod from being made: it would not be what it says.
+fn set_sysctls(settings: &[(String, String)]) -> Result<(), Failure> {
+    for (name, value) in settings {
+        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        fs::write(&path, value).context(|| format!("set sysctl {name}={value}"))?;
     }
     Ok(())
 }

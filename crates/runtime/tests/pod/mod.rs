@@ -59,6 +59,7 @@ pub fn spec() -> (SandboxSpec, tempfile::TempDir) {
         // Without a parent of our own, so that nothing of it can stay.
         cgroup: PathBuf::from(format!("sealane-runtime-{id}")),
         host_network: false,
+        sysctls: Vec::new(),
     };
     (spec, dir)
 }

@@ -1,0 +1,91 @@
+//! Kernel settings that a pod may choose: those of its own namespaces that harm nobody else.
+//!
+//! The list and the words are the kubelet's (Kubernetes docs, "Using sysctls in a Kubernetes
+//! Cluster", safe sysctls).
+
+use k8s_openapi::api::core::v1::{PodSpec, Sysctl};
+
+/// The IPC namespace's.
+const OF_IPC: &str = "kernel.shm_rmid_forced";
+/// The network namespace's.
+const OF_NETWORK: [&str; 11] = [
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+fn asked(spec: &PodSpec) -> impl Iterator<Item = &Sysctl> {
+    let context = spec.security_context.iter();
+    context.flat_map(|context| context.sysctls.iter().flatten())
+}
+
+/// A setting's name with dots, which may be written with slashes.
+fn name(sysctl: &Sysctl) -> String {
+    sysctl.name.replace('/', ".")
+}
+
+/// What a pod's namespaces are set to.
+pub fn wanted(spec: &PodSpec) -> Vec<(String, String)> {
+    asked(spec)
+        .map(|sysctl| (name(sysctl), sysctl.value.clone()))
+        .collect()
+}
+
+/// Why a pod must not have what it asks for, one sentence for each setting.
+pub fn forbidden(spec: &PodSpec) -> Vec<String> {
+    let host_network = spec.host_network == Some(true);
+    let judge = |sysctl: &Sysctl| {
+        let name = name(sysctl);
+        let of_network = OF_NETWORK.contains(&name.as_str());
+        if of_network && host_network {
+            return Some(format!("sysctl {name:?} not allowed with host net enabled"));
+        }
+        (!of_network && name != OF_IPC)
+            .then(|| format!("forbidden sysctl: {name:?} not allowlisted"))
+    };
+    asked(spec).filter_map(judge).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_the_pods_own_is_allowed() {
+        for (name, host, expected) in [
+            ("net.ipv4.tcp_syncookies", false, None),
+            ("net/ipv4/tcp_syncookies", false, None),
+            ("kernel.shm_rmid_forced", true, None),
+            (
+                "net.ipv4.tcp_syncookies",
+                true,
+                Some("sysctl \"net.ipv4.tcp_syncookies\" not allowed with host net enabled"),
+            ),
+            (
+                "kernel.msgmax",
+                false,
+                Some("forbidden sysctl: \"kernel.msgmax\" not allowlisted"),
+            ),
+        ] {
+            let sysctls = json!([{"name": name, "value": "1"}]);
+            let spec = json!({"containers": [], "hostNetwork": host, "securityContext": {"sysctls": sysctls}});
+            let spec: PodSpec = serde_json::from_value(spec).unwrap();
+            assert_eq!(
+                forbidden(&spec).first().map(String::as_str),
+                expected,
+                "{name}"
+            );
+            assert!(!wanted(&spec)[0].0.contains('/'));
+        }
+    }
+}
