@@ -143,7 +143,7 @@ pub async fn replace(
     check_version(kind, &new, &old)?;
     keep_ours(kind, part, &mut new, &old);
     let reservation = prepare(server, kind.storage(), &mut new, Some(&old))?;
-    if is_new_generation(kind, &new, &old) {
+    if part == Part::Main && is_new_generation(kind, &new, &old) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
     }

@@ -1,9 +1,11 @@
 //! Pod.
 
 mod complete;
+mod container;
 mod show;
 mod template;
 mod validate;
+mod volumes;
 mod warnings;
 
 use k8s_openapi::api::core::v1 as core;

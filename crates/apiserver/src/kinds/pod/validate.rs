@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::{container, volumes};
 use crate::{
     check::{Check, FieldPath, Findings, Rule, format},
     object::Quantity,
@@ -166,9 +167,11 @@ pub fn validate(pod: &Value, findings: &mut Findings) {
             mounts(&at, container, &volumes, findings);
             environment(&at, container, findings);
             limits(&at, container, findings);
+            container::validate(&at, container, part == "initContainers", findings);
         }
     }
     sources(spec, findings);
+    tolerations(spec, findings);
     if spec["dnsPolicy"] == "None" && items(&spec["dnsConfig"]["nameservers"]).is_empty() {
         let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
         findings.required("spec.dnsConfig.nameservers", why);
@@ -234,14 +237,47 @@ fn amount(quantity: &Value) -> Option<i128> {
     Quantity::parse(quantity.as_str()?).map(|quantity| quantity.milli)
 }
 
+fn tolerations(spec: &Value, findings: &mut Findings) {
+    for (index, toleration) in items(&spec["tolerations"]).iter().enumerate() {
+        let at = format!("spec.tolerations[{index}]");
+        let (key, operator) = (text(&toleration["key"]), text(&toleration["operator"]));
+        for why in Some(key)
+            .filter(|key| !key.is_empty())
+            .into_iter()
+            .flat_map(format::qualified_name)
+        {
+            findings.invalid(format!("{at}.key"), &toleration["key"], why);
+        }
+        if key.is_empty() && operator != "Exists" {
+            let why = "operator must be Exists when `key` is empty, which means \"match all \
+                       values and all keys\"";
+            findings.invalid(format!("{at}.operator"), &json!(operator), why);
+        }
+        if operator == "Exists" && !text(&toleration["value"]).is_empty() {
+            let why = "value must be empty when `operator` is 'Exists'";
+            findings.invalid(format!("{at}.operator"), &toleration["value"], why);
+        }
+        if !toleration["tolerationSeconds"].is_null() && toleration["effect"] != "NoExecute" {
+            let why = "effect must be 'NoExecute' when `tolerationSeconds` is set";
+            findings.invalid(
+                format!("{at}.effect"),
+                &json!(text(&toleration["effect"])),
+                why,
+            );
+        }
+    }
+}
+
 fn sources(spec: &Value, findings: &mut Findings) {
     for (index, volume) in items(&spec["volumes"]).iter().enumerate() {
         let sources = volume
             .as_object()
             .map_or(0, |volume| volume.len().saturating_sub(1));
+        let at = format!("spec.volumes[{index}]");
+        volumes::validate(&at, volume, findings);
         if sources > 1 {
             let why = "may not specify more than 1 volume type";
-            findings.forbidden(format!("spec.volumes[{index}]"), why);
+            findings.forbidden(at, why);
         }
     }
 }
@@ -343,7 +379,9 @@ mod tests {
                 "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1500m",
             ),
             (
-                c(json!({"env": [{"name": "A", "value": "1", "valueFrom": {"fieldRef": {}}}]})),
+                c(
+                    json!({"env": [{"name": "A", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}),
+                ),
                 "spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
             ),
         ] {
