@@ -126,6 +126,9 @@ pub enum Kind {
     ReplicationController,
     ReplicaSet,
     Deployment,
+    DaemonSet,
+    StatefulSet,
+    ControllerRevision,
 }
 
 /// An object that a controller looks after: the one for whose sake an action is taken.
@@ -151,7 +154,11 @@ impl Kind {
         match self {
             Self::Pod | Self::Service | Self::Endpoints | Self::ReplicationController => "v1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
-            Self::ReplicaSet | Self::Deployment => "apps/v1",
+            Self::ReplicaSet
+            | Self::Deployment
+            | Self::DaemonSet
+            | Self::StatefulSet
+            | Self::ControllerRevision => "apps/v1",
         }
     }
 
@@ -164,6 +171,9 @@ impl Kind {
             Self::ReplicationController => "replicationcontrollers",
             Self::ReplicaSet => "replicasets",
             Self::Deployment => "deployments",
+            Self::DaemonSet => "daemonsets",
+            Self::StatefulSet => "statefulsets",
+            Self::ControllerRevision => "controllerrevisions",
         }
     }
 }

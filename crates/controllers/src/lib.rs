@@ -10,7 +10,7 @@
 //! | [`health`] | when a node counts as lost |
 //! | [`orphans`] | which pods have lost their node for good |
 //! | [`garbage`] | which objects have lost their owners |
-//! | [`workloads`] | which pods Deployments, ReplicaSets and ReplicationControllers have |
+//! | [`workloads`] | which pods Deployments, ReplicaSets, StatefulSets, DaemonSets and ReplicationControllers have |
 //! | [`mod@endpoints`] | where the traffic of Services goes |
 //!
 //! Each is a pure state machine ([`action::Controller`]): inputs and the time
@@ -35,6 +35,7 @@ mod health;
 mod lead;
 mod leadership;
 mod orphans;
+mod placement;
 mod scheduler;
 mod subnets;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::facts::PodFacts;
+use crate::placement::{Placement, Taint};
 
 /// `status` of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +35,7 @@ pub struct NodeView {
     pub pod_cidrs: Vec<IpNet>,
     /// `.spec.unschedulable`: cordoned.
     pub unschedulable: bool,
+    pub taints: Vec<Taint>,
     /// The Ready condition; none while the node has never reported.
     pub ready: Option<Truth>,
     /// The latest `lastHeartbeatTime` of any condition.
@@ -63,6 +65,7 @@ impl NodeView {
                 .as_ref()
                 .and_then(|s| s.unschedulable)
                 .unwrap_or(false),
+            taints: taints(&node),
             ready: conditions.iter().find(|c| c.type_ == "Ready").map(truth),
             heartbeat: latest_heartbeat(conditions),
             conditions: conditions.iter().map(|c| c.type_.clone()).collect(),
@@ -70,6 +73,11 @@ impl NodeView {
             labels: node.metadata.labels.unwrap_or_default(),
         }
     }
+}
+
+fn taints(node: &Node) -> Vec<Taint> {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    taints.into_iter().flatten().filter_map(Taint::of).collect()
 }
 
 fn truth(condition: &NodeCondition) -> Truth {
@@ -97,7 +105,9 @@ pub struct PodView {
     pub node: Option<String>,
     /// `.spec.schedulerName`
     pub scheduler: String,
-    pub node_selector: BTreeMap<String, String>,
+    /// Selector, affinity and tolerations.
+    #[serde(skip)]
+    pub placement: Arc<Placement>,
     /// `.metadata.deletionTimestamp` is set.
     pub deleting: bool,
     /// `.status.phase` is `Succeeded` or `Failed`.
@@ -116,6 +126,7 @@ impl PodView {
         let facts = Arc::new(PodFacts::of(&pod));
         let conditions = pod.status.and_then(|s| s.conditions).unwrap_or_default();
         let spec = pod.spec.unwrap_or_default();
+        let placement = Arc::new(Placement::of(&spec));
         Self {
             uid: net.uid,
             version,
@@ -123,7 +134,7 @@ impl PodView {
             scheduler: spec
                 .scheduler_name
                 .unwrap_or_else(|| "default-scheduler".to_owned()),
-            node_selector: spec.node_selector.unwrap_or_default(),
+            placement,
             deleting: pod.metadata.deletion_timestamp.is_some(),
             finished: net.finished,
             refused: conditions

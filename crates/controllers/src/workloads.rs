@@ -1,4 +1,5 @@
-//! Controllers of what keeps pods: ReplicationController, ReplicaSet, Deployment.
+//! Controllers of what keeps pods: ReplicationController, ReplicaSet,
+//! Deployment, StatefulSet, DaemonSet.
 //!
 //! ```text
 //!  news ──> mirrors ──> whom it concerns ──> plan of each (pure) ──> desk ──> requests
@@ -7,11 +8,13 @@
 //! ```
 //!
 //! A plan is made from an object, its children and the time, and nothing else:
-//! [`replica_set::plan`], [`rollout::step`], [`progress::status`]. The
-//! [`desk`] remembers what has been asked for and not been seen, so that
+//! [`replica_set::plan`], [`rollout::step`], [`progress::status`],
+//! [`stateful_set::plan`], [`daemon_set::plan`]. The [`desk`] remembers what has been asked for and not been seen, so that
 //! nothing is asked for twice. Nothing polls: who waits for a time has a timer.
 
+mod daemon_set;
 mod deployment;
+mod deployments;
 pub mod desk;
 pub mod head;
 pub mod news;
@@ -19,14 +22,20 @@ pub mod pod;
 mod pods;
 mod progress;
 pub mod replica_set;
+mod revision;
 mod rollout;
 pub mod selector;
+mod sets;
 #[cfg(test)]
 mod simulation;
+mod stateful_set;
+#[cfg(test)]
+mod stateful_tests;
+mod statefuls;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,24 +45,27 @@ use sealane_kube::{Change, Mirror};
 use sealane_objects::ObjectName;
 use serde_json::{Value, json};
 
-use crate::action::{About, Action, Controller, Input, Key, Kind, Outcome, Part};
-use crate::view::PodView;
+use crate::action::{About, Action, Controller, Input, Key, Kind, Outcome};
+use crate::view::{NodeView, PodView};
+pub use daemon_set::DaemonSet;
 use deployment::Deployment;
 use desk::Desk;
-use head::{Head, status_patch};
+use head::Head;
 use news::News;
 use pod::Names;
 use pods::Pods;
-use progress::Happened;
 use replica_set::ReplicaSet;
-use rollout::{SetChange, Sets, Step};
+pub use revision::Revision;
 use selector::Selector;
+pub use stateful_set::StatefulSet;
 
 /// Kinds that are looked after here.
-const WORKLOADS: [Kind; 3] = [
+const WORKLOADS: [Kind; 5] = [
     Kind::ReplicationController,
     Kind::ReplicaSet,
     Kind::Deployment,
+    Kind::StatefulSet,
+    Kind::DaemonSet,
 ];
 
 /// The controllers of workloads.
@@ -64,6 +76,11 @@ pub struct Workloads {
     replica_sets: Mirror<Arc<ReplicaSet>>,
     controllers: Mirror<Arc<ReplicaSet>>,
     deployments: Mirror<Arc<Deployment>>,
+    stateful_sets: Mirror<Arc<StatefulSet>>,
+    daemon_sets: Mirror<Arc<DaemonSet>>,
+    revisions: Mirror<Arc<Revision>>,
+    nodes: BTreeMap<String, daemon_set::Node>,
+    nodes_synced: bool,
     desk: Desk,
     /// What is to be said of ReplicaSets when their change is done.
     announcements: HashMap<ObjectName, String>,
@@ -94,6 +111,11 @@ impl Workloads {
             replica_sets: Mirror::default(),
             controllers: Mirror::default(),
             deployments: Mirror::default(),
+            stateful_sets: Mirror::default(),
+            daemon_sets: Mirror::default(),
+            revisions: Mirror::default(),
+            nodes: BTreeMap::new(),
+            nodes_synced: false,
             desk: Desk::default(),
             announcements: HashMap::new(),
             concerned: BTreeSet::new(),
@@ -106,6 +128,10 @@ impl Workloads {
             && self.replica_sets.is_synced()
             && self.controllers.is_synced()
             && self.deployments.is_synced()
+            && self.stateful_sets.is_synced()
+            && self.daemon_sets.is_synced()
+            && self.revisions.is_synced()
+            && self.nodes_synced
     }
 
     fn pods_changed(&mut self, change: &Change<PodView>) {
@@ -140,17 +166,27 @@ impl Workloads {
             let kind = match &*controller.kind {
                 "ReplicaSet" => Kind::ReplicaSet,
                 "ReplicationController" => Kind::ReplicationController,
+                "StatefulSet" => Kind::StatefulSet,
+                "DaemonSet" => Kind::DaemonSet,
                 _ => return,
             };
             let name = ObjectName::new(namespace, &controller.name);
             self.concerned.insert(Key { kind, name });
             return;
         }
+        let labels = &pod.facts.labels;
+        let takes = |head: &Head, selector: &Selector| {
+            head.name.namespace == namespace && selector.matches(labels)
+        };
         let sets = self.replica_sets.values().chain(self.controllers.values());
-        let theirs = sets.filter(|set| {
-            set.head.name.namespace == namespace && set.selector.matches(&pod.facts.labels)
-        });
-        self.concerned.extend(theirs.map(|set| key(&set.head)));
+        let sets = sets.filter(|set| takes(&set.head, &set.selector));
+        let stateful = self.stateful_sets.values();
+        let stateful = stateful.filter(|set| takes(&set.head, &set.selector));
+        let daemons = self.daemon_sets.values();
+        let daemons = daemons.filter(|set| takes(&set.head, &set.selector));
+        self.concerned.extend(sets.map(|set| key(&set.head)));
+        self.concerned.extend(stateful.map(|set| key(&set.head)));
+        self.concerned.extend(daemons.map(|set| key(&set.head)));
     }
 
     /// A Deployment that recreates waits for the end of its old pods.
@@ -214,13 +250,78 @@ impl Workloads {
 
     fn deployments_changed(&mut self, change: &Change<Arc<Deployment>>) {
         self.deployments.apply(change.clone());
+        self.owners_changed(change, |deployment| &deployment.head);
+    }
+
+    fn stateful_sets_changed(&mut self, change: &Change<Arc<StatefulSet>>) {
+        self.stateful_sets.apply(change.clone());
+        self.owners_changed(change, |set| &set.head);
+    }
+
+    fn daemon_sets_changed(&mut self, change: &Change<Arc<DaemonSet>>) {
+        self.daemon_sets.apply(change.clone());
+        self.owners_changed(change, |set| &set.head);
+    }
+
+    fn owners_changed<T>(&mut self, change: &Change<Arc<T>>, head: fn(&T) -> &Head) {
         match change {
             Change::Reset(_) => self.concern_all(),
-            Change::Applied(_, deployment) => drop(self.concerned.insert(key(&deployment.head))),
-            Change::Deleted(name, deployment) => {
-                self.desk.gone(Kind::Deployment, name);
-                self.desk.forget(&key(&deployment.head));
+            Change::Applied(_, owner) => drop(self.concerned.insert(key(head(owner)))),
+            Change::Deleted(name, owner) => {
+                let head = head(owner);
+                self.desk.gone(head.kind, name);
+                self.desk.forget(&key(head));
             }
+        }
+    }
+
+    fn revisions_changed(&mut self, change: &Change<Arc<Revision>>) {
+        self.revisions.apply(change.clone());
+        let kind = Kind::ControllerRevision;
+        match change {
+            Change::Reset(all) => {
+                for (name, revision) in all {
+                    let head = &revision.head;
+                    self.desk.seen(kind, name, &head.uid, head.deleting);
+                }
+                self.concern_all();
+            }
+            Change::Applied(name, revision) => {
+                let head = &revision.head;
+                let waited = self.desk.seen(kind, name, &head.uid, head.deleting);
+                self.concerned.extend(waited);
+            }
+            Change::Deleted(name, revision) => {
+                self.concerned.extend(self.desk.gone(kind, name));
+                self.concerned.extend(owner_of(&revision.head));
+            }
+        }
+    }
+
+    /// A DaemonSet looks at labels and taints, and at nothing else of a node.
+    fn nodes_changed(&mut self, change: &Change<NodeView>) {
+        let seen = |node: &NodeView| daemon_set::Node {
+            labels: node.labels.clone(),
+            taints: node.taints.clone(),
+        };
+        let changed = match change {
+            Change::Reset(all) => {
+                let nodes = all
+                    .iter()
+                    .map(|(name, node)| (name.name.clone(), seen(node)));
+                self.nodes = nodes.collect();
+                self.nodes_synced = true;
+                true
+            }
+            Change::Applied(name, node) => {
+                let now = seen(node);
+                self.nodes.insert(name.name.clone(), now.clone()) != Some(now)
+            }
+            Change::Deleted(name, _) => self.nodes.remove(&name.name).is_some(),
+        };
+        if changed {
+            let sets = self.daemon_sets.values().map(|set| key(&set.head));
+            self.concerned.extend(sets);
         }
     }
 
@@ -229,6 +330,9 @@ impl Workloads {
         let sets = sets.map(|set| key(&set.head));
         let deployments = self.deployments.values().map(|d| key(&d.head));
         self.concerned.extend(sets.chain(deployments));
+        let stateful = self.stateful_sets.values().map(|set| key(&set.head));
+        let daemons = self.daemon_sets.values().map(|set| key(&set.head));
+        self.concerned.extend(stateful.chain(daemons));
     }
 
     fn ended(
@@ -283,6 +387,9 @@ impl Workloads {
             name: by.name.clone(),
             uid: self.head(by)?.uid.clone(),
         };
+        if by.kind == Kind::StatefulSet {
+            return tell_of_stateful(about, by, action, outcome);
+        }
         let (severity, reason, message) = match (action, outcome) {
             (
                 Action::Create {
@@ -334,6 +441,8 @@ impl Workloads {
     fn head(&self, key: &Key) -> Option<&Head> {
         match key.kind {
             Kind::Deployment => self.deployments.get(&key.name).map(|d| &d.head),
+            Kind::StatefulSet => self.stateful_sets.get(&key.name).map(|set| &set.head),
+            Kind::DaemonSet => self.daemon_sets.get(&key.name).map(|set| &set.head),
             _ => self.set(key).map(|set| &set.head),
         }
     }
@@ -351,260 +460,11 @@ impl Workloads {
             match key.kind {
                 Kind::ReplicaSet | Kind::ReplicationController => self.plan_set(&key, now, actions),
                 Kind::Deployment => self.plan_deployment(&key, now, actions),
+                Kind::StatefulSet => self.plan_stateful_set(&key, now, actions),
+                Kind::DaemonSet => self.plan_daemon_set(&key, now, actions),
                 _ => {}
             }
         }
-    }
-
-    fn plan_set(&mut self, key: &Key, now: Instant, actions: &mut Vec<Action>) {
-        let Some(set) = self.set(key).cloned() else {
-            return;
-        };
-        self.claim_pods(key, &set.head, &set.selector, actions);
-        let plan = {
-            let known = self.pods_of(key, &set);
-            let plan = replica_set::plan(&set, &known, self.clock.wall(now));
-            let delete: Vec<_> = plan
-                .delete
-                .iter()
-                .filter_map(|pod| Some((self.pods.name_of(&pod.uid)?.clone(), pod.uid.clone())))
-                .collect();
-            (plan.create, delete, plan.status, plan.wake_in)
-        };
-        let (mut create, mut delete, status, wake_in) = plan;
-        if self.desk.rests(key, now) {
-            create = 0;
-            delete.clear();
-        }
-        for _ in 0..self.desk.batch(key, create) {
-            let start = format!("{}-", key.name.name);
-            let name = ObjectName::new(&*key.name.namespace, self.names.next(&start));
-            let pod = pod::from_template(&set.template, &set.head, &name, Some(&start));
-            actions.push(self.desk.create(key, Kind::Pod, name, pod));
-        }
-        for (name, uid) in delete {
-            actions.push(self.desk.delete(key, Kind::Pod, &name, &uid));
-        }
-        if let Some(patch) = status_patch(&set.head, &set.status, &status) {
-            actions.extend(self.desk.patch_of(key, &set.head, Part::Status, patch));
-        }
-        if let Some(wake_in) = wake_in {
-            self.desk.wake(now + wake_in, key);
-        }
-    }
-
-    /// Takes in pods that match and nobody keeps, lets go of those that match no more.
-    fn claim_pods(
-        &mut self,
-        key: &Key,
-        head: &Head,
-        selector: &Selector,
-        actions: &mut Vec<Action>,
-    ) {
-        let mut claims = Vec::new();
-        for (name, pod) in self.pods.of_owner(&head.uid) {
-            if replica_set::is_active(pod) && !selector.matches(&pod.facts.labels) {
-                let release = json!({"$patch": "delete", "uid": head.uid});
-                claims.push((name.clone(), pod, release));
-            }
-        }
-        if !head.deleting && !selector.is_empty() {
-            for (name, pod) in self.pods.loose_in(&head.name.namespace) {
-                if replica_set::is_active(pod) && selector.matches(&pod.facts.labels) {
-                    claims.push((name.clone(), pod, head.reference()));
-                }
-            }
-        }
-        for (name, pod, reference) in claims {
-            let patch = json!({"metadata": {"uid": pod.uid, "ownerReferences": [reference]}});
-            let place = (Kind::Pod, &name, &*pod.version);
-            actions.extend(self.desk.patch(key, place, Part::Owners, patch));
-        }
-    }
-
-    fn pods_of(&self, key: &Key, set: &ReplicaSet) -> replica_set::Pods<'_> {
-        let leaving =
-            |name: &ObjectName, pod: &PodView| self.desk.is_deleting(Kind::Pod, name, &pod.uid);
-        let own = self.pods.of_owner(&set.head.uid).filter(|(name, pod)| {
-            replica_set::is_active(pod)
-                && set.selector.matches(&pod.facts.labels)
-                && !leaving(name, pod)
-        });
-        // What is being taken in counts already.
-        let taken = self.pods.loose_in(&set.head.name.namespace);
-        let taken = taken.filter(|(name, pod)| {
-            replica_set::is_active(pod)
-                && set.selector.matches(&pod.facts.labels)
-                && self.desk.is_patching(key, Kind::Pod, name, &pod.version)
-        });
-        let active: Vec<_> = own.chain(taken).map(|(_, pod)| pod).collect();
-        let wanted = usize::try_from(set.replicas).unwrap_or(0);
-        let on_node = if active.len() > wanted {
-            self.neighbours(set)
-        } else {
-            HashMap::new()
-        };
-        replica_set::Pods {
-            creating: self.desk.creating(key, Kind::Pod).count(),
-            active,
-            on_node,
-            failure: self.failure(key),
-        }
-    }
-
-    fn failure(&self, key: &Key) -> Option<(&'static str, &str)> {
-        self.desk.failure(key)
-    }
-
-    /// How many pods each node holds of all sets with the same owner.
-    fn neighbours(&self, set: &ReplicaSet) -> HashMap<&str, usize> {
-        let owner = set.head.controller.as_ref().map(|c| &c.uid);
-        let siblings = self.replica_sets.values().filter(|other| {
-            let related = owner.is_some_and(|uid| other.head.is_controlled_by(uid));
-            related || other.head.uid == set.head.uid
-        });
-        let mut on_node = HashMap::new();
-        for sibling in siblings {
-            for (_, pod) in self.pods.of_owner(&sibling.head.uid) {
-                if replica_set::is_active(pod)
-                    && let Some(node) = &pod.node
-                {
-                    *on_node.entry(node.as_str()).or_insert(0) += 1;
-                }
-            }
-        }
-        on_node
-    }
-
-    fn plan_deployment(&mut self, key: &Key, now: Instant, actions: &mut Vec<Action>) {
-        let Some(deployment) = self.deployments.get(&key.name).cloned() else {
-            return;
-        };
-        if deployment.selector.is_empty() || self.desk.is_busy(key) {
-            return; // The answers bring it back here.
-        }
-        let rests = self.desk.rests(key, now);
-        self.claim_sets(key, &deployment, actions);
-        if self.desk.creating(key, Kind::ReplicaSet).next().is_some() {
-            return; // The watch will show it.
-        }
-        let own: Vec<_> = self
-            .replica_sets
-            .values()
-            .filter(|set| set.head.is_controlled_by(&deployment.head.uid))
-            .filter(|set| deployment.selector.matches(&set.head.labels))
-            .cloned()
-            .collect();
-        let sets = Sets::of(&deployment, own);
-        let old_pods = self.old_pods(&sets);
-        let mut step = rollout::step(&deployment, &sets, old_pods);
-        if rests {
-            step = Step::default();
-        }
-        self.take_step(key, &deployment, &sets, step, now, actions);
-    }
-
-    /// Whether pods of old ReplicaSets are there that have not ended.
-    fn old_pods(&self, sets: &Sets) -> bool {
-        let mut pods = sets
-            .old
-            .iter()
-            .flat_map(|set| self.pods.of_owner(&set.head.uid));
-        pods.any(|(_, pod)| !pod.facts.is_finished())
-            || sets.old.iter().any(|set| set.status.replicas > 0)
-    }
-
-    fn claim_sets(&mut self, key: &Key, deployment: &Deployment, actions: &mut Vec<Action>) {
-        let head = &deployment.head;
-        for set in self.replica_sets.values() {
-            if set.head.name.namespace != head.name.namespace || set.head.deleting {
-                continue;
-            }
-            let matches = deployment.selector.matches(&set.head.labels);
-            let reference = if set.head.is_controlled_by(&head.uid) && !matches {
-                json!({"$patch": "delete", "uid": head.uid})
-            } else if set.head.controller.is_none() && matches && !head.deleting {
-                head.reference()
-            } else {
-                continue;
-            };
-            let patch = json!({"metadata": {"uid": set.head.uid, "ownerReferences": [reference]}});
-            actions.extend(self.desk.patch_of(key, &set.head, Part::Owners, patch));
-        }
-    }
-
-    fn take_step(
-        &mut self,
-        key: &Key,
-        deployment: &Deployment,
-        sets: &Sets,
-        step: Step,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        let makes = step.create.as_ref();
-        let makes = makes.and_then(|set| set["metadata"]["name"].as_str().map(str::to_owned));
-        let named = makes
-            .as_ref()
-            .map(|name| ObjectName::new(&*key.name.namespace, name));
-        let collides = named
-            .as_ref()
-            .is_some_and(|name| self.replica_sets.get(name).is_some());
-        let failure = self.desk.failure(key);
-        let failure = failure.map(|(_, message)| message.to_owned());
-        let happened = Happened {
-            makes: makes.as_deref().filter(|_| !collides),
-            failure: failure.as_deref(),
-            collides,
-        };
-        let (status, wake_in) = progress::status(deployment, sets, happened, self.clock.wall(now));
-        if let (Some(name), Some(set), false) = (named, step.create, collides) {
-            let size = set["spec"]["replicas"].as_i64().unwrap_or(0);
-            if size > 0 {
-                let message = format!("Scaled up replica set {} from 0 to {size}", name.name);
-                self.announcements.insert(name.clone(), message);
-            }
-            actions.push(self.desk.create(key, Kind::ReplicaSet, name, set));
-        }
-        for change in step.changes {
-            self.change_set(key, change, actions);
-        }
-        for set in step.remove {
-            let head = &set.head;
-            if !self.desk.is_deleting(head.kind, &head.name, &head.uid) {
-                actions.push(self.desk.delete(key, head.kind, &head.name, &head.uid));
-            }
-        }
-        let mut patches = Vec::new();
-        if let Some(revision) = step.revision {
-            let annotations = json!({deployment::REVISION: revision});
-            let meta = json!({"uid": deployment.head.uid, "annotations": annotations});
-            patches.push((Part::Object, json!({"metadata": meta})));
-        }
-        if let Some(patch) = status_patch(&deployment.head, &deployment.status, &status) {
-            patches.push((Part::Status, patch));
-        }
-        // One at a time: the next one follows when the first is seen.
-        if let Some((part, patch)) = patches.into_iter().next() {
-            actions.extend(self.desk.patch_of(key, &deployment.head, part, patch));
-        }
-        if let Some(wake_in) = wake_in {
-            self.desk.wake(now + wake_in, key);
-        }
-    }
-
-    fn change_set(&mut self, key: &Key, change: SetChange, actions: &mut Vec<Action>) {
-        let set = &change.set.head;
-        let Some(action) = self.desk.patch_of(key, set, Part::Object, change.patch) else {
-            return;
-        };
-        if let Some((from, to)) = change.scales {
-            let direction = if to > from { "up" } else { "down" };
-            let name = &set.name.name;
-            let message = format!("Scaled {direction} replica set {name} from {from} to {to}");
-            self.announcements.insert(set.name.clone(), message);
-        }
-        actions.push(action);
     }
 }
 
@@ -620,13 +480,16 @@ impl Controller for Workloads {
                 self.sets_changed(Kind::ReplicationController, change);
             }
             Input::Workloads(News::Deployments(change)) => self.deployments_changed(change),
+            Input::Workloads(News::StatefulSets(change)) => self.stateful_sets_changed(change),
+            Input::Workloads(News::DaemonSets(change)) => self.daemon_sets_changed(change),
+            Input::Workloads(News::Revisions(change)) => self.revisions_changed(change),
+            Input::Nodes(change) => self.nodes_changed(change),
             Input::Ended(action, outcome) => self.ended(action, outcome, now, actions),
             Input::Tick => {
                 let due = self.desk.due(now);
                 self.concerned.extend(due);
             }
             Input::Workloads(News::Services(_) | News::Slices(_) | News::Endpoints(_))
-            | Input::Nodes(_)
             | Input::Leases(_) => {}
         }
         if self.is_synced() {
@@ -645,6 +508,9 @@ impl Controller for Workloads {
             "replicaSets": self.replica_sets.len(),
             "replicationControllers": self.controllers.len(),
             "deployments": self.deployments.len(),
+            "statefulSets": self.stateful_sets.len(),
+            "daemonSets": self.daemon_sets.len(),
+            "revisions": self.revisions.len(),
             "desk": self.desk.state(),
         })
     }
@@ -657,12 +523,55 @@ fn key(head: &Head) -> Key {
     }
 }
 
-/// The Deployment that keeps a ReplicaSet.
+/// Who keeps a ReplicaSet or a ControllerRevision.
 fn owner_of(head: &Head) -> Option<Key> {
     let controller = head.controller.as_ref()?;
-    (controller.kind == "Deployment").then(|| Key {
-        kind: Kind::Deployment,
-        name: ObjectName::new(&*head.name.namespace, &*controller.name),
+    let kind = match &*controller.kind {
+        "Deployment" => Kind::Deployment,
+        "StatefulSet" => Kind::StatefulSet,
+        "DaemonSet" => Kind::DaemonSet,
+        _ => return None,
+    };
+    let name = ObjectName::new(&*head.name.namespace, &*controller.name);
+    Some(Key { kind, name })
+}
+
+/// A StatefulSet's controller has words of its own.
+fn tell_of_stateful(about: About, by: &Key, action: &Action, outcome: &Outcome) -> Option<Action> {
+    let (verb, name) = match action {
+        Action::Create { kind, name, .. } if *kind == Kind::Pod => ("create", name),
+        Action::Delete { kind, name, .. } if *kind == Kind::Pod => ("delete", name),
+        _ => return None,
+    };
+    let what = format!("{verb} Pod {} in StatefulSet {}", name.name, by.name.name);
+    let (severity, reason, message) = match (verb, outcome) {
+        ("create", Outcome::Done) => (
+            Severity::Normal,
+            "SuccessfulCreate",
+            format!("{what} successful"),
+        ),
+        ("delete", Outcome::Done) => (
+            Severity::Normal,
+            "SuccessfulDelete",
+            format!("{what} successful"),
+        ),
+        ("create", Outcome::Refused(why)) => (
+            Severity::Warning,
+            "FailedCreate",
+            format!("{what} failed error: {why}"),
+        ),
+        ("delete", Outcome::Refused(why)) => (
+            Severity::Warning,
+            "FailedDelete",
+            format!("{what} failed error: {why}"),
+        ),
+        _ => return None,
+    };
+    Some(Action::Tell {
+        about,
+        severity,
+        reason,
+        message,
     })
 }
 

@@ -1,8 +1,10 @@
 //! The choice: nodes that the pod may run on, of these the one with the fewest pods.
 //!
 //! Of nodes with equally many the first by name is taken, so that the same
-//! cluster always gives the same answer. Requests, affinity and taints come
-//! later as further reasons to reject and further terms of the order.
+//! cluster always gives the same answer. Selector, required node affinity,
+//! taints and the number of pods decide; requests, affinity to pods and
+//! spreading come later as further reasons to reject and further terms of the
+//! order.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +13,7 @@ use ipnet::IpNet;
 use sealane_ipam::Pool;
 use serde::Serialize;
 
+use crate::placement::{Effect, Taint};
 use crate::view::{NodeView, PodView, Truth};
 
 /// What the choice needs to know of a node.
@@ -19,6 +22,7 @@ pub struct Candidate {
     pub labels: BTreeMap<String, String>,
     pub ready: bool,
     pub cordoned: bool,
+    pub taints: Vec<Taint>,
     pub max_pods: Option<usize>,
     /// The pod subnet, where it is what limits the pods.
     pub limited_by: Option<IpNet>,
@@ -33,6 +37,7 @@ impl Candidate {
             labels: node.labels.clone(),
             ready: node.ready == Some(Truth::True),
             cordoned: node.unschedulable,
+            taints: node.taints.clone(),
             max_pods: node.max_pods,
             limited_by: limiting_subnet(node),
             pods: 0,
@@ -49,21 +54,24 @@ fn limiting_subnet(node: &NodeView) -> Option<IpNet> {
 }
 
 /// Why a node is out of the question. The text follows `N node(s)`, in kube-scheduler's words where it has some.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     Cordoned,
     NotReady,
+    /// By key and value.
+    Taint(String, String),
     Selector,
     Full,
 }
 
 impl Reason {
-    fn text(self) -> &'static str {
+    fn text(&self) -> String {
         match self {
-            Self::Cordoned => "were unschedulable",
-            Self::NotReady => "were not ready",
-            Self::Selector => "didn't match Pod's node affinity/selector",
-            Self::Full => "had too many pods",
+            Self::Cordoned => "were unschedulable".into(),
+            Self::NotReady => "were not ready".into(),
+            Self::Taint(key, value) => format!("had untolerated taint {{{key}: {value}}}"),
+            Self::Selector => "didn't match Pod's node affinity/selector".into(),
+            Self::Full => "had too many pods".into(),
         }
     }
 }
@@ -107,12 +115,12 @@ pub fn choose(pod: &PodView, nodes: &BTreeMap<String, Candidate>) -> Result<Stri
     let mut full = None;
     let mut best: Option<(usize, &String)> = None;
     for (name, node) in nodes {
-        match reject(pod, node) {
+        match reject(pod, name, node) {
             Some(reason) => {
-                *failing.entry(reason).or_default() += 1;
                 if reason == Reason::Full && full.is_none() {
                     full = describe_full(name, node);
                 }
+                *failing.entry(reason).or_default() += 1;
             }
             None if best.is_none_or(|(fewest, _)| node.pods < fewest) => {
                 best = Some((node.pods, name));
@@ -136,13 +144,17 @@ fn describe_full(name: &str, node: &Candidate) -> Option<String> {
 }
 
 /// The first reason that counts: what a person has ordered, what is broken, what the pod asks for, what is used up.
-fn reject(pod: &PodView, node: &Candidate) -> Option<Reason> {
-    let matches = |(key, value)| node.labels.get(key) == Some(value);
-    if node.cordoned {
+fn reject(pod: &PodView, name: &str, node: &Candidate) -> Option<Reason> {
+    let placement = &pod.placement;
+    let keeps_off = [Effect::NoSchedule, Effect::NoExecute];
+    let cordon = [Taint::unschedulable()];
+    if node.cordoned && placement.untolerated(&cordon, &keeps_off).is_some() {
         Some(Reason::Cordoned)
     } else if !node.ready {
         Some(Reason::NotReady)
-    } else if !pod.node_selector.iter().all(matches) {
+    } else if let Some(taint) = placement.untolerated(&node.taints, &keeps_off) {
+        Some(Reason::Taint(taint.key.clone(), taint.value.clone()))
+    } else if !placement.allows(name, &node.labels) {
         Some(Reason::Selector)
     } else if node.max_pods.is_some_and(|most| node.pods >= most) {
         Some(Reason::Full)
@@ -154,6 +166,7 @@ fn reject(pod: &PodView, node: &Candidate) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::{Placement, Toleration};
     use crate::testing::{node, pod};
 
     fn candidate(pods: usize) -> Candidate {
@@ -161,6 +174,7 @@ mod tests {
             labels: BTreeMap::from([("zone".into(), "a".into())]),
             ready: true,
             cordoned: false,
+            taints: Vec::new(),
             max_pods: None,
             limited_by: None,
             pods,
@@ -174,8 +188,12 @@ mod tests {
     }
 
     fn selecting(key: &str, value: &str) -> PodView {
+        let placement = Placement {
+            selector: BTreeMap::from([(key.into(), value.into())]),
+            ..Placement::default()
+        };
         PodView {
-            node_selector: BTreeMap::from([(key.into(), value.into())]),
+            placement: placement.into(),
             ..pod("u")
         }
     }
@@ -253,6 +271,36 @@ mod tests {
         assert_eq!(choose(&selecting("zone", "b"), &list).unwrap(), "b");
         assert!(choose(&selecting("zone", "c"), &list).is_err());
         assert!(choose(&selecting("disk", "b"), &list).is_err());
+    }
+
+    #[test]
+    fn a_taint_keeps_off_who_does_not_bear_it() {
+        let taint = Taint {
+            key: "dedicated".into(),
+            value: "db".into(),
+            effect: Effect::NoSchedule,
+        };
+        let tainted = Candidate {
+            taints: vec![taint],
+            ..candidate(0)
+        };
+        let list = nodes(vec![("a", tainted)]);
+        assert_eq!(
+            choose(&pod("u"), &list).unwrap_err().to_string(),
+            "0/1 nodes are available: 1 node(s) had untolerated taint {dedicated: db}."
+        );
+        let bearing = Placement {
+            tolerations: vec![Toleration {
+                exists: true,
+                ..Toleration::default()
+            }],
+            ..Placement::default()
+        };
+        let bearing = PodView {
+            placement: bearing.into(),
+            ..pod("u")
+        };
+        assert_eq!(choose(&bearing, &list).unwrap(), "a");
     }
 
     #[test]

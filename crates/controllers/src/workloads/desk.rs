@@ -156,6 +156,16 @@ impl Desk {
             .map(|((_, name), _)| name)
     }
 
+    /// Whether an owner has asked for objects of a kind to be made or deleted and does not see it yet.
+    pub fn is_waiting(&self, by: &Key, kind: Kind) -> bool {
+        let first = (kind, ObjectName::new(by.name.namespace.clone(), ""));
+        let mut there = self
+            .pending
+            .range(first..)
+            .take_while(|((k, name), _)| *k == kind && name.namespace == by.name.namespace);
+        there.any(|(_, pending)| pending.by == *by)
+    }
+
     /// Whether an object is on its way out.
     pub fn is_deleting(&self, kind: Kind, name: &ObjectName, uid: &str) -> bool {
         let pending = self.pending.get(&(kind, name.clone()));

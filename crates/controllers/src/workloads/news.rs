@@ -9,6 +9,7 @@ use sealane_kube::{Change, watch_objects};
 
 use super::deployment::Deployment;
 use super::replica_set::ReplicaSet;
+use super::{DaemonSet, Revision, StatefulSet};
 use crate::act::resource;
 use crate::action::Kind;
 use crate::endpoints::{EndpointsView, Service, Slice};
@@ -19,6 +20,9 @@ pub enum News {
     Controllers(Change<Arc<ReplicaSet>>),
     ReplicaSets(Change<Arc<ReplicaSet>>),
     Deployments(Change<Arc<Deployment>>),
+    StatefulSets(Change<Arc<StatefulSet>>),
+    DaemonSets(Change<Arc<DaemonSet>>),
+    Revisions(Change<Arc<Revision>>),
     Services(Change<Arc<Service>>),
     Slices(Change<Arc<Slice>>),
     Endpoints(Change<Arc<EndpointsView>>),
@@ -37,6 +41,19 @@ pub fn watches(client: &Client) -> Vec<BoxStream<'static, News>> {
             ReplicaSet::of(Kind::ReplicaSet, object)
         }),
         watch(client, Kind::Deployment, News::Deployments, Deployment::of),
+        watch(
+            client,
+            Kind::StatefulSet,
+            News::StatefulSets,
+            StatefulSet::of,
+        ),
+        watch(client, Kind::DaemonSet, News::DaemonSets, DaemonSet::of),
+        watch(
+            client,
+            Kind::ControllerRevision,
+            News::Revisions,
+            Revision::of,
+        ),
         watch(client, Kind::Service, News::Services, Service::of),
         watch(client, Kind::EndpointSlice, News::Slices, Slice::of),
         watch(client, Kind::Endpoints, News::Endpoints, EndpointsView::of),

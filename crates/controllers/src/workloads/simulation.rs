@@ -11,18 +11,21 @@ use sealane_kube::Change;
 use sealane_objects::ObjectName;
 use serde_json::{Value, json};
 
-use super::Workloads;
 use super::deployment::Deployment;
 use super::news::News;
 use super::replica_set::ReplicaSet;
+use super::{DaemonSet, Revision, StatefulSet, Workloads};
 use crate::action::{Action, Controller, Input, Kind, Outcome, Part};
-use crate::view::PodView;
+use crate::view::{NodeView, PodView};
 
-pub const KINDS: [Kind; 4] = [
+pub const KINDS: [Kind; 7] = [
     Kind::Pod,
     Kind::ReplicaSet,
     Kind::ReplicationController,
     Kind::Deployment,
+    Kind::StatefulSet,
+    Kind::DaemonSet,
+    Kind::ControllerRevision,
 ];
 
 /// An API server, as far as workloads go.
@@ -242,13 +245,22 @@ impl Story {
     pub fn new() -> Self {
         let now = Instant::now();
         let wall: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
-        Self {
+        let mut story = Self {
             world: World::new(wall),
             workloads: Workloads::new(now, wall, 7),
             in_flight: Vec::new(),
             told: Vec::new(),
             now,
-        }
+        };
+        story.nodes(vec![]);
+        story
+    }
+
+    /// These are all the nodes, by name.
+    pub fn nodes(&mut self, nodes: Vec<(&str, NodeView)>) {
+        let named = |(name, node)| (ObjectName::new("", name), node);
+        let nodes = nodes.into_iter().map(named).collect();
+        self.tell(&Input::Nodes(Change::Reset(nodes)));
     }
 
     fn tell(&mut self, input: &Input) {
@@ -279,6 +291,15 @@ impl Story {
             })),
             Kind::ReplicaSet => Input::Workloads(News::ReplicaSets(sets(change))),
             Kind::ReplicationController => Input::Workloads(News::Controllers(sets(change))),
+            Kind::StatefulSet => Input::Workloads(News::StatefulSets(map(change, |object| {
+                Arc::new(StatefulSet::of(dynamic(object)))
+            }))),
+            Kind::DaemonSet => Input::Workloads(News::DaemonSets(map(change, |object| {
+                Arc::new(DaemonSet::of(dynamic(object)))
+            }))),
+            Kind::ControllerRevision => Input::Workloads(News::Revisions(map(change, |object| {
+                Arc::new(Revision::of(dynamic(object)))
+            }))),
             _ => Input::Workloads(News::Deployments(map(change, |object| {
                 Arc::new(Deployment::of(dynamic(object)))
             }))),
