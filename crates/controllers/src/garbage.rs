@@ -42,7 +42,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, BoxStream, StreamExt};
 use kube::Client;
@@ -61,6 +61,8 @@ use object::Meta;
 
 /// Requests in flight: each holds a connection.
 const AT_ONCE: usize = 8;
+/// Nobody waits for garbage, but nodes wait for their subnets when a cluster comes up.
+const START_PAUSE: Duration = Duration::from_millis(500);
 
 /// The collector's state, shared with `/debug/state` alone; none until the kinds are known.
 pub type Shared = Arc<Mutex<Option<Collector>>>;
@@ -77,6 +79,7 @@ pub async fn run(client: Client, events: Recorder, shared: Shared, introspect: &
         "Requests that the garbage collector made.",
         &[],
     );
+    tokio::time::sleep(START_PAUSE).await;
     let (kinds, resources) = discover::discover(&client).await;
     *lock(&shared) = Some(Collector::new(kinds.clone(), Instant::now()));
     let inputs = inputs(&client, &kinds, &resources);

@@ -81,3 +81,31 @@ async fn an_owner_that_never_was_is_no_owner() {
     server.add_map("lost", &[&lost]).await;
     server.left_are(&["keeper", "kept"]).await;
 }
+
+#[tokio::test]
+async fn in_the_foreground_an_owner_goes_last() {
+    let server = Server::start().await;
+    let a = server.add_map("a", &[]).await;
+    let child = server.add_map("child", &[&a]).await;
+    server.add_map("grandchild", &[&child]).await;
+    server.delete_map("a", PropagationPolicy::Foreground).await;
+    let waiting = server.maps().get("a").await.unwrap();
+    assert!(waiting.metadata.deletion_timestamp.is_some());
+    assert_eq!(waiting.finalizers(), ["foregroundDeletion"]);
+    let _controllers = Controllers::start(&server, "me", &[]);
+    server.left_are(&[]).await;
+}
+
+#[tokio::test]
+async fn orphans_stay_without_their_owner() {
+    let server = Server::start().await;
+    let a = server.add_map("a", &[]).await;
+    let b = server.add_map("b", &[]).await;
+    server.add_map("child", &[&a, &b]).await;
+    server.delete_map("a", PropagationPolicy::Orphan).await;
+    let _controllers = Controllers::start(&server, "me", &[]);
+    server.left_are(&["b", "child"]).await;
+    let child = server.maps().get("child").await.unwrap();
+    let owners: Vec<_> = child.owner_references().iter().map(|o| &o.name).collect();
+    assert_eq!(owners, ["b"]);
+}
