@@ -137,56 +137,99 @@ pub fn list(
     meta: &ListMeta,
     entries: Vec<Arc<Entry>>,
 ) -> Response<Body> {
-    if accept == Accept::PLAIN && kind.stored_as.is_none() {
-        return respond(
-            StatusCode::OK,
-            &accept.content_type(),
-            stream_list(kind, meta, entries),
-        );
-    }
-    let objects: Result<Vec<Value>, _> = entries
-        .iter()
-        .map(|entry| serde_json::from_slice(&entry.object))
-        .collect();
-    let objects = match objects {
-        Ok(objects) => objects,
-        Err(cause) => return error(&ApiError::internal(cause)),
-    };
-    let body = match accept.form {
+    let shell = match accept.form {
         Form::Object | Form::Discovery(_) => json!({
             "kind": format!("{}List", kind.kind),
             "apiVersion": kind.api_version(),
             "metadata": meta.value(),
-            "items": objects.into_iter().map(|object| kind.to_served(object)).collect::<Vec<_>>(),
+            "items": [],
         }),
         Form::Metadata => json!({
             "kind": "PartialObjectMetadataList",
             "apiVersion": "meta.k8s.io/v1",
             "metadata": meta.value(),
-            "items": objects.iter().map(metadata_only).collect::<Vec<_>>(),
+            "items": [],
         }),
-        Form::Table(include) => table::table(
-            kind,
-            include,
-            meta.value(),
-            &objects,
-            Timestamp::now(),
-            true,
-        ),
+        Form::Table(include) => {
+            table::table(kind, include, meta.value(), &[], Timestamp::now(), true)
+        }
     };
-    value(StatusCode::OK, accept, &body)
+    match accept.syntax {
+        Syntax::Json => respond(
+            StatusCode::OK,
+            &accept.content_type(),
+            stream_list(&shell, entries, item(kind, accept)),
+        ),
+        Syntax::Yaml => whole_list(kind, accept, shell, &entries),
+    }
 }
 
-/// A list as JSON, put together from the encoded objects in pieces, so that a long one never
-/// stands in memory twice.
-fn stream_list(kind: &Kind, meta: &ListMeta, entries: Vec<Arc<Entry>>) -> Body {
-    let head = format!(
-        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
-        kind.kind,
-        kind.api_version(),
-        meta.value()
-    );
-    let mut piece = Some(head.into_bytes());
+/// The member of a list that has its elements.
+fn elements(accept: Accept) -> &'static str {
+    match accept.form {
+        Form::Table(_) => "rows",
+        _ => "items",
+    }
+}
+
+fn whole_list(
+    kind: &'static Kind,
+    accept: Accept,
+    mut shell: Value,
+    entries: &[Arc<Entry>],
+) -> Response<Body> {
+    let items: Result<Vec<Value>, _> = entries
+        .iter()
+        .map(|entry| {
+            serde_json::from_slice(&entry.object).map(|object| element(kind, accept, object))
+        })
+        .collect();
+    match items {
+        Ok(items) => {
+            shell[elements(accept)] = items.into();
+            value(StatusCode::OK, accept, &shell)
+        }
+        Err(cause) => error(&ApiError::internal(cause)),
+    }
+}
+
+/// One object as an element of a list.
+fn element(kind: &'static Kind, accept: Accept, object: Value) -> Value {
+    match accept.form {
+        Form::Object | Form::Discovery(_) => kind.to_served(object),
+        Form::Metadata => metadata_only(&object),
+        Form::Table(include) => table::row(kind, include, &object, Timestamp::now()),
+    }
+}
+
+/// How an element of a list is written; an object that is asked for as it is stored is not even
+/// decoded.
+fn item(
+    kind: &'static Kind,
+    accept: Accept,
+) -> impl Fn(&Entry, &mut Vec<u8>) -> std::io::Result<()> + Send + 'static {
+    let as_stored = accept.form == Form::Object && kind.stored_as.is_none();
+    move |entry, bytes| {
+        if as_stored {
+            bytes.extend_from_slice(&entry.object);
+            return Ok(());
+        }
+        let object = serde_json::from_slice(&entry.object)?;
+        Ok(serde_json::to_writer(
+            bytes,
+            &element(kind, accept, object),
+        )?)
+    }
+}
+
+/// A list as JSON, put together in pieces as the client takes them, so that a long one never
+/// stands in memory as a whole. The elements come last in it.
+fn stream_list(
+    shell: &Value,
+    entries: Vec<Arc<Entry>>,
+    item: impl Fn(&Entry, &mut Vec<u8>) -> std::io::Result<()> + Send + 'static,
+) -> Body {
+    let mut piece = Some(head(shell).into_bytes());
     let mut entries = entries.into_iter().enumerate();
     let pieces = std::iter::from_fn(move || {
         let mut bytes = piece.take()?;
@@ -194,9 +237,12 @@ fn stream_list(kind: &Kind, meta: &ListMeta, entries: Vec<Arc<Entry>>) -> Body {
             if index > 0 {
                 bytes.push(b',');
             }
-            bytes.extend_from_slice(&entry.object);
+            if let Err(cause) = item(&entry, &mut bytes) {
+                tracing::error!(key = %entry.key, %cause, "an object in the store cannot be shown");
+                return Some(Err(cause));
+            }
             if bytes.len() >= PIECE_BYTES {
-                piece = Some(Vec::with_capacity(PIECE_BYTES));
+                piece = Some(Vec::with_capacity(PIECE_BYTES + (PIECE_BYTES >> 2)));
                 return Some(Ok(Frame::data(bytes.into())));
             }
         }
@@ -206,6 +252,21 @@ fn stream_list(kind: &Kind, meta: &ListMeta, entries: Vec<Arc<Entry>>) -> Body {
     StreamBody::new(stream::iter(pieces)).boxed_unsync()
 }
 
+/// The beginning of a list, up to its first element.
+fn head(shell: &Value) -> String {
+    let members = shell.as_object().into_iter().flatten();
+    let (lists, rest): (Vec<_>, Vec<_>) =
+        members.partition(|(name, _)| ["items", "rows"].contains(&name.as_str()));
+    let mut head = String::from("{");
+    for (name, value) in rest {
+        head.push_str(&format!("{}:{value},", Value::from(name.as_str())));
+    }
+    for (name, _) in lists {
+        head.push_str(&format!("\"{name}\":["));
+    }
+    head
+}
+
 /// Only the metadata of an object.
 pub fn metadata_only(object: &Value) -> Value {
     json!({
@@ -213,4 +274,17 @@ pub fn metadata_only(object: &Value) -> Value {
         "apiVersion": "meta.k8s.io/v1",
         "metadata": object["metadata"],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_elements_of_a_list_come_last() {
+        let shell = json!({"rows": [], "kind": "Table", "metadata": {"a": 1}});
+        let whole = head(&shell) + "1,2]}";
+        let expected = json!({"rows": [1, 2], "kind": "Table", "metadata": {"a": 1}});
+        assert_eq!(serde_json::from_str::<Value>(&whole).unwrap(), expected);
+    }
 }

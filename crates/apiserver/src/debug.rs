@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 
 use crate::{Options, server::Server};
 
-/// Requests answered, by the class of their status.
-pub struct Requests([Counter; 4]);
+/// Requests answered, by the class of their status, and events encoded for watchers.
+pub struct Requests {
+    answered: [Counter; 4],
+    encoded: Counter,
+}
 
 impl Requests {
     /// Counters that `introspect` shows.
@@ -19,7 +22,11 @@ impl Requests {
             let help = "Requests answered, by the class of their status.";
             introspect.counter("sealane_apiserver_requests_total", help, &[("code", class)])
         };
-        Self(["1xx", "2xx", "4xx", "5xx"].map(counter))
+        let help = "Events of watches that were encoded, once for each form that was asked for.";
+        Self {
+            answered: ["1xx", "2xx", "4xx", "5xx"].map(counter),
+            encoded: introspect.counter("sealane_apiserver_watch_encodings_total", help, &[]),
+        }
     }
 
     /// Counts one answer.
@@ -30,7 +37,12 @@ impl Requests {
             400..500 => 2,
             500.. => 3,
         };
-        self.0[class].inc();
+        self.answered[class].inc();
+    }
+
+    /// Counts an event that was encoded.
+    pub fn encoded(&self) {
+        self.encoded.inc();
     }
 }
 

@@ -148,11 +148,9 @@ fn addresses(store: &Store, options: &Options) -> ServiceAddresses {
 
 /// What selectors see of an object that comes from the disk.
 fn describe(key: &sealane_store::Key, object: &[u8]) -> sealane_store::Attributes {
-    match (
-        kinds::stored_in(key.bucket()),
-        serde_json::from_slice(object),
-    ) {
-        (Some(kind), Ok(object)) => object::describe(kind, &object),
+    let kind = kinds::stored_in(key.bucket());
+    match kind.map(|kind| (kind, object::outline(object, kind.fields))) {
+        Some((kind, Ok(outline))) => object::describe(kind, &outline),
         _ => {
             tracing::warn!(%key, "an object in the store is of no kind that is served");
             sealane_store::Attributes::default()

@@ -41,7 +41,8 @@ pub fn table(
     })
 }
 
-fn row(kind: &'static Kind, include: Include, object: &Value, now: Timestamp) -> Value {
+/// One row of a table.
+pub fn row(kind: &'static Kind, include: Include, object: &Value, now: Timestamp) -> Value {
     let cells: Vec<Value> = kind
         .columns
         .iter()

@@ -1,6 +1,6 @@
 //! Objects as the store holds them, and how they change.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -130,6 +130,9 @@ impl Previous {
     }
 }
 
+/// In which form a change is encoded; what the numbers mean is the readers' business.
+pub type Form = (usize, u8);
+
 /// One event. All watchers share it, and what they encode from it.
 #[derive(Debug)]
 pub struct Change {
@@ -139,13 +142,10 @@ pub struct Change {
     pub entry: Arc<Entry>,
     /// What it was before; `None` if it was created.
     pub previous: Option<Previous>,
-    encodings: [OnceLock<Bytes>; Self::ENCODINGS],
+    encodings: Mutex<Vec<(Form, Bytes)>>,
 }
 
 impl Change {
-    /// How many encodings of a change can be shared.
-    pub const ENCODINGS: usize = 3;
-
     pub(crate) fn new(
         kind: ChangeKind,
         entry: Arc<Entry>,
@@ -159,12 +159,19 @@ impl Change {
         })
     }
 
-    /// The encoding number `slot` (below [`Self::ENCODINGS`]; what it means is the readers'
-    /// business), made by `encode` for the first reader and shared by the others.
-    pub fn encoding(&self, slot: usize, encode: impl FnOnce(&Entry) -> Bytes) -> Bytes {
-        self.encodings[slot]
-            .get_or_init(|| encode(&self.entry))
-            .clone()
+    /// The encoding in this form, made by `encode` for the first reader and shared by the others.
+    pub fn encoding(&self, form: Form, encode: impl FnOnce(&Entry) -> Bytes) -> Bytes {
+        // Held while it is made, so that no two readers make it.
+        let mut made = self
+            .encodings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bytes)) = made.iter().find(|(of, _)| *of == form) {
+            return bytes.clone();
+        }
+        let bytes = encode(&self.entry);
+        made.push((form, bytes.clone()));
+        bytes
     }
 }
 
@@ -183,6 +190,26 @@ mod tests {
             attributes.labels().collect::<Vec<_>>(),
             [("a", "1"), ("b", "2")]
         );
+    }
+
+    #[test]
+    fn each_form_is_encoded_once() {
+        let entry = Entry {
+            key: Key::new(&crate::Bucket::new("", "pods"), "default", "a"),
+            revision: 1,
+            attributes: Attributes::default(),
+            object: Bytes::new(),
+        };
+        let change = Change::new(ChangeKind::Created, Arc::new(entry), None);
+        let mut made = Vec::new();
+        for form in [(1, 0), (1, 1), (1, 0), (2, 0), (2, 0)] {
+            let bytes = change.encoding(form, |_| {
+                made.push(form);
+                format!("{form:?}").into()
+            });
+            assert_eq!(bytes, format!("{form:?}"));
+        }
+        assert_eq!(made, [(1, 0), (1, 1), (2, 0)]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ mod tests;
 mod watch;
 mod writer;
 
-pub use entry::{Attributes, Change, ChangeKind, Entry, Previous, Template};
+pub use entry::{Attributes, Change, ChangeKind, Entry, Form, Previous, Template};
 pub use error::{OpenError, WatchError, WriteError};
 pub use key::{Bucket, Key};
 pub use store::{Bounds, Describe, Expect, Listing, Options, Store};

@@ -2,6 +2,7 @@
 
 mod encode;
 mod input;
+mod outline;
 mod protobuf;
 mod quantity;
 mod typed;
@@ -11,6 +12,7 @@ use serde_json::{Map, Value};
 
 pub use encode::{describe, template};
 pub use input::{Input, parse_json, parse_yaml};
+pub use outline::outline;
 pub use protobuf::parse_protobuf;
 pub use quantity::{Quantity, normalize};
 pub use typed::{Decoded, TypeError, decode};

@@ -1,8 +1,10 @@
 //! Watch: a stream of changes, a line of JSON for each.
 //!
-//! The line of a change is made once and shared by all watchers that ask for plain objects. What
-//! a watcher is told depends on its selectors: an object that begins to match is ADDED to it, one
-//! that no longer does is DELETED, as it was when it still did and at the revision of the change.
+//! The line of a change is made once in each form and shared by all watchers that ask for it, also
+//! as a row of a table, whose age is that of the moment when it is first told. The first objects of
+//! a watch are encoded as the client takes them. What a watcher is told depends on its selectors:
+//! an object that begins to match is ADDED to it, one that no longer does is DELETED, as it was
+//! when it still did and at the revision of the change.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -20,7 +22,7 @@ use super::list::selected;
 use crate::{
     answer::{self, Body},
     object,
-    request::{Form, ListOptions},
+    request::{Form, Include, ListOptions},
     server::Context,
     status::ApiError,
     table,
@@ -31,7 +33,7 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long a watch lasts that does not say; clients start a new one where it ended.
 const LASTS: Duration = Duration::from_secs(3600);
 
-/// What is told of a change. The numbers are the places of shared encodings.
+/// What is told of a change. The numbers tell shared encodings apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Added = 0,
@@ -61,18 +63,15 @@ pub fn watch(context: Context, options: ListOptions) -> Result<Response<Body>, A
         (Some(wanted), _) => wanted,
         (None, version) => version.is_none(),
     };
-    let mut lines = VecDeque::new();
-    let mut told_columns = false;
+    let mut waiting = VecDeque::new();
     let namespace = context.namespace().map(str::to_owned);
     let since = if initial {
         let listing = store.list(&context.bucket(), namespace.as_deref(), |entry| {
             selected(&options, entry)
         });
-        for entry in &listing.entries {
-            lines.push_back(line(&context, Told::Added, entry, &mut told_columns));
-        }
+        waiting.extend(listing.entries.into_iter().map(Waiting::Object));
         if options.send_initial_events == Some(true) && options.bookmarks {
-            lines.push_back(bookmark(&context, listing.revision, true));
+            waiting.push_back(Waiting::Line(bookmark(&context, listing.revision, true)));
         }
         listing.revision
     } else {
@@ -82,16 +81,16 @@ pub fn watch(context: Context, options: ListOptions) -> Result<Response<Body>, A
         Ok(changes) => (Some(changes), None),
         Err(cause) => (None, Some(error_line(&watch_error(cause)))),
     };
-    lines.extend(end);
+    waiting.extend(end.map(Waiting::Line));
     let lasts = options.timeout_seconds.map_or(LASTS, Duration::from_secs);
     let now = Instant::now();
     let stream = Stream {
         context,
         options,
         namespace,
-        lines,
+        waiting,
         changes,
-        told_columns,
+        told_columns: false,
         bookmark_at: now + BOOKMARK_EVERY,
         ends_at: now + lasts,
     };
@@ -103,12 +102,18 @@ pub fn watch(context: Context, options: ListOptions) -> Result<Response<Body>, A
     Ok(answer::respond(StatusCode::OK, "application/json", body))
 }
 
+/// What is to be sent: an object that was there at the start, or a line that is made.
+enum Waiting {
+    Object(Arc<Entry>),
+    Line(Bytes),
+}
+
 struct Stream {
     context: Context,
     options: ListOptions,
     namespace: Option<String>,
     /// To be sent before anything else.
-    lines: VecDeque<Bytes>,
+    waiting: VecDeque<Waiting>,
     /// `None` once the watch has ended.
     changes: Option<Watch>,
     told_columns: bool,
@@ -119,8 +124,13 @@ struct Stream {
 impl Stream {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(line) = self.lines.pop_front() {
-                return Some(line);
+            match self.waiting.pop_front() {
+                Some(Waiting::Line(line)) => return Some(line),
+                Some(Waiting::Object(entry)) => {
+                    let columns = self.tells_columns();
+                    return Some(line(&self.context, Told::Added, &entry, columns));
+                }
+                None => {}
             }
             let changes = self.changes.as_mut()?;
             let change = tokio::select! {
@@ -182,16 +192,34 @@ impl Stream {
     }
 
     fn line(&mut self, told: Told, change: &Change) -> Bytes {
+        let columns = self.tells_columns();
         let context = &self.context;
-        if is_shared(context) {
-            // A change that is no deletion is told as one only to those whose selection it left.
-            return change.encoding(told as usize, |_| {
-                plain_line(told, &told_entry(told, change))
-            });
-        }
-        let entry = told_entry(told, change);
-        line(context, told, &entry, &mut self.told_columns)
+        // A change that is no deletion is told as one only to those whose selection it left.
+        change.encoding(form(context, told, columns), |_| {
+            context.server.requests.encoded();
+            line(context, told, &told_entry(told, change), columns)
+        })
     }
+
+    /// Whether the next line describes the columns: the first of a table does.
+    fn tells_columns(&mut self) -> bool {
+        let is_table = matches!(self.context.accept.form, Form::Table(_));
+        is_table && !std::mem::replace(&mut self.told_columns, true)
+    }
+}
+
+/// Tells the form of a line from all others: the kind (one stored object may be seen as several),
+/// what is asked for, and what is told.
+fn form(context: &Context, told: Told, columns: bool) -> sealane_store::Form {
+    let shape = match context.accept.form {
+        Form::Object | Form::Discovery(_) => 0,
+        Form::Metadata => 1,
+        Form::Table(Include::None) => 2,
+        Form::Table(Include::Metadata) => 3,
+        Form::Table(Include::Object) => 4,
+    };
+    let kind = std::ptr::from_ref(context.kind).addr();
+    (kind, shape * 8 + told as u8 * 2 + u8::from(columns))
 }
 
 /// The object that is told of: what it is now, or, to those whose selection it left, what it was.
@@ -228,7 +256,7 @@ fn plain_line(told: Told, entry: &Entry) -> Bytes {
     line.into()
 }
 
-fn line(context: &Context, told: Told, entry: &Arc<Entry>, told_columns: &mut bool) -> Bytes {
+fn line(context: &Context, told: Told, entry: &Entry, columns: bool) -> Bytes {
     if is_shared(context) {
         return plain_line(told, entry);
     }
@@ -239,14 +267,13 @@ fn line(context: &Context, told: Told, entry: &Arc<Entry>, told_columns: &mut bo
     let object = match context.accept.form {
         Form::Table(include) => {
             let meta = json!({ "resourceVersion": entry.revision.to_string() });
-            let first = !std::mem::replace(told_columns, true);
             table::table(
                 context.kind,
                 include,
                 meta,
                 &[object],
                 Timestamp::now(),
-                first,
+                columns,
             )
         }
         _ => answer::shape(context.kind, context.accept, object),
