@@ -49,6 +49,16 @@ test: setup ## Every check and every test, on real packets (as root).
 	cargo build --workspace --bins --tests --locked
 	cargo test --workspace --locked
 
+# How often the API server is killed under two thousand objects and a hundred watchers, and a seed
+# for the moments; `make test` kills it ten times.
+SEALANE_KILLS ?= 50
+SEALANE_SEED ?= 1
+
+.PHONY: soak
+soak: setup ## The crash test of the API server, longer: SEALANE_KILLS=50 SEALANE_SEED=1.
+	SEALANE_KILLS=$(SEALANE_KILLS) SEALANE_SEED=$(SEALANE_SEED) \
+	cargo test --package sealane-apiserver --test api --locked -- --nocapture crashes::
+
 .PHONY: check
 check: setup ## Formatting, lints, documentation, layers and licences; no tests.
 	cargo xtask check

@@ -13,7 +13,10 @@ use std::{
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tempfile::TempDir;
 
-use crate::pki::{Pair, Pki};
+use crate::{
+    disk::{SMALL_DISK, SmallDisk},
+    pki::{Pair, Pki},
+};
 
 /// The variable with the server's arguments, one on each line.
 pub const ARGUMENTS: &str = "SEALANE_TEST_APISERVER";
@@ -42,6 +45,10 @@ pub struct Server {
     pub folder: TempDir,
     pub pki: Pki,
     pub address: SocketAddr,
+    /// Events that it keeps.
+    pub event_history: usize,
+    /// Mounts that only it sees; its store is there.
+    pub mounts: Option<SmallDisk>,
     listener: TcpListener,
 }
 
@@ -74,6 +81,8 @@ impl Server {
             folder,
             pki,
             address,
+            event_history: EVENT_HISTORY,
+            mounts: None,
             listener,
             child: None,
         };
@@ -94,7 +103,10 @@ impl Server {
     }
 
     pub fn store(&self) -> PathBuf {
-        self.path().join("store.redb")
+        match &self.mounts {
+            Some(_) => self.path().join(SMALL_DISK).join("store.redb"),
+            None => self.path().join("store.redb"),
+        }
     }
 
     /// Starts the process; clients wait in the socket's queue until it serves.
@@ -110,7 +122,7 @@ impl Server {
             "apiserver".into(),
             format!("--listen=fd:{descriptor}"),
             format!("--advertise-address={}", self.address),
-            format!("--store={}", file("store.redb")),
+            format!("--store={}", self.store().display()),
             format!("--client-ca={}", file("ca.crt")),
             format!("--tls-cert={}", file("server.crt")),
             format!("--tls-key={}", file("server.key")),
@@ -119,7 +131,7 @@ impl Server {
             format!("--kubelet-ca={}", file("ca.crt")),
             format!("--service-account-key-file={}", file("server.key")),
             "--service-cluster-ip-range=10.96.0.0/12,fd00:10:96::/112".into(),
-            format!("--event-history={EVENT_HISTORY}"),
+            format!("--event-history={}", self.event_history),
             format!("--debug-socket={}", file("debug.sock")),
         ]
         .into()
@@ -134,10 +146,15 @@ impl Server {
             .env(ARGUMENTS, self.arguments().join("\n"))
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        // SAFETY: between fork and exec only fcntl is called, which is safe after a fork; the
-        // descriptor is open as long as the listener lives, which outlives the spawn.
+        let mounts = self.mounts.as_ref().map(SmallDisk::namespace);
+        // SAFETY: between fork and exec only setns and fcntl are called, which is safe after a
+        // fork; the descriptors are open as long as this server, which outlives the spawn.
         unsafe {
             command.pre_exec(move || {
+                if let Some(mounts) = mounts {
+                    let mounts = std::os::fd::BorrowedFd::borrow_raw(mounts);
+                    nix::sched::setns(mounts, nix::sched::CloneFlags::CLONE_NEWNS)?;
+                }
                 let borrowed = std::os::fd::BorrowedFd::borrow_raw(descriptor);
                 let flags = nix::fcntl::FdFlag::empty();
                 nix::fcntl::fcntl(borrowed, nix::fcntl::FcntlArg::F_SETFD(flags))?;
@@ -145,6 +162,14 @@ impl Server {
             });
         }
         command
+    }
+
+    /// Asks the process to end, and waits until it has.
+    pub fn stop(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("the server runs");
+        let pid = nix::unistd::Pid::from_raw(child.0.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).unwrap();
+        wait_for("the server's end", || child.0.try_wait().unwrap())
     }
 
     /// Ends the process in the middle of whatever it does.

@@ -4,7 +4,9 @@
 
 mod access;
 mod corpus;
+mod crashes;
 mod deletion;
+mod disk;
 mod durability;
 mod harness;
 mod hostile;
@@ -22,6 +24,7 @@ mod watchers;
 mod workloads;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Parser)]
@@ -42,7 +45,19 @@ fn server_process() {
         .enable_all()
         .build()
         .unwrap();
-    runtime
-        .block_on(sealane_apiserver::run(options, CancellationToken::new()))
-        .unwrap();
+    let end = CancellationToken::new();
+    let served = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).unwrap();
+        let asked = end.clone();
+        tokio::spawn(async move {
+            terminate.recv().await;
+            asked.cancel();
+        });
+        sealane_apiserver::run(options, end).await
+    });
+    if let Err(cause) = served {
+        // As the binary says it.
+        eprintln!("error: {cause:#}");
+        std::process::exit(1);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{AsyncBufReadExt as _, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::{
     Api,
@@ -294,4 +294,75 @@ async fn a_node_registers_itself_and_reports_and_gets_pods() {
         .await
         .unwrap();
     assert!(pods.get_opt("p").await.unwrap().is_none());
+}
+
+/// The number of events that the server has encoded for watchers.
+fn encodings(server: &Server) -> u64 {
+    let socket = server.path().join("debug.sock");
+    let answer = sealane_introspect::fetch(&socket, "GET", "/metrics").unwrap();
+    let line = answer
+        .body
+        .lines()
+        .find(|line| line.starts_with("sealane_apiserver_watch_encodings_total"));
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_thousand_watchers_cost_one_encoding_of_each_event_in_each_form() {
+    const EACH: usize = 1000;
+    const TABLES: usize = 50;
+    const CHANGES: usize = 5;
+    let server = Server::start();
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client().await);
+    let (post, first) = (PostParams::default(), map("m", 0));
+    let made = within("a write", maps.create(&post, &first)).await;
+    let version = made.unwrap().metadata.resource_version.unwrap();
+    let mut plain = Vec::new();
+    for _ in 0..EACH {
+        let params = WatchParams::default().fields("metadata.name=m");
+        plain.push(maps.watch(&params, &version).await.unwrap().boxed());
+    }
+    let client = server.client().await;
+    let mut others = Vec::new();
+    for accept in [
+        "application/json;as=Table;v=v1;g=meta.k8s.io",
+        "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+    ] {
+        for _ in 0..TABLES {
+            let path = format!(
+                "/api/v1/namespaces/default/configmaps?watch=1&resourceVersion={version}\
+                 &fieldSelector=metadata.name=m"
+            );
+            let request = http::Request::get(path).header("accept", accept);
+            let request = request.body(Vec::new()).unwrap();
+            let lines = client.request_stream(request).await.unwrap().lines();
+            others.push(Box::pin(lines));
+        }
+    }
+    let before = encodings(&server);
+    for value in 1..=CHANGES {
+        let patch = Patch::Merge(json!({"data": {"value": value.to_string()}}));
+        let params = PatchParams::default();
+        let patched = within("a write", maps.patch("m", &params, &patch)).await;
+        patched.unwrap();
+    }
+    for events in &mut plain {
+        for value in 1..=CHANGES {
+            match within("an event", events.next()).await.unwrap().unwrap() {
+                WatchEvent::Modified(map) => {
+                    assert_eq!(map.data.unwrap()["value"], value.to_string());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    for lines in &mut others {
+        for _ in 0..CHANGES {
+            let line = within("an event", lines.next()).await.unwrap().unwrap();
+            assert!(line.starts_with("{\"object\":"), "{line}");
+        }
+    }
+    // As they are, with metadata only, as a table; and the first row of a table describes the
+    // columns, which no later one does.
+    assert_eq!(encodings(&server) - before, 3 * CHANGES as u64);
 }
