@@ -120,7 +120,7 @@ pub fn variables(container: &Container, origin: Origin<'_>) -> Result<Variables,
     defined.set("HOSTNAME", origin.facts.hostname.to_owned());
     let namespace = origin.facts.pod.namespace();
     let services = origin.sources.services()?;
-    for (name, value) in links::variables(namespace, services, origin.api_server) {
+    for (name, value) in links::variables(namespace, &services, origin.api_server) {
         defined.set(&name, value);
     }
     for source in container.env_from.iter().flatten() {

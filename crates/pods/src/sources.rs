@@ -8,7 +8,7 @@
 pub mod follow;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec, ProjectedVolumeSource, Secret};
 
@@ -53,18 +53,15 @@ pub enum Known {
     Unread,
     /// There is none.
     Absent,
-    /// Its values.
-    Present(Arc<Values>),
+    /// The values of a ConfigMap or Secret.
+    Present(Arc<Data>),
+    /// The Services that have an address, kept up to date in place: one that changes among
+    /// thousands costs one, and only a container that starts looks at all.
+    Services(Services),
 }
 
-/// An object's values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Values {
-    /// Those of a ConfigMap or Secret, by key.
-    Data(Data),
-    /// Services that have an address.
-    Services(Vec<Link>),
-}
+/// Services by name.
+pub type Services = Arc<Mutex<BTreeMap<String, Link>>>;
 
 /// Values by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -146,10 +143,8 @@ impl Snapshot {
         let name = name.to_owned();
         let reference = Reference { kind, name };
         match self.known.get(&reference) {
-            Some(Known::Present(values)) => match &**values {
-                Values::Data(data) => Ok(Some(data)),
-                Values::Services(_) => Ok(None),
-            },
+            Some(Known::Present(data)) => Ok(Some(data)),
+            Some(Known::Services(_)) => Ok(None),
             Some(Known::Absent) if optional => Ok(None),
             Some(Known::Absent) => Err(Missing::Absent {
                 kind,
@@ -163,17 +158,14 @@ impl Snapshot {
     ///
     /// # Errors
     /// When the API has not told them yet.
-    pub fn services(&self) -> Result<&[Link], Missing> {
-        let Some(known) = self.known.get(&services()) else {
-            return Ok(&[]);
-        };
-        match known {
-            Known::Present(values) => match &**values {
-                Values::Services(links) => Ok(links),
-                Values::Data(_) => Ok(&[]),
-            },
-            Known::Absent => Ok(&[]),
-            Known::Unread => Err(Missing::Unread(Kind::Services)),
+    pub fn services(&self) -> Result<Vec<Link>, Missing> {
+        match self.known.get(&services()) {
+            Some(Known::Services(services)) => {
+                let services = services.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(services.values().cloned().collect())
+            }
+            Some(Known::Unread) => Err(Missing::Unread(Kind::Services)),
+            Some(Known::Present(_) | Known::Absent) | None => Ok(Vec::new()),
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::desired::Desired;
 use crate::downward::Allocatable;
-use crate::sources::{Known, Reference, Values};
+use crate::sources::{Known, Reference};
 
 fn pod() -> Desired {
     let object = json!({
@@ -24,7 +24,7 @@ fn sources() -> Snapshot {
             .collect(),
         binary: [("raw".to_owned(), vec![255])].into(),
     };
-    let present = |data| Known::Present(Arc::new(Values::Data(data)));
+    let present = |data| Known::Present(Arc::new(data));
     let of = |kind, name: &str| Reference {
         kind,
         name: name.to_owned(),

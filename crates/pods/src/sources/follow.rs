@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::{Data, Kind, Known, Reference, Snapshot, Values};
+use super::{Data, Kind, Known, Reference, Services, Snapshot};
 use crate::env::links::Link;
 
 /// All objects that are followed on this node.
@@ -120,6 +120,7 @@ fn same(before: &Known, now: &Known) -> bool {
     match (before, now) {
         (Known::Unread, Known::Unread) | (Known::Absent, Known::Absent) => true,
         (Known::Present(before), Known::Present(now)) => before == now,
+        (Known::Services(before), Known::Services(now)) => Arc::ptr_eq(before, now),
         _ => false,
     }
 }
@@ -136,7 +137,7 @@ where
     Data: From<K>,
 {
     let filter = Filter::fields(format!("metadata.name={}", reference.name));
-    let present = |data: Data| Known::Present(Arc::new(Values::Data(data)));
+    let present = |data: Data| Known::Present(Arc::new(data));
     sealane_kube::watch_as(api, &filter, Data::from)
         .map(move |change| match change {
             Change::Reset(mut all) => all.pop().map_or(Known::Absent, |(_, data)| present(data)),
@@ -148,27 +149,27 @@ where
 
 /// The states of a namespace's Services, cut down to what variables are made from.
 fn services(api: Api<Service>) -> BoxStream<'static, Known> {
-    let mut links: BTreeMap<String, Link> = BTreeMap::new();
+    let links = Services::default();
     sealane_kube::watch_as(api, &Filter::all(), Link::of)
         .map(move |change| {
-            match change {
-                Change::Reset(all) => {
-                    links = all
-                        .into_iter()
-                        .filter_map(|(_, link)| link)
-                        .map(|link| (link.name.clone(), link))
-                        .collect();
-                }
-                Change::Applied(name, link) => match link {
-                    Some(link) => drop(links.insert(link.name.clone(), link)),
-                    None => drop(links.remove(&name.name)),
-                },
-                Change::Deleted(name, _) => drop(links.remove(&name.name)),
-            }
-            let all = links.values().cloned().collect();
-            Known::Present(Arc::new(Values::Services(all)))
+            enter(
+                &mut links.lock().unwrap_or_else(PoisonError::into_inner),
+                change,
+            );
+            Known::Services(Arc::clone(&links))
         })
         .boxed()
+}
+
+fn enter(links: &mut BTreeMap<String, Link>, change: Change<Option<Link>>) {
+    match change {
+        Change::Reset(all) => {
+            let all = all.into_iter().filter_map(|(_, link)| link);
+            *links = all.map(|link| (link.name.clone(), link)).collect();
+        }
+        Change::Applied(name, Some(link)) => drop(links.insert(name.name, link)),
+        Change::Applied(name, None) | Change::Deleted(name, _) => drop(links.remove(&name.name)),
+    }
 }
 
 impl Subscription {

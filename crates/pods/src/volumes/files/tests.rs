@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::desired::Desired;
 use crate::downward::Allocatable;
-use crate::sources::{Data, Known, Reference, Values};
+use crate::sources::{Data, Known, Reference};
 
 fn sources() -> Snapshot {
-    let present = |data| Known::Present(Arc::new(Values::Data(data)));
+    let present = |data| Known::Present(Arc::new(data));
     let data = Data {
         plain: [
             ("k".to_owned(), b"v".to_vec()),
