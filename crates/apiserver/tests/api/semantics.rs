@@ -144,7 +144,11 @@ async fn options_that_do_not_go_together_are_refused() {
             400,
             "specifying resource version is not allowed when using continue",
         ),
-        ("fieldSelector=spec.x%3D1", 400, "field label not supported"),
+        (
+            "fieldSelector=spec.x%3D1",
+            400,
+            "is not a known field selector",
+        ),
     ] {
         let (status, answer) = send(&client, Method::GET, &format!("{MAPS}?{query}"), "", "").await;
         let said = answer["message"].as_str().unwrap_or("");
