@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{
@@ -145,14 +146,24 @@ fn bytes(mut request: Request<Incoming>, path: &str) -> Response<Full<Bytes>> {
     }
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let service = service_fn(|request: Request<Incoming>| async move {
+        let service = service_fn(|mut request: Request<Incoming>| async move {
             let mut response = Response::new(Full::<Bytes>::default());
+            if request.uri().path() == "/shout" {
+                let upgrade = hyper::upgrade::on(&mut request);
+                tokio::spawn(shout(upgrade));
+                *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                for name in [header::CONNECTION, header::UPGRADE] {
+                    let value = request.headers()[&name].clone();
+                    response.headers_mut().insert(name, value);
+                }
+                return Ok::<_, std::convert::Infallible>(response);
+            }
             if request.uri().path() == "/moved" {
                 *response.status_mut() = StatusCode::FOUND;
                 response
                     .headers_mut()
                     .insert(header::LOCATION, "/here".parse().unwrap());
-                return Ok::<_, std::convert::Infallible>(response);
+                return Ok(response);
             }
             let (parts, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
@@ -170,6 +181,7 @@ fn bytes(mut request: Request<Incoming>, path: &str) -> Response<Full<Bytes>> {
         let io = upgrade.await.unwrap();
         let _ = hyper::server::conn::http1::Builder::new()
             .serve_connection(io, service)
+            .with_upgrades()
             .await;
     });
     Response::builder()
@@ -178,6 +190,17 @@ fn bytes(mut request: Request<Incoming>, path: &str) -> Response<Full<Bytes>> {
         .header(header::CONNECTION, "Upgrade")
         .body(Full::default())
         .unwrap()
+}
+
+/// Says what it hears, louder, until that ends.
+async fn shout(upgrade: hyper::upgrade::OnUpgrade) {
+    let mut io = TokioIo::new(upgrade.await.unwrap());
+    let mut piece = [0; 100];
+    while let Ok(count @ 1..) = io.read(&mut piece).await {
+        let louder = piece[..count].to_ascii_uppercase();
+        io.write_all(&louder).await.unwrap();
+        io.flush().await.unwrap();
+    }
 }
 
 /// A server, a node, and a pod on it.
@@ -387,4 +410,41 @@ async fn requests_are_proxied_to_pods() {
         answer,
         format!("PATCH /any Some(\"{pod}/any\") None piece\n")
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_upgrade_is_proxied_to_a_pod() {
+    use std::io::{Read, Write};
+
+    let server = Server::start();
+    let node = FakeNode::start(&server.pki).await;
+    tokio::task::block_in_place(|| {
+        with_pod(&server, &node);
+        let addressed = "-p={\"status\":{\"podIP\":\"10.0.0.9\"}}";
+        let said = server.kubectl_with(
+            &["patch", "pod", "p", "--subresource=status", addressed],
+            "",
+        );
+        assert!(said.ok, "{said:?}");
+        let mut stream = crate::hostile::connections::connect(&server, "http/1.1");
+        let request = "GET /api/v1/namespaces/default/pods/p/proxy/shout HTTP/1.1\r\nHost: x\r\n\
+                       Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut until = |end: &str| {
+            let mut said = String::new();
+            let mut byte = [0];
+            while !said.ends_with(end) {
+                stream.read_exact(&mut byte).unwrap();
+                said.push(char::from(byte[0]));
+            }
+            if end == "\r\n\r\n" {
+                stream.write_all(b"anybody?\n").unwrap();
+            }
+            said
+        };
+        let head = until("\r\n\r\n").to_lowercase();
+        assert!(head.starts_with("http/1.1 101 "), "{head}");
+        assert!(head.contains("upgrade: websocket"), "{head}");
+        assert_eq!(until("\n"), "ANYBODY?\n");
+    });
 }

@@ -14,10 +14,10 @@ use rustls::{
 
 use crate::harness::{DEADLINE, Server, wait_for};
 
-type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// A connection of the administrator, to say anything over.
-fn connect(server: &Server, protocol: &str) -> Tls {
+pub fn connect(server: &Server, protocol: &str) -> Tls {
     let pem = |name: &str| server.path().join(name);
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(pem("ca.crt")).unwrap() {

@@ -1,6 +1,6 @@
 //! Input that nobody sends by mistake, or only by a bad one: the API's own words, and the server lives.
 
-mod connections;
+pub mod connections;
 mod types;
 
 use http::{Method, Request, StatusCode};
