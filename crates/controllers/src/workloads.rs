@@ -145,8 +145,11 @@ impl Workloads {
             }
             Change::Applied(name, pod) => {
                 let waited = self.desk.seen(Kind::Pod, name, &pod.uid, pod.deleting);
-                self.concerned.extend(waited);
                 let before = self.pods.insert(name, pod);
+                if waited.as_ref().is_some_and(|by| self.desk.is_creating(by)) {
+                    return; // It counted already; whoever made it is planned for after the last.
+                }
+                self.concerned.extend(waited);
                 self.pod_concerns(&name.namespace, before.as_ref());
                 self.pod_concerns(&name.namespace, Some(pod));
             }
@@ -364,7 +367,10 @@ impl Workloads {
         }
         let announced = self.announce(by, action, outcome);
         actions.extend(announced.or_else(|| self.tell(by, action, outcome)));
-        self.concerned.insert(by.clone());
+        let one_of_many = matches!(action, Action::Create { .. }) && self.desk.is_creating(by);
+        if !(one_of_many && *outcome == Outcome::Done) {
+            self.concerned.insert(by.clone());
+        }
     }
 
     /// A Deployment says how it scales its ReplicaSets, once that is done.

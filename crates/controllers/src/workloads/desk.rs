@@ -168,6 +168,9 @@ impl Desk {
 
     /// Whether an object is on its way out.
     pub fn is_deleting(&self, kind: Kind, name: &ObjectName, uid: &str) -> bool {
+        if self.pending.is_empty() {
+            return false;
+        }
         let pending = self.pending.get(&(kind, name.clone()));
         pending.is_some_and(|pending| pending.deletes.as_deref() == Some(uid))
     }
@@ -198,6 +201,11 @@ impl Desk {
             return 0;
         }
         wanted.min(owner.batch.max(1))
+    }
+
+    /// Whether more of the objects that an owner asked for are still being made.
+    pub fn is_creating(&self, by: &Key) -> bool {
+        self.owners.get(by).is_some_and(|owner| owner.creations > 0)
     }
 
     /// Whether an owner is being left alone.

@@ -29,6 +29,8 @@ pub struct ReplicaSet {
     pub selector: Selector,
     /// `.spec.template`
     pub template: Value,
+    /// The labels of the template: a pod may have fewer and be selected all the same.
+    pub labels: Selector,
     pub status: Status,
 }
 
@@ -70,6 +72,7 @@ impl ReplicaSet {
             replicas: spec.replicas.unwrap_or(1),
             min_ready: Duration::from_secs(spec.min_ready_seconds),
             selector,
+            labels: labels_of(&spec.template),
             template: spec.template,
             status: take(&mut object.data, "status"),
             head: Head::of(kind, object.metadata),
@@ -170,11 +173,9 @@ fn status(set: &ReplicaSet, pods: &Pods<'_>, now: Timestamp) -> Status {
         let holds = pods.active.iter().filter(|pod| holds(&pod.facts));
         i32::try_from(holds.count()).unwrap_or(i32::MAX)
     };
-    let template: Head = Head::of(set.head.kind, template_meta(&set.template));
-    let whole = Selector::of_labels(template.labels);
     Status {
         replicas: count(&|_| true),
-        fully_labeled_replicas: count(&|pod| whole.matches(&pod.labels)),
+        fully_labeled_replicas: count(&|pod| set.labels.matches(&pod.labels)),
         ready_replicas: count(&PodFacts::is_ready),
         available_replicas: count(&|pod| pod.is_available(set.min_ready, now)),
         observed_generation: set.head.generation,
@@ -182,9 +183,9 @@ fn status(set: &ReplicaSet, pods: &Pods<'_>, now: Timestamp) -> Status {
     }
 }
 
-fn template_meta(template: &Value) -> kube::api::ObjectMeta {
-    let meta = template.get("metadata").cloned().unwrap_or_default();
-    serde_json::from_value(meta).unwrap_or_default()
+fn labels_of(template: &Value) -> Selector {
+    let labels = template["metadata"]["labels"].clone();
+    Selector::of_labels(serde_json::from_value(labels).unwrap_or_default())
 }
 
 /// `ReplicaFailure` stands while pods cannot be made or deleted.
