@@ -51,12 +51,17 @@ async fn measure() {
         for round in 0..ROUNDS {
             ours.push(
                 rate(clients, |name| {
-                    put(store.clone(), format!("{round}-{name}"))
+                    put(store.clone(), format!("{clients}-{round}-{name}"))
                 })
                 .await,
             );
             if let Some(etcd) = &etcd {
-                theirs.push(rate(clients, |name| etcd.put(format!("{round}-{name}"))).await);
+                theirs.push(
+                    rate(clients, |name| {
+                        etcd.put(format!("{clients}-{round}-{name}"))
+                    })
+                    .await,
+                );
             }
         }
         let ours = middle(ours);
