@@ -85,7 +85,9 @@ fn a_pod_is_applied_shown_changed_and_deleted() {
         server.ok("get pod web -o jsonpath={.metadata.labels.tier}/{.spec.containers[*].image}");
     assert_eq!(shown, "side/sealane.io/echo:3");
 
-    assert_eq!(server.ok("delete pod web"), "pod \"web\" deleted\n");
+    // Newer ones add "from default namespace".
+    let deleted = server.ok("delete pod web");
+    assert!(deleted.starts_with("pod \"web\" deleted"), "{deleted}");
     assert_eq!(
         server.kubectl("get pods").err,
         "No resources found in default namespace.\n"
