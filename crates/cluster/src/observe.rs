@@ -40,10 +40,11 @@ pub async fn observe(name: &ClusterName) -> sealane_netlink::Result<Observed> {
             .filter(|route| !is_default(route))
             .filter_map(|route| use_of_route(route, &own)),
     );
-    uses.extend(other_clusters(name).iter().flat_map(uses_of_cluster));
+    let others = other_clusters(name);
+    uses.extend(others.iter().flat_map(uses_of_cluster));
     Ok(Observed {
         uses,
-        listeners: listeners(),
+        listeners: listeners().into_iter().chain(promised(&others)).collect(),
         uplink_mtu: uplink_mtu(&routes, &links),
     })
 }
@@ -109,6 +110,14 @@ fn uses_of_cluster(plan: &Plan) -> Vec<Use> {
     [of("nodes", &plan.node_cidr), of("pods", &plan.cluster_cidr)].concat()
 }
 
+/// What other clusters have chosen to listen on, which they may be about to do.
+fn promised(others: &[Plan]) -> impl Iterator<Item = SocketAddr> {
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    others
+        .iter()
+        .map(move |plan| SocketAddr::new(local, plan.local_port))
+}
+
 /// Listening TCP sockets of this machine.
 fn listeners() -> Vec<SocketAddr> {
     ["/proc/net/tcp", "/proc/net/tcp6"]
@@ -153,6 +162,7 @@ fn parse_address(digits: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Asked, resolve};
 
     #[test]
     fn listening_sockets_and_no_others_are_read() {
@@ -177,6 +187,17 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn what_another_cluster_is_about_to_listen_on_is_taken() {
+        let first = resolve(&Asked::default(), &Observed::default()).unwrap();
+        let observed = Observed {
+            listeners: promised(std::slice::from_ref(&first)).collect(),
+            ..Observed::default()
+        };
+        let second = resolve(&Asked::default(), &observed).unwrap();
+        assert_eq!(second.local_port, first.local_port + 1);
     }
 
     #[tokio::test]
