@@ -55,7 +55,11 @@ fn commands_print_what_the_scripts_say_with_two_generations() {
     let seen: Vec<Vec<Seen>> = std::thread::scope(|scope| {
         let running: Vec<_> = generations
             .iter()
-            .map(|generation| scope.spawn(|| play(&scripts, generation)))
+            .map(|generation| {
+                // One after the other, so that none takes a port which another has just found free.
+                let cluster = Cluster::up(UpOptions::default());
+                scope.spawn(|| play(&scripts, generation, cluster))
+            })
             .collect();
         let ended = running.into_iter().map(|thread| thread.join());
         ended
@@ -95,9 +99,8 @@ fn commands_print_what_the_scripts_say_with_two_generations() {
     );
 }
 
-/// Runs all scripts with one generation, in a cluster of its own: what each command did, in order.
-fn play(scripts: &[(PathBuf, Script)], generation: &Generation) -> Vec<Seen> {
-    let cluster = Cluster::up(UpOptions::default());
+/// Runs all scripts with one generation in a cluster: what each command did, in order.
+fn play(scripts: &[(PathBuf, Script)], generation: &Generation, cluster: Cluster) -> Vec<Seen> {
     let mut seen = Vec::new();
     for (path, script) in scripts {
         let stage = Stage::set(&cluster, generation, &script::topic(path));
