@@ -8,7 +8,7 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
     core::PartialObjectMeta,
-    runtime::{metadata_watcher, reflector, watcher},
+    runtime::{reflector, watcher},
 };
 use serde_json::json;
 
@@ -102,7 +102,9 @@ async fn a_watcher_of_metadata_gets_that_and_no_more() {
     let maps: Api<ConfigMap> = Api::default_namespaced(server.client().await);
     fill(&maps).await;
     for config in [config(), config().streaming_lists()] {
-        let mut events = metadata_watcher(maps.clone(), config).boxed();
+        let metadata: Api<PartialObjectMeta<ConfigMap>> =
+            Api::default_namespaced(server.client().await);
+        let mut events = watcher(metadata, config).boxed();
         listed(&mut events).await;
         server.kill_and_launch();
         let patch =
