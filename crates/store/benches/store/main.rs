@@ -1,5 +1,5 @@
 //! Durable writes a second beside etcd's on the same disk in the same run, and the start with ten
-//! thousand objects: `cargo bench -p sealane-store --bench store`.
+//! thousand objects: `cargo bench -p sealane-store --bench store`, or only the start with `-- start`.
 //!
 //! etcd (Debian's `etcd-server`) is asked by gRPC over one connection, as kube-apiserver does; the
 //! store is a part of the process, so its writes cross no socket. Both answer when the write is
@@ -20,12 +20,14 @@ use std::{
 };
 
 use etcd::Etcd;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sealane_store::{Attributes, Bounds, Bucket, Expect, Key, OpenError, Options, Store, Template};
 
 /// About the size of a pod.
 const OBJECT_BYTES: usize = 4096;
 const OBJECTS: usize = 10_000;
 const ROUNDS: usize = 3;
+const STARTS: usize = 5;
 const LASTS: Duration = Duration::from_secs(2);
 
 fn main() {
@@ -41,8 +43,16 @@ async fn measure() {
     // Beside the build, which is on a disk; /tmp may be memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     println!("in {}", folder.path().display());
-    let store = Store::open(options(folder.path().join("writes"))).unwrap();
-    let etcd = Etcd::start(&folder.path().join("etcd")).await;
+    if std::env::args().all(|argument| argument != "start") {
+        writes(folder.path()).await;
+    }
+    start(folder.path()).await;
+}
+
+/// Writes of one client, and of many.
+async fn writes(folder: &Path) {
+    let store = Store::open(options(folder.join("writes"))).unwrap();
+    let etcd = Etcd::start(&folder.join("etcd")).await;
     if etcd.is_none() {
         println!("etcd is not installed (apt-get install etcd-server): no comparison");
     }
@@ -71,8 +81,6 @@ async fn measure() {
             theirs => println!("; etcd {theirs:.0}; ratio {:.2}", ours / theirs),
         }
     }
-    drop((store, etcd));
-    start(folder.path()).await;
 }
 
 /// The start of a store that was closed, and of one that was killed.
@@ -92,23 +100,50 @@ async fn start(folder: &Path) {
         "file with {OBJECTS} objects and their events: {} MB",
         bytes >> 20
     );
-    for (what, path) in [("killed", killed), ("closed", path)] {
-        let (store, took) = reopen(path).await;
-        println!("start after it was {what}: {} ms", took.as_millis());
-        drop(store);
+    // Its writer thread is about to close it.
+    while matches!(
+        Store::open(options(path.clone())),
+        Err(OpenError::InUse { .. })
+    ) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let starts = [
+        ("killed", &killed, false),
+        ("closed", &path, false),
+        ("closed and is not in memory", &path, true),
+    ];
+    for (what, path, cold) in starts {
+        let (mut took, mut computed) = (Vec::new(), Vec::new());
+        for start in 0..STARTS {
+            let copy = folder.join(format!("start-{start}"));
+            fs::copy(path, &copy).unwrap();
+            // Else the first sync of the store would have to write the whole copy.
+            let file = fs::File::open(&copy).unwrap();
+            file.sync_all().unwrap();
+            if cold {
+                posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+            }
+            drop(file);
+            let begin = (Instant::now(), processor_ms());
+            let store = Store::open(options(copy.clone())).unwrap();
+            took.push(begin.0.elapsed().as_secs_f64() * 1000.0);
+            computed.push(processor_ms() - begin.1);
+            drop(store);
+            fs::remove_file(copy).unwrap();
+        }
+        println!(
+            "start after it was {what}: {:.0} ms, of them {:.0} ms on a processor",
+            middle(took),
+            middle(computed)
+        );
     }
 }
 
-async fn reopen(path: PathBuf) -> (Store, Duration) {
-    loop {
-        let begin = Instant::now();
-        match Store::open(options(path.clone())) {
-            Ok(store) => return (store, begin.elapsed()),
-            // Its writer thread is about to close it.
-            Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
-            Err(cause) => panic!("{cause}"),
-        }
-    }
+/// What this thread has had of a processor: beside other work it says more than the clock.
+fn processor_ms() -> f64 {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanoseconds: f64 = stat.split(' ').next().unwrap().parse().unwrap();
+    nanoseconds / 1e6
 }
 
 fn options(path: PathBuf) -> Options {
