@@ -50,7 +50,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             events: 16_384,
-            bytes: 64 << 20,
+            bytes: 16 << 20,
             age: Duration::from_secs(3600),
         }
     }

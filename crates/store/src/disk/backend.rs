@@ -49,6 +49,8 @@ pub(crate) struct Writes {
 #[derive(Debug)]
 enum State {
     Checking {
+        /// How long the file is: nothing changes it meanwhile.
+        there: u64,
         len: Option<u64>,
         writes: Vec<(u64, Vec<u8>)>,
     },
@@ -59,9 +61,14 @@ enum State {
 
 impl Backend {
     /// A file that exists, to be checked before anything in it is changed.
-    pub fn checking(file: Box<dyn StorageBackend>, boot: Boot, unsynced: Unsynced) -> Self {
-        let (len, writes) = (None, Vec::new());
-        Self::new(file, boot, unsynced, State::Checking { len, writes })
+    pub fn checking(
+        file: Box<dyn StorageBackend>,
+        boot: Boot,
+        unsynced: Unsynced,
+    ) -> io::Result<Self> {
+        let (there, len, writes) = (file.len()?, None, Vec::new());
+        let state = State::Checking { there, len, writes };
+        Ok(Self::new(file, boot, unsynced, state))
     }
 
     /// A file that is being made.
@@ -81,7 +88,7 @@ impl Backend {
     /// Ends the check: what redb has written meanwhile goes to the file.
     pub fn accept(&self) -> io::Result<()> {
         let mut state = self.state();
-        let State::Checking { len, writes } = &mut *state else {
+        let State::Checking { len, writes, .. } = &mut *state else {
             return Ok(());
         };
         let (len, writes) = (len.take(), std::mem::take(writes));
@@ -150,8 +157,8 @@ impl StorageBackend for Backend {
                 return Ok(());
             }
             State::Open { .. } => {}
-            State::Checking { len, writes } => {
-                let there = self.0.file.len()?.saturating_sub(offset);
+            State::Checking { there, len, writes } => {
+                let there = there.saturating_sub(offset);
                 let there = usize::try_from(there).unwrap_or(usize::MAX).min(out.len());
                 let wanted = if len.is_some() { there } else { out.len() };
                 self.0.file.read(offset, &mut out[..wanted])?;

@@ -20,7 +20,7 @@ use std::{
     },
 };
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 use redb::{Database, DatabaseError, StorageBackend, backends::FileBackend};
 
 use super::{
@@ -65,9 +65,11 @@ pub(crate) fn existing(
 ) -> Result<Database, OpenError> {
     let file = open_file(path, fs::OpenOptions::new().read(true).write(true))?;
     let sealed = read_seal(path, &file)?;
+    read_ahead(&file);
     let backend = wrap(path, medium, file)?;
     Backend::rewrite(&*backend, unsynced).map_err(|cause| io_error(path, &cause))?;
-    let backend = Backend::checking(backend, medium.boot, unsynced.clone());
+    let backend = Backend::checking(backend, medium.boot, unsynced.clone())
+        .map_err(|cause| io_error(path, &cause))?;
     let rolled_back = Arc::new(AtomicBool::new(false));
     let may_roll_back = sealed != Seal::Whole(medium.boot);
     let seen = rolled_back.clone();
@@ -174,6 +176,13 @@ fn read_seal(path: &Path, file: &File) -> Result<Seal, OpenError> {
         }
     }
     seal::inspect(&start[..len]).map_err(|what| OpenError::damaged(path, what))
+}
+
+/// Has the kernel read the whole file in its own order, since the check that follows goes through
+/// its trees and would wait for the disk at each page.
+fn read_ahead(file: &File) {
+    // Only advice: a file system that does not take it is read page by page.
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
 }
 
 fn wrap(path: &Path, medium: &Medium, file: File) -> Result<Box<dyn StorageBackend>, OpenError> {
