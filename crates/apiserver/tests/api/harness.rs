@@ -137,15 +137,25 @@ impl Server {
         .into()
     }
 
-    /// The command of the server's process.
-    pub fn command(&self) -> Command {
-        let descriptor = self.listener.as_raw_fd();
+    /// The program that serves: this one run again, or what `SEALANE_BIN` names.
+    fn program(&self) -> Command {
+        if let Some(binary) = env::var_os("SEALANE_BIN") {
+            let mut command = Command::new(binary);
+            command.args(self.arguments());
+            return command;
+        }
         let mut command = Command::new(env::current_exe().unwrap());
         command
             .args(["--exact", "server_process", "--nocapture"])
-            .env(ARGUMENTS, self.arguments().join("\n"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
+            .env(ARGUMENTS, self.arguments().join("\n"));
+        command
+    }
+
+    /// The command of the server's process.
+    pub fn command(&self) -> Command {
+        let descriptor = self.listener.as_raw_fd();
+        let mut command = self.program();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         let mounts = self.mounts.as_ref().map(SmallDisk::namespace);
         // SAFETY: between fork and exec only setns and fcntl are called, which is safe after a
         // fork; the descriptors are open as long as this server, which outlives the spawn.

@@ -1,4 +1,5 @@
-//! Measurements: `cargo test --release --test api -- --ignored --nocapture measure`.
+//! Measurements, of the binary that users run:
+//! `SEALANE_BIN=target/sealane cargo test -p sealane-apiserver --test api -- --ignored --nocapture measure`.
 
 use std::time::Instant;
 
@@ -18,7 +19,9 @@ const AT_ONCE: usize = 64;
 
 fn pod(number: usize) -> Pod {
     serde_json::from_value(json!({
-        "metadata": {"name": format!("pod-{number}"), "labels": {"app": format!("app-{}", number % 100)}},
+        "metadata": {"name": format!("pod-{number}"), "labels": {"app": format!("app-{}", number % 100)},
+            // What `kubectl apply` and controllers add to a pod of an ordinary cluster.
+            "annotations": {"note": "x".repeat(2_500)}},
         "spec": {
             "containers": [{
                 "name": "main", "image": "sealane.io/echo", "ports": [{"containerPort": 8080}],
