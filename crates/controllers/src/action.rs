@@ -1,6 +1,7 @@
 //! What a decision comes to, and how it ended: values that can be printed and compared.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -16,7 +17,7 @@ use serde_json::Value;
 #[derive(Clone, Debug)]
 pub enum Input {
     Nodes(Change<NodeView>),
-    Pods(Change<PodView>),
+    Pods(Change<Arc<PodView>>),
     /// Node heartbeats: Leases of namespace `kube-node-lease`.
     Leases(Change<LeaseView>),
     /// Deployments and the like.

@@ -128,7 +128,7 @@ impl EndpointSlices {
         }
     }
 
-    fn pods_changed(&mut self, change: &Change<PodView>) {
+    fn pods_changed(&mut self, change: &Change<Arc<PodView>>) {
         for service in self.members.pods_changed(change) {
             self.concern(Kind::Service, &service);
         }

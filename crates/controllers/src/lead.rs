@@ -169,7 +169,10 @@ impl Unsynced {
 fn inputs(client: &Client) -> BoxStream<'static, Input> {
     let all = Filter::all();
     let nodes = watch_as(Api::all(client.clone()), &all, NodeView::of).map(Input::Nodes);
-    let pods = watch_as(Api::all(client.clone()), &all, PodView::of).map(Input::Pods);
+    let pods = watch_as(Api::all(client.clone()), &all, |pod| {
+        Arc::new(PodView::of(pod))
+    });
+    let pods = pods.map(Input::Pods);
     let leases = Api::<Lease>::namespaced(client.clone(), "kube-node-lease");
     let leases = watch_as(leases, &all, LeaseView::of).map(Input::Leases);
     let workloads = news::watches(client).into_iter();

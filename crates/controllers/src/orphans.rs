@@ -5,6 +5,7 @@
 //! Whoever carries the removal out asks once more whether the node exists.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sealane_kube::Change;
@@ -31,7 +32,7 @@ pub struct Orphans {
 }
 
 impl Orphans {
-    fn pods_changed(&mut self, change: &Change<PodView>, now: Instant) {
+    fn pods_changed(&mut self, change: &Change<Arc<PodView>>, now: Instant) {
         match change {
             Change::Reset(all) => {
                 self.node_of.clear();
@@ -200,7 +201,7 @@ mod tests {
             };
             story.tell(&Input::Pods(Change::Reset(vec![(
                 name("default", "a"),
-                view,
+                Arc::new(view),
             )])));
             assert_eq!(story.orphans.wake_at(), None, "nodes are not known yet");
             story.tell(&Input::Nodes(Change::Reset(vec![(
@@ -286,7 +287,7 @@ mod tests {
         story.end(Outcome::Done);
         story.tell(&Input::Pods(Change::Deleted(
             name("default", "a"),
-            pod("u"),
+            Arc::new(pod("u")),
         )));
         assert_eq!(story.orphans.wake_at(), None);
         assert!(story.orphans.missing.is_empty() && story.orphans.removing.is_empty());

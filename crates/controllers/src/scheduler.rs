@@ -16,6 +16,7 @@
 pub mod fit;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sealane_kube::Change;
@@ -42,7 +43,9 @@ pub struct Scheduler {
 }
 
 struct Pod {
-    view: PodView,
+    view: Arc<PodView>,
+    /// What was last said of why it has no node.
+    refused: Option<String>,
     /// The node that we gave it and that the API does not show yet.
     assumed: Option<String>,
     /// Its place in `pending`.
@@ -87,7 +90,7 @@ impl Scheduler {
         changed
     }
 
-    fn pods_changed(&mut self, change: &Change<PodView>) -> bool {
+    fn pods_changed(&mut self, change: &Change<Arc<PodView>>) -> bool {
         match change {
             Change::Reset(all) => {
                 let before = self.pods.replace(BTreeMap::new()).unwrap_or_default();
@@ -121,7 +124,7 @@ impl Scheduler {
             .filter(|pod| pod.view.uid == uid)
     }
 
-    fn insert(&mut self, name: &ObjectName, view: &PodView, before: Option<&Pod>) {
+    fn insert(&mut self, name: &ObjectName, view: &Arc<PodView>, before: Option<&Pod>) {
         let Some(pods) = &mut self.pods else { return };
         let before = before.filter(|pod| pod.view.uid == view.uid);
         let mut pod = Pod::of(view, before);
@@ -247,14 +250,15 @@ impl Scheduler {
 
 impl Pod {
     /// A pod that is seen again keeps what we decided about it, until the API shows it.
-    fn of(view: &PodView, before: Option<&Self>) -> Self {
+    fn of(view: &Arc<PodView>, before: Option<&Self>) -> Self {
         let assumed = before.and_then(|pod| pod.assumed.clone());
         Self {
             assumed: assumed.filter(|_| view.node.is_none()),
             queued: None,
             failures: before.map_or(0, |pod| pod.failures),
             not_before: before.and_then(|pod| pod.not_before),
-            view: view.clone(),
+            refused: view.refused.clone(),
+            view: Arc::clone(view),
         }
     }
 
@@ -281,7 +285,7 @@ impl Pod {
 
     /// Says why there is no node, unless that is what was said last.
     fn refuse(&mut self, name: &ObjectName, message: String, actions: &mut Vec<Action>) {
-        let before = self.view.refused.replace(message.clone());
+        let before = self.refused.replace(message.clone());
         if before.as_ref() == Some(&message) {
             return;
         }
@@ -367,7 +371,7 @@ impl Controller for Scheduler {
                     .map(|at| at.saturating_duration_since(now).as_millis());
                 (
                     name.to_string(),
-                    json!({"refused": pod.view.refused, "wait_ms": wait}),
+                    json!({"refused": pod.refused, "wait_ms": wait}),
                 )
             })
             .collect();

@@ -13,7 +13,7 @@ use crate::view::PodView;
 #[derive(Default)]
 pub struct Members {
     services: Mirror<Arc<Service>>,
-    pods: Mirror<PodView>,
+    pods: Mirror<Arc<PodView>>,
     /// The pods of each Service.
     of: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
     /// Services by the first label that they select, so that a pod need not be held against all of them.
@@ -44,7 +44,7 @@ impl Members {
     /// The pods of a Service.
     pub fn of(&self, service: &ObjectName) -> impl Iterator<Item = (&ObjectName, &PodView)> {
         let names = self.of.get(service).into_iter().flatten();
-        names.filter_map(|name| Some((name, self.pods.get(name)?)))
+        names.filter_map(|name| Some((name, &**self.pods.get(name)?)))
     }
 
     pub fn services_changed(&mut self, change: &Change<Arc<Service>>) {
@@ -100,7 +100,7 @@ impl Members {
     }
 
     /// Takes in what happened to pods, and says which Services that concerns.
-    pub fn pods_changed(&mut self, change: &Change<PodView>) -> BTreeSet<ObjectName> {
+    pub fn pods_changed(&mut self, change: &Change<Arc<PodView>>) -> BTreeSet<ObjectName> {
         match change {
             Change::Reset(_) => {
                 self.pods.apply(change.clone());

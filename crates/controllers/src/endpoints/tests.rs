@@ -90,7 +90,7 @@ impl Story {
         let input = match kind {
             Kind::Pod => Input::Pods(Change::Applied(
                 name,
-                PodView::of(serde_json::from_value(object).unwrap()),
+                Arc::new(PodView::of(serde_json::from_value(object).unwrap())),
             )),
             _ => Input::Workloads(news(kind, object, |object| Change::Applied(name, object))),
         };
@@ -102,7 +102,7 @@ impl Story {
         let input = match kind {
             Kind::Pod => Input::Pods(Change::Deleted(
                 name.clone(),
-                PodView::of(serde_json::from_value(object).unwrap()),
+                Arc::new(PodView::of(serde_json::from_value(object).unwrap())),
             )),
             _ => {
                 let gone = |object| Change::Deleted(name.clone(), object);

@@ -35,7 +35,10 @@ impl Story {
     }
 
     fn apply(&mut self, pod: &str, view: PodView) -> Vec<String> {
-        texts(&self.tell(Input::Pods(Change::Applied(name("default", pod), view))))
+        texts(&self.tell(Input::Pods(Change::Applied(
+            name("default", pod),
+            Arc::new(view),
+        ))))
     }
 
     fn apply_node(&mut self, node: &str, view: NodeView) -> Vec<String> {
@@ -97,7 +100,7 @@ fn a_pod_is_bound_once_however_often_it_is_seen() {
         ["record event Scheduled: Successfully assigned default/a to node-1"]
     );
     assert!(story.apply("a", on("u", "node-1")).is_empty());
-    let everything = vec![(name("default", "a"), on("u", "node-1"))];
+    let everything = vec![(name("default", "a"), Arc::new(on("u", "node-1")))];
     assert!(
         story
             .tell(Input::Pods(Change::Reset(everything)))
@@ -108,7 +111,7 @@ fn a_pod_is_bound_once_however_often_it_is_seen() {
 #[test]
 fn nothing_is_decided_before_both_sets_are_known() {
     let mut story = Story::new();
-    let pods = vec![(name("default", "a"), pod("u"))];
+    let pods = vec![(name("default", "a"), Arc::new(pod("u")))];
     assert!(story.tell(Input::Pods(Change::Reset(pods))).is_empty());
     let nodes = vec![(name("", "node-1"), node("n"))];
     assert_eq!(
@@ -252,8 +255,8 @@ fn a_gap_in_the_watch_does_not_bind_twice_and_counts_right() {
     let mut story = Story::of_two_nodes();
     story.apply("a", pod("u1"));
     let listed = vec![
-        (name("default", "a"), pod("u1")),
-        (name("default", "b"), on("u2", "node-1")),
+        (name("default", "a"), Arc::new(pod("u1"))),
+        (name("default", "b"), Arc::new(on("u2", "node-1"))),
     ];
     assert!(story.tell(Input::Pods(Change::Reset(listed))).is_empty());
     assert_eq!(story.scheduler.nodes.as_ref().unwrap()["node-1"].pods, 2);
@@ -315,7 +318,7 @@ fn counts_never_drift_from_what_is_there() {
         }
     }
     for n in 0..3 {
-        let last = Change::Deleted(name("default", &format!("p{n}")), pod("u"));
+        let last = Change::Deleted(name("default", &format!("p{n}")), Arc::new(pod("u")));
         story.tell(Input::Pods(last));
     }
     assert!(

@@ -17,7 +17,7 @@ use crate::action::{Key, Kind};
 use crate::view::{NodeView, PodView};
 
 impl Workloads {
-    pub(super) fn pods_changed(&mut self, change: &Change<PodView>) {
+    pub(super) fn pods_changed(&mut self, change: &Change<Arc<PodView>>) {
         match change {
             Change::Reset(all) => {
                 self.pods.reset(all);
@@ -33,7 +33,7 @@ impl Workloads {
                     return; // It counted already; whoever made it is planned for after the last.
                 }
                 self.concerned.extend(waited);
-                self.pod_concerns(&name.namespace, before.as_ref());
+                self.pod_concerns(&name.namespace, before.as_deref());
                 self.pod_concerns(&name.namespace, Some(pod));
             }
             Change::Deleted(name, pod) => {

@@ -1,6 +1,7 @@
 //! All pods, found by who keeps them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use sealane_objects::ObjectName;
 
@@ -9,7 +10,7 @@ use crate::view::PodView;
 /// What the watch of pods has told.
 #[derive(Default)]
 pub struct Pods {
-    all: BTreeMap<ObjectName, PodView>,
+    all: BTreeMap<ObjectName, Arc<PodView>>,
     names: HashMap<String, ObjectName>,
     /// By the uid of the owner that keeps them.
     of_owner: HashMap<String, BTreeSet<ObjectName>>,
@@ -28,14 +29,14 @@ impl Pods {
     }
 
     pub fn get(&self, name: &ObjectName) -> Option<&PodView> {
-        self.all.get(name)
+        self.all.get(name).map(|pod| &**pod)
     }
 
     pub fn name_of(&self, uid: &str) -> Option<&ObjectName> {
         self.names.get(uid)
     }
 
-    pub fn reset(&mut self, all: &[(ObjectName, PodView)]) {
+    pub fn reset(&mut self, all: &[(ObjectName, Arc<PodView>)]) {
         *self = Self {
             synced: true,
             ..Self::default()
@@ -46,7 +47,7 @@ impl Pods {
     }
 
     /// Puts a pod in, and returns what it was before.
-    pub fn insert(&mut self, name: &ObjectName, pod: &PodView) -> Option<PodView> {
+    pub fn insert(&mut self, name: &ObjectName, pod: &Arc<PodView>) -> Option<Arc<PodView>> {
         let before = self.remove(name);
         match &pod.facts.controller {
             Some(controller) => {
@@ -56,11 +57,11 @@ impl Pods {
             None => drop(self.loose.insert(name.clone())),
         }
         self.names.insert(pod.uid.clone(), name.clone());
-        self.all.insert(name.clone(), pod.clone());
+        self.all.insert(name.clone(), Arc::clone(pod));
         before
     }
 
-    pub fn remove(&mut self, name: &ObjectName) -> Option<PodView> {
+    pub fn remove(&mut self, name: &ObjectName) -> Option<Arc<PodView>> {
         let pod = self.all.remove(name)?;
         self.names.remove(&pod.uid);
         self.loose.remove(name);
@@ -75,13 +76,18 @@ impl Pods {
         Some(pod)
     }
 
+    fn entry(&self, name: &ObjectName) -> Option<(&ObjectName, &PodView)> {
+        let (name, pod) = self.all.get_key_value(name)?;
+        Some((name, pod))
+    }
+
     /// Pods that the owner with this uid keeps.
     pub fn of_owner<'a>(
         &'a self,
         uid: &str,
     ) -> impl Iterator<Item = (&'a ObjectName, &'a PodView)> + use<'a> {
         let names = self.of_owner.get(uid).into_iter().flatten();
-        names.filter_map(|name| self.all.get_key_value(name))
+        names.filter_map(|name| self.entry(name))
     }
 
     /// Pods of a namespace that nobody keeps.
@@ -93,6 +99,6 @@ impl Pods {
         self.loose
             .range(first..)
             .take_while(move |name| name.namespace == namespace)
-            .filter_map(|name| self.all.get_key_value(name))
+            .filter_map(|name| self.entry(name))
     }
 }

@@ -287,7 +287,7 @@ impl Story {
         };
         let input = match kind {
             Kind::Pod => Input::Pods(map(change, |pod| {
-                PodView::of(serde_json::from_value(pod).unwrap())
+                Arc::new(PodView::of(serde_json::from_value(pod).unwrap()))
             })),
             Kind::ReplicaSet => Input::Workloads(News::ReplicaSets(sets(change))),
             Kind::ReplicationController => Input::Workloads(News::Controllers(sets(change))),
