@@ -12,6 +12,8 @@ use kube::core::WatchEvent;
 use sealane_kube::{Access, Client};
 use serde_json::Value;
 
+use crate::history::History;
+
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -54,7 +56,7 @@ impl Api {
     /// # Errors
     /// What the server answers, or that it does not.
     pub fn get(&self, path: &str) -> Result<Value, String> {
-        self.request(Method::GET, path, None)
+        self.request(Method::GET, path, "application/json", None)
     }
 
     /// Creates an object in a collection.
@@ -62,7 +64,7 @@ impl Api {
     /// # Errors
     /// What the server answers, or that it does not.
     pub fn create(&self, path: &str, object: &Value) -> Result<Value, String> {
-        self.request(Method::POST, path, Some(object))
+        self.request(Method::POST, path, "application/json", Some(object))
     }
 
     /// Deletes an object or a collection.
@@ -70,10 +72,51 @@ impl Api {
     /// # Errors
     /// What the server answers, or that it does not.
     pub fn delete(&self, path: &str) -> Result<Value, String> {
-        self.request(Method::DELETE, path, None)
+        self.request(Method::DELETE, path, "application/json", None)
     }
 
-    fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
+    /// Deletes an object with options, such as `{"gracePeriodSeconds": 0}`.
+    ///
+    /// # Errors
+    /// What the server answers, or that it does not.
+    pub fn delete_with(&self, path: &str, options: &Value) -> Result<Value, String> {
+        self.request(Method::DELETE, path, "application/json", Some(options))
+    }
+
+    /// Changes an object by a merge patch: RFC 7396.
+    ///
+    /// # Errors
+    /// What the server answers, or that it does not.
+    pub fn merge(&self, path: &str, patch: &Value) -> Result<Value, String> {
+        let kind = "application/merge-patch+json";
+        self.request(Method::PATCH, path, kind, Some(patch))
+    }
+
+    /// Changes an object by a strategic merge patch, which merges lists by their keys.
+    ///
+    /// # Errors
+    /// What the server answers, or that it does not.
+    pub fn merge_lists(&self, path: &str, patch: &Value) -> Result<Value, String> {
+        let kind = "application/strategic-merge-patch+json";
+        self.request(Method::PATCH, path, kind, Some(patch))
+    }
+
+    /// Every change of a collection from now on.
+    ///
+    /// # Panics
+    /// When the collection cannot be read.
+    #[track_caller]
+    pub fn history(&self, path: &str) -> History {
+        History::follow(self.runtime.handle(), self.client.clone(), path)
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, String> {
         let line = format!("{method} {path}");
         let bytes = body
             .map(|body| body.to_string().into_bytes())
@@ -81,7 +124,7 @@ impl Api {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header("content-type", "application/json")
+            .header("content-type", content_type)
             .body(bytes)
             .map_err(|error| format!("{line}: {error}"))?;
         let answer =

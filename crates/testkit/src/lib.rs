@@ -18,6 +18,8 @@
 //! | [`binary`] | the `sealane` under test, found or refused loudly |
 //! | [`cluster`], [`pod`] | a single-machine cluster through that binary and `kubectl`, torn down and checked on drop |
 //! | [`api`], [`mod@kubectl`] | the API as a program asks it, and as a user does |
+//! | [`history`] | every version of every object of a collection, in order |
+//! | [`chance`] | random choices that can be repeated |
 //! | [`shared`] | one cluster for several tests of a file, gone with the last of them |
 //! | [`report`] | what is printed when a test fails: the lines to debug with, the state, the ends of all logs |
 //! | [`namespace`], [`topology`] | network namespaces, veths and bridges without a cluster; code and commands inside them |
@@ -46,11 +48,13 @@
 pub mod api;
 pub mod binary;
 pub mod capture;
+pub mod chance;
 pub mod cluster;
 pub mod cni;
 pub mod command;
 pub mod deadline;
 pub mod folder;
+pub mod history;
 pub mod kubectl;
 pub mod leftovers;
 pub mod machine;
@@ -65,10 +69,12 @@ pub mod topology;
 
 pub use api::Api;
 pub use capture::Capture;
+pub use chance::Chance;
 pub use cluster::{Cluster, UpOptions};
 pub use command::{Finished, run};
 pub use deadline::{LATER, SOON, eventually};
 pub use folder::Folder;
+pub use history::History;
 pub use leftovers::Leftovers;
 pub use machine::Machine;
 pub use namespace::Namespace;
