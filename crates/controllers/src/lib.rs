@@ -35,7 +35,6 @@ mod health;
 mod lead;
 mod leadership;
 mod orphans;
-mod placement;
 mod scheduler;
 mod subnets;
 #[cfg(test)]

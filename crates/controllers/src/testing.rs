@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sealane_objects::ObjectName;
+use sealane_objects::{ObjectName, Resources};
 
 use crate::view::{NodeView, PodView, Truth};
 
@@ -23,6 +23,7 @@ pub fn node(uid: &str) -> NodeView {
         ready: Some(Truth::True),
         heartbeat: None,
         conditions: vec!["Ready".into()],
+        allocatable: Resources::default(),
         max_pods: None,
     }
 }
@@ -34,7 +35,8 @@ pub fn pod(uid: &str) -> PodView {
         version: "1".into(),
         node: None,
         scheduler: "default-scheduler".into(),
-        placement: Arc::default(),
+        demand: Arc::default(),
+        gated: false,
         deleting: false,
         finished: false,
         refused: None,

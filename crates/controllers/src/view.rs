@@ -3,7 +3,7 @@
 //! Watches cut objects down to these as they arrive, so that a standing
 //! cluster costs a few hundred bytes an object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -11,10 +11,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use sealane_objects::{Demand, Resources, Taint};
 use serde::Serialize;
 
 use crate::facts::PodFacts;
-use crate::placement::{Placement, Taint};
 
 /// `status` of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +42,8 @@ pub struct NodeView {
     pub heartbeat: Option<Timestamp>,
     /// Types of the conditions that the node reports.
     pub conditions: Vec<String>,
+    /// `.status.allocatable` without pods.
+    pub allocatable: Resources,
     /// `.status.allocatable.pods`
     pub max_pods: Option<usize>,
 }
@@ -53,9 +55,7 @@ impl NodeView {
         let conditions = status
             .and_then(|s| s.conditions.as_deref())
             .unwrap_or_default();
-        let max_pods = status
-            .and_then(|s| s.allocatable.as_ref()?.get("pods"))
-            .and_then(|quantity| quantity.0.parse().ok());
+        let (allocatable, max_pods) = sealane_kube::allocatable(&node);
         Self {
             uid: node.uid().unwrap_or_default(),
             version: node.resource_version().unwrap_or_default(),
@@ -65,19 +65,15 @@ impl NodeView {
                 .as_ref()
                 .and_then(|s| s.unschedulable)
                 .unwrap_or(false),
-            taints: taints(&node),
+            taints: sealane_kube::taints(&node),
             ready: conditions.iter().find(|c| c.type_ == "Ready").map(truth),
             heartbeat: latest_heartbeat(conditions),
             conditions: conditions.iter().map(|c| c.type_.clone()).collect(),
+            allocatable,
             max_pods,
             labels: node.metadata.labels.unwrap_or_default(),
         }
     }
-}
-
-fn taints(node: &Node) -> Vec<Taint> {
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
-    taints.into_iter().flatten().filter_map(Taint::of).collect()
 }
 
 fn truth(condition: &NodeCondition) -> Truth {
@@ -105,9 +101,11 @@ pub struct PodView {
     pub node: Option<String>,
     /// `.spec.schedulerName`
     pub scheduler: String,
-    /// Selector, affinity and tolerations.
+    /// What it asks of its place; pods of one template share it.
     #[serde(skip)]
-    pub placement: Arc<Placement>,
+    pub demand: Arc<Demand>,
+    /// `.spec.schedulingGates` is not empty: it is not to be placed yet.
+    pub gated: bool,
     /// `.metadata.deletionTimestamp` is set.
     pub deleting: bool,
     /// `.status.phase` is `Succeeded` or `Failed`.
@@ -120,13 +118,13 @@ pub struct PodView {
 }
 
 impl PodView {
-    pub fn of(pod: Pod) -> Self {
+    pub fn of(pod: Pod, demands: &mut Demands) -> Self {
         let net = sealane_kube::pod_net(&pod);
         let version = pod.resource_version().unwrap_or_default();
         let facts = Arc::new(PodFacts::of(&pod));
         let conditions = pod.status.and_then(|s| s.conditions).unwrap_or_default();
         let spec = pod.spec.unwrap_or_default();
-        let placement = Arc::new(Placement::of(&spec));
+        let demand = sealane_kube::demand(&spec, &net.name.namespace, &facts.labels);
         Self {
             uid: net.uid,
             version,
@@ -134,7 +132,8 @@ impl PodView {
             scheduler: spec
                 .scheduler_name
                 .unwrap_or_else(|| "default-scheduler".to_owned()),
-            placement,
+            demand: demands.share(demand),
+            gated: spec.scheduling_gates.is_some_and(|gates| !gates.is_empty()),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             finished: net.finished,
             refused: conditions
@@ -143,6 +142,29 @@ impl PodView {
                 .map(|c| c.message.unwrap_or_default()),
             facts,
         }
+    }
+}
+
+/// Demands by their content, so that a thousand pods of one template hold one.
+#[derive(Default)]
+pub struct Demands {
+    known: HashSet<Arc<Demand>>,
+    /// How many there were when those that nobody holds were last dropped.
+    swept: usize,
+}
+
+impl Demands {
+    fn share(&mut self, demand: Demand) -> Arc<Demand> {
+        if let Some(known) = self.known.get(&demand) {
+            return Arc::clone(known);
+        }
+        if self.known.len() > 2 * self.swept + 64 {
+            self.known.retain(|demand| Arc::strong_count(demand) > 1);
+            self.swept = self.known.len();
+        }
+        let demand = Arc::new(demand);
+        self.known.insert(Arc::clone(&demand));
+        demand
     }
 }
 
@@ -196,6 +218,22 @@ mod tests {
     }
 
     #[test]
+    fn pods_of_one_template_share_their_demand_and_unused_ones_are_dropped() {
+        let mut demands = Demands::default();
+        let asking = |priority| Demand {
+            priority,
+            ..Demand::default()
+        };
+        let first = demands.share(asking(1));
+        assert!(Arc::ptr_eq(&first, &demands.share(asking(1))));
+        for priority in 0..1000 {
+            demands.share(asking(priority));
+        }
+        assert!(demands.known.len() < 200, "{}", demands.known.len());
+        assert!(Arc::ptr_eq(&first, &demands.share(asking(1))));
+    }
+
+    #[test]
     fn a_pod_that_was_refused_once() {
         let pod = serde_json::from_value(json!({
             "metadata": {"name": "a", "namespace": "default", "uid": "u", "resourceVersion": "9"},
@@ -205,7 +243,7 @@ mod tests {
             ]},
         }))
         .unwrap();
-        let view = PodView::of(pod);
+        let view = PodView::of(pod, &mut Demands::default());
         assert_eq!(view.refused.as_deref(), Some("no nodes"));
         assert_eq!(view.scheduler, "default-scheduler");
         assert_eq!(

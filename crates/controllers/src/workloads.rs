@@ -26,7 +26,6 @@ mod progress;
 pub mod replica_set;
 mod revision;
 mod rollout;
-pub mod selector;
 mod sets;
 #[cfg(test)]
 mod simulation;

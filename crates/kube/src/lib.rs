@@ -9,7 +9,7 @@
 //! - [`watch()`], [`watch_as`] and [`watch_metadata`] give a full set, then changes, and hide every
 //!   disconnection; [`Mirror`] keeps what they give.
 //! - [`events::Recorder`] writes the Events that `kubectl describe` shows.
-//! - [`node_net`] and [`pod_net`] cut API objects down to the words that
+//! - [`node_net`], [`pod_net`] and [`demand()`] cut API objects down to the words that
 //!   decisions are made from.
 //!
 //! The external crate `kube` does the protocol. What it would do differently:
@@ -21,6 +21,7 @@ mod access;
 mod backoff;
 mod connect;
 mod convert;
+mod demand;
 pub mod events;
 mod explain;
 mod mirror;
@@ -30,6 +31,7 @@ pub use access::{Access, AccessError};
 pub use backoff::Backoff;
 pub use connect::{Unreachable, client};
 pub use convert::{node_net, pod_net};
+pub use demand::{allocatable, demand, placement, taints};
 pub use explain::{Explained, explain, is_conflict, is_forbidden, is_not_found, is_unreachable};
 pub use mirror::Mirror;
 pub use watch::{Change, Filter, watch, watch_as, watch_metadata, watch_objects};

@@ -8,10 +8,21 @@
 //! state and recorded test input are the same text.
 #![warn(missing_docs)]
 
+mod demand;
 mod name;
 mod node;
+mod placement;
 mod pod;
+pub mod quantity;
+pub mod resources;
+mod selector;
+mod taint;
 
+pub use demand::{Demand, HostPort, PodAffinity, PodTerm, Spread};
 pub use name::ObjectName;
 pub use node::NodeNet;
+pub use placement::{Placement, Requirement, Term};
 pub use pod::PodNet;
+pub use resources::Resources;
+pub use selector::{Expression, Operator, Selector};
+pub use taint::{Effect, Taint, Toleration};

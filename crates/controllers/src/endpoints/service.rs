@@ -11,7 +11,7 @@ use crate::action::Kind;
 use crate::facts::PodFacts;
 use crate::workloads::head::Head;
 use crate::workloads::replica_set::take;
-use crate::workloads::selector::Selector;
+use sealane_objects::Selector;
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq)]

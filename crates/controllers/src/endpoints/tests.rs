@@ -10,6 +10,7 @@ use super::service::{EndpointsView, Service};
 use super::slice::Slice;
 use super::*;
 use crate::testing::{name, node};
+use crate::view::Demands;
 
 /// The controller in a world that carries out all its requests at once.
 struct Story {
@@ -90,7 +91,10 @@ impl Story {
         let input = match kind {
             Kind::Pod => Input::Pods(Change::Applied(
                 name,
-                Arc::new(PodView::of(serde_json::from_value(object).unwrap())),
+                Arc::new(PodView::of(
+                    serde_json::from_value(object).unwrap(),
+                    &mut Demands::default(),
+                )),
             )),
             _ => Input::Workloads(news(kind, object, |object| Change::Applied(name, object))),
         };
@@ -102,7 +106,10 @@ impl Story {
         let input = match kind {
             Kind::Pod => Input::Pods(Change::Deleted(
                 name.clone(),
-                Arc::new(PodView::of(serde_json::from_value(object).unwrap())),
+                Arc::new(PodView::of(
+                    serde_json::from_value(object).unwrap(),
+                    &mut Demands::default(),
+                )),
             )),
             _ => {
                 let gone = |object| Change::Deleted(name.clone(), object);

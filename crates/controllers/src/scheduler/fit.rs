@@ -11,9 +11,9 @@ use std::fmt;
 
 use ipnet::IpNet;
 use sealane_ipam::Pool;
+use sealane_objects::{Effect, Taint};
 use serde::Serialize;
 
-use crate::placement::{Effect, Taint};
 use crate::view::{NodeView, PodView, Truth};
 
 /// What the choice needs to know of a node.
@@ -145,7 +145,7 @@ fn describe_full(name: &str, node: &Candidate) -> Option<String> {
 
 /// The first reason that counts: what a person has ordered, what is broken, what the pod asks for, what is used up.
 fn reject(pod: &PodView, name: &str, node: &Candidate) -> Option<Reason> {
-    let placement = &pod.placement;
+    let placement = &pod.demand.placement;
     let keeps_off = [Effect::NoSchedule, Effect::NoExecute];
     let cordon = [Taint::unschedulable()];
     if node.cordoned && placement.untolerated(&cordon, &keeps_off).is_some() {
@@ -166,8 +166,8 @@ fn reject(pod: &PodView, name: &str, node: &Candidate) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement::{Placement, Toleration};
     use crate::testing::{node, pod};
+    use sealane_objects::{Demand, Placement, Toleration};
 
     fn candidate(pods: usize) -> Candidate {
         Candidate {
@@ -193,7 +193,11 @@ mod tests {
             ..Placement::default()
         };
         PodView {
-            placement: placement.into(),
+            demand: Demand {
+                placement,
+                ..Demand::default()
+            }
+            .into(),
             ..pod("u")
         }
     }
@@ -297,7 +301,11 @@ mod tests {
             ..Placement::default()
         };
         let bearing = PodView {
-            placement: bearing.into(),
+            demand: Demand {
+                placement: bearing,
+                ..Demand::default()
+            }
+            .into(),
             ..pod("u")
         };
         assert_eq!(choose(&bearing, &list).unwrap(), "a");

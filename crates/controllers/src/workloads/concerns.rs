@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use sealane_kube::Change;
-use sealane_objects::ObjectName;
+use sealane_objects::{ObjectName, Selector};
 
 use super::daemon_set::{self, DaemonSet};
 use super::deployment::Deployment;
 use super::head::Head;
 use super::replica_set::ReplicaSet;
 use super::revision::Revision;
-use super::selector::Selector;
 use super::stateful_set::StatefulSet;
 use super::{Workloads, key};
 use crate::action::{Key, Kind};

@@ -21,10 +21,10 @@ use super::deployment::Share;
 use super::head::{Condition, Head, is_zero};
 use super::replica_set::take;
 use super::revision::HASH_LABEL;
-use super::selector::Selector;
+use sealane_objects::{Effect, Placement, Selector, Taint};
+
 use crate::action::Kind;
 use crate::facts::Phase;
-use crate::placement::{Effect, Placement, Taint};
 use crate::view::PodView;
 
 /// A DaemonSet.
@@ -100,7 +100,7 @@ impl DaemonSet {
         Self {
             selector: spec.selector,
             placement: serde_json::from_value(bearing["spec"].clone())
-                .map(|spec| Placement::of(&spec))
+                .map(|spec| sealane_kube::placement(&spec))
                 .unwrap_or_default(),
             template: spec.template,
             max_unavailable: (strategy["type"] != "OnDelete").then_some(limit),
@@ -208,7 +208,10 @@ pub fn plan<'a>(
 fn by_node<'a, 'p>(pods: &'p [&'a PodView]) -> BTreeMap<&'p str, Vec<&'a PodView>> {
     let mut by_node: BTreeMap<&str, Vec<&'a PodView>> = BTreeMap::new();
     for pod in pods {
-        let node = pod.node.as_deref().or_else(|| pod.placement.only_node());
+        let node = pod
+            .node
+            .as_deref()
+            .or_else(|| pod.demand.placement.only_node());
         by_node
             .entry(node.unwrap_or_default())
             .or_default()

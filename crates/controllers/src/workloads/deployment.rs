@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::head::{Condition, Head, is_zero};
 use super::replica_set::{ReplicaSet, take};
-use super::selector::Selector;
+use sealane_objects::Selector;
+
 use crate::action::Kind;
 
 /// Labels of a ReplicaSet's pods that tell them from those of its siblings.

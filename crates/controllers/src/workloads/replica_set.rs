@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::head::{Condition, Head, is_zero};
-use super::selector::Selector;
+use sealane_objects::Selector;
+
 use crate::action::Kind;
 use crate::facts::{Phase, PodFacts};
 use crate::view::PodView;

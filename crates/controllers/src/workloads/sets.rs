@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use sealane_objects::ObjectName;
+use sealane_objects::{ObjectName, Selector};
 use serde_json::json;
 
 use super::head::{Head, status_patch};
 use super::replica_set::{self, ReplicaSet};
-use super::selector::Selector;
 use super::{Workloads, pod};
 use crate::action::{Action, Key, Kind, Part};
 use crate::view::PodView;

@@ -16,7 +16,7 @@ use super::news::News;
 use super::replica_set::ReplicaSet;
 use super::{DaemonSet, Revision, StatefulSet, Workloads};
 use crate::action::{Action, Controller, Input, Kind, Outcome, Part};
-use crate::view::{NodeView, PodView};
+use crate::view::{Demands, NodeView, PodView};
 
 pub const KINDS: [Kind; 7] = [
     Kind::Pod,
@@ -287,7 +287,10 @@ impl Story {
         };
         let input = match kind {
             Kind::Pod => Input::Pods(map(change, |pod| {
-                Arc::new(PodView::of(serde_json::from_value(pod).unwrap()))
+                Arc::new(PodView::of(
+                    serde_json::from_value(pod).unwrap(),
+                    &mut Demands::default(),
+                ))
             })),
             Kind::ReplicaSet => Input::Workloads(News::ReplicaSets(sets(change))),
             Kind::ReplicationController => Input::Workloads(News::Controllers(sets(change))),

@@ -22,7 +22,8 @@ use serde_json::{Value, json};
 use super::head::{Condition, Head, is_zero};
 use super::replica_set::take;
 use super::revision::{HASH_LABEL, Revision};
-use super::selector::Selector;
+use sealane_objects::Selector;
+
 use crate::action::Kind;
 use crate::facts::Phase;
 use crate::view::PodView;

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::simulation::{Story, name};
 use crate::action::Kind;
-use crate::placement::{Effect, Taint};
 use crate::testing::node;
 use crate::view::NodeView;
+use sealane_objects::{Effect, Taint};
 
 fn template(image: &str) -> Value {
     json!({
