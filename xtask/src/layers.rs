@@ -42,6 +42,7 @@ const CRATES: &[(&str, Layer)] = &[
     ("sealane-netlink", Layer::Edges),
     ("sealane-kube", Layer::Edges),
     ("sealane-store", Layer::Edges),
+    ("sealane-image", Layer::Edges),
     ("sealane-introspect", Layer::Tasks),
     ("sealane-echo", Layer::Tasks),
     ("sealane-runtime", Layer::Tasks),

@@ -8,12 +8,17 @@
 //!   pki/              authority, certificates, keys    pids/ROLE.json     who runs
 //!   apiserver/        the store                        ROLE/debug.sock    /debug of cluster-wide roles
 //!   nodes/node-N/     cni/, agent/, pods/              node-N/            a node's sockets
+//!   images/           the image store, unless STATE is in the default place: see below
 //!   logs/ROLE.log     what each process says
 //! ```
 //!
 //! STATE survives a reboot, RUN does not (it is on a tmpfs), and that is the
 //! point: what is in RUN describes processes and kernel objects, which do not
 //! survive either.
+//!
+//! Images are the machine's, in `/var/lib/sealane/images`: a cluster is made and removed in a
+//! second, and what was imported for it should not have to be imported again. Only a cluster whose
+//! state is elsewhere has images of its own, so that everything of it is in one place.
 
 use std::fs;
 use std::io;
@@ -23,6 +28,8 @@ use crate::plan::ClusterName;
 
 /// Where clusters keep their state by default.
 pub const STATE_ROOT: &str = "/var/lib/sealane";
+/// Where clusters with their state in the default place keep images, all in one store.
+pub const IMAGES: &str = "/var/lib/sealane/images";
 /// Where clusters keep what does not survive a reboot.
 pub const RUN_ROOT: &str = "/run/sealane";
 
@@ -115,6 +122,15 @@ impl Layout {
         self.logs().join(format!("{role}.log"))
     }
 
+    /// The image store: the machine's, which outlives clusters, or the cluster's own where the
+    /// state is in a place of its own.
+    pub fn images(&self) -> PathBuf {
+        if self.state.parent() == Some(Path::new(STATE_ROOT)) {
+            return PathBuf::from(IMAGES);
+        }
+        self.state.join("images")
+    }
+
     /// A node's state.
     pub fn node_state(&self, node: &str) -> PathBuf {
         self.state.join("nodes").join(node)
@@ -193,7 +209,9 @@ mod tests {
         let layout = Layout::find(&name, Some(Path::new("some/where"))).unwrap();
         assert!(layout.state.is_absolute());
         assert!(layout.hidden().contains(&layout.state));
+        assert_eq!(layout.images(), layout.state.join("images"));
         let default = Layout::new(name, PathBuf::from("/var/lib/sealane/sealane"));
+        assert_eq!(default.images(), Path::new("/var/lib/sealane/images"));
         assert_eq!(default.hidden().len(), 2);
         assert_eq!(
             default.log("node-1"),

@@ -1,11 +1,14 @@
 //! The cluster's name, and the names of kernel objects that derive from it.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use sealane_net::names;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::layout::{IMAGES, STATE_ROOT};
 
 /// Longest cluster name. A pod's socket, `/run/sealane/NAME/node-N/pods/UID.sock`,
 /// must fit the 108 bytes of a unix socket address (unix(7)).
@@ -25,6 +28,9 @@ pub enum NameError {
         "cluster name `{0}`: only lower-case letters, digits and `-` are allowed, and `-` neither first nor last"
     )]
     NotALabel(String),
+    /// Its directory is in use for something else.
+    #[error("cluster name `{0}`: {IMAGES} are the images of all clusters; choose another name")]
+    Reserved(String),
 }
 
 /// A valid cluster name: a DNS label of at most [`MAX_LEN`] characters.
@@ -87,6 +93,9 @@ impl FromStr for ClusterName {
         if !text.chars().all(inner) || text.starts_with('-') || text.ends_with('-') {
             return Err(NameError::NotALabel(text.to_owned()));
         }
+        if Path::new(IMAGES) == Path::new(STATE_ROOT).join(text) {
+            return Err(NameError::Reserved(text.to_owned()));
+        }
         if text.len() > MAX_LEN {
             return Err(NameError::TooLong(text.to_owned()));
         }
@@ -130,6 +139,7 @@ mod tests {
             ("A", "lower-case"),
             ("a.b", "lower-case"),
             ("a/b", "lower-case"),
+            ("images", "choose another name"),
             (
                 "a-rather-long-name-of-33-letters-",
                 "neither first nor last",
