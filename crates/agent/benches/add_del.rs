@@ -109,7 +109,7 @@ fn ours(stage: &Stage) -> Contender {
         within: Namespace::own(),
         conf: json!({
             "cniVersion": "1.0.0", "name": "sealane", "type": "sealane",
-            "socket": stage.path("run/agent.sock"),
+            "socket": stage.path("run/agent.sock"), "spool": stage.path("state/spool"),
         }),
     }
 }

@@ -105,6 +105,16 @@ pub fn no_lease(error: &LeaseError) -> CniError {
             )
         }
         LeaseError::NoSubnet => not_ready(&error.to_string()),
+        LeaseError::NotOurs { .. } | LeaseError::OneTooMany { .. } => {
+            CniError::new(code::INVALID_CONFIG, error.to_string()).with_details(
+                "ask for one free address of each of the node's .spec.podCIDRs, or for none",
+            )
+        }
+        LeaseError::Taken { .. } => CniError::new(
+            code::TRY_AGAIN_LATER,
+            format!("{error}; try again later"),
+        )
+        .with_details("it is free when that pod's network has been taken away; `sealane ipam show` lists all"),
     }
 }
 
@@ -135,10 +145,20 @@ pub fn faulty(key: &Key, faults: &[String]) -> CniError {
 
 /// STATUS: ADD would not be served.
 pub fn not_available(why: &str) -> CniError {
+    status(code::NOT_AVAILABLE, why)
+}
+
+/// STATUS: ADD would not be served, and pods that are here may not reach everything.
+pub fn limited(why: &str) -> CniError {
+    status(code::LIMITED_CONNECTIVITY, why)
+}
+
+fn status(code: u32, why: &str) -> CniError {
     CniError::new(
-        code::NOT_AVAILABLE,
+        code,
         format!("the network of this node is not ready: {why}"),
     )
+    .with_details("the agent's /readyz and its log say more")
 }
 
 /// The request does not hold what its command needs.

@@ -3,7 +3,7 @@
 //! ```text
 //! watch of Nodes ──┐                                   ┌─► writer thread (leases.json)
 //! watch of Pods ───┤  Message, 256, senders wait       ├─► tasks: synchronize the node
-//! CNI connections ─┼──────────────► Core ──────────────┼─► tasks: wire, unwire, check one pod
+//! CNI connections ─┼──────────────► Core ──────────────┼─► workers: wire one pod; tasks: unwire, check
 //! results of work ─┘                │  │               └─► (each ends with one Message)
 //!                                   │  └─► View, latest wins ─► /debug/state, /metrics, health, install
 //!                                   └────► oneshot Response ──► its connection
@@ -13,32 +13,37 @@
 //! runs beside and reports back, so a hundred ADDs at once proceed together:
 //!
 //! ```text
-//! ADD ─► lease in memory ─► Saving ──written──► Wiring ──wired──► answer
+//! ADD ─► lease in memory ─┬► writer ──written──┬─► answer
+//!                         └► worker ──wired────┘
 //! DEL ─► Unwiring ──unwired──► release in memory ─► Freeing ──written──► answer
 //! ```
 //!
 //! A message queue that is full makes its senders wait, which ends in the
 //! plugin's processes. All leases that change while one version of the file is
-//! being written go into the next one, so a burst costs two or three syncs.
+//! being written go into the next one, so a burst costs two or three writes.
+//! Lease and link are made side by side: until the answer, a kill may leave a
+//! link without a lease, which says itself whose it is ([`wire`](crate::wire)).
 //! An ADD that comes before the node is ready is parked for a moment, since at
 //! the start of a node and after a restart readiness is close.
 
+mod asked;
 mod attach;
 mod message;
+mod spool;
 mod sync;
 mod view;
 mod work;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use sealane_cni::types::CniError;
+use sealane_cni::{spool::Spool, types::CniError};
 use sealane_introspect::Introspect;
 use sealane_kube::Mirror;
 use sealane_net::Ranges;
 use sealane_netlink::Netlink;
 use sealane_objects::{NodeNet, PodNet};
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -49,10 +54,12 @@ pub use view::View;
 use crate::{
     answer,
     leases::{
-        Book, Key,
+        Book, Key, PodRef,
         file::{FileError, Loaded, Version, Writer},
     },
+    wire::Wirer,
 };
+use spool::Spooled;
 use sync::NodeSync;
 use view::Meters;
 use work::{Add, Work};
@@ -63,23 +70,27 @@ pub const QUEUE: usize = 256;
 const RESYNC: Duration = Duration::from_secs(60);
 /// How long an ADD waits for the node to become ready.
 const PARKED: Duration = Duration::from_secs(10);
-/// How many pods are wired side by side. The kernel changes links one after
-/// the other anyway; if all of a burst proceeded together, all would be done
-/// when the last is.
-const WIRING: usize = 4;
 /// Pause after a version of the leases that could not be written.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Tells people what they should know: about this node, and about a pod where one is concerned.
+/// The words are an Event's reason, in CamelCase, and its message.
+pub type Announce = Box<dyn Fn(Option<&PodRef>, &str, &str) + Send>;
 
 /// What the core needs from outside.
 pub struct Parts {
     pub node_name: String,
     pub cluster_cidr: Option<Ranges>,
     pub kernel: Netlink,
+    pub wirer: Wirer,
+    /// Where the plugin leaves DELs while there is no agent.
+    pub spool: Spool,
     pub leases: Loaded,
     pub writer: Writer,
     /// For the work that reports back; the receiver is given to [`Core::run`].
     pub inbox: mpsc::Sender<Message>,
     pub introspect: Introspect,
+    pub announce: Announce,
 }
 
 /// State of the node's network.
@@ -96,11 +107,13 @@ pub struct Core {
     /// Addresses of pods without a lease were looked for.
     held: bool,
     work: BTreeMap<Key, Work>,
-    wiring: Arc<Semaphore>,
+    wirer: Wirer,
+    spool: Spooled,
     parked: Vec<(Instant, Add)>,
     save: Save,
     resync_at: Instant,
     meters: Meters,
+    announce: Announce,
     view: watch::Sender<Arc<View>>,
 }
 
@@ -132,7 +145,8 @@ impl Core {
             same_boot: parts.leases.same_boot,
             held: false,
             work: BTreeMap::new(),
-            wiring: Arc::new(Semaphore::new(WIRING)),
+            wirer: parts.wirer,
+            spool: Spooled::new(parts.spool),
             parked: Vec::new(),
             save: Save {
                 writer: parts.writer,
@@ -143,6 +157,7 @@ impl Core {
             },
             resync_at: Instant::now() + RESYNC,
             meters: Meters::new(&parts.introspect),
+            announce: parts.announce,
             view,
         };
         (core, seen)
@@ -152,6 +167,9 @@ impl Core {
     /// restart finds what it left, as after a kill.
     pub async fn run(mut self, mut messages: mpsc::Receiver<Message>, shutdown: CancellationToken) {
         let mut batch = Vec::with_capacity(QUEUE);
+        // Before any request: a pod that comes back under the same name must not meet its own DEL.
+        self.look_at_spool(Instant::now());
+        self.look_at_links();
         self.publish();
         loop {
             let wake = self.next_wake();
@@ -185,6 +203,7 @@ impl Core {
             Message::Links(links) => self.links(&links),
             Message::Wired { key, result } => self.wired(key, result),
             Message::Unwired { key, result } => self.unwired(key, result),
+            Message::CarriedOut { key, done } => self.carried_out(&key, done),
         }
     }
 
@@ -192,7 +211,8 @@ impl Core {
         let parked = self.parked.iter().map(|(deadline, _)| *deadline);
         let others = [self.node.again_at(), self.save.again_at];
         let first = parked.chain(others.into_iter().flatten()).min();
-        first.map_or(self.resync_at, |first| first.min(self.resync_at))
+        let regular = self.resync_at.min(self.spool.look_at());
+        first.map_or(regular, |first| first.min(regular))
     }
 
     fn wake_up(&mut self, now: Instant) {
@@ -201,6 +221,7 @@ impl Core {
             self.node.set_dirty();
             self.look_at_links();
         }
+        self.look_at_spool(now);
         self.node.wake_up(now);
         if self.save.again_at.is_some_and(|at| now >= at) {
             self.save.again_at = None;
@@ -221,6 +242,9 @@ impl Core {
     fn why_not_ready(&self) -> Option<String> {
         self.node
             .why_not_ready(&self.node_name, &self.nodes)
+            .or_else(|| {
+                (!self.node.adopted()).then(|| "the links of its pods are being listed".into())
+            })
             .or_else(|| {
                 (!self.held).then(|| "waiting for the API server to list this node's pods".into())
             })
@@ -261,11 +285,7 @@ impl Core {
             .collect();
         for key in waited {
             match (self.work.remove(&key), result) {
-                (Some(Work::Saving { add, .. }), Ok(())) => self.start_wiring(key, add, false),
-                (Some(Work::Saving { add, .. }), Err(error)) => {
-                    self.book.release(&key);
-                    add.reply.fail(error.clone());
-                }
+                (Some(Work::Adding(adding)), result) => self.saved_add(key, adding, result),
                 (Some(Work::Freeing { replies, .. }), result) => {
                     for reply in replies {
                         reply.done(result.clone());

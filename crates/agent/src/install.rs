@@ -17,8 +17,10 @@ use std::{
 };
 
 use anyhow::Context;
-use sealane_cni::types::Version;
+use sealane_cni::types::{POD_ANNOTATIONS, Version};
 use serde_json::json;
+
+use crate::Settings;
 
 /// The plugin's file name, and the `type` in the conflist.
 pub const PLUGIN: &str = "sealane";
@@ -115,9 +117,10 @@ fn copy(program: &Path, target: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When the folder cannot be made or written to.
-pub fn conflist(socket: &Path, dir: &Path) -> anyhow::Result<()> {
+pub fn conflist(settings: &Settings) -> anyhow::Result<()> {
+    let dir = &settings.cni_conf_dir;
     let target = dir.join(CONFLIST);
-    let text = conflist_text(socket);
+    let text = conflist_text(settings);
     let install = || -> io::Result<bool> {
         fs::create_dir_all(dir)?;
         if fs::read(&target).is_ok_and(|found| found == text.as_bytes()) {
@@ -138,12 +141,17 @@ pub fn conflist(socket: &Path, dir: &Path) -> anyhow::Result<()> {
 }
 
 /// `cniVersion` is one that old runtimes know; newer ones take the highest of `cniVersions`.
-fn conflist_text(socket: &Path) -> String {
+fn conflist_text(settings: &Settings) -> String {
     let conflist = json!({
         "cniVersion": Version::V1_0_0.as_str(),
         "cniVersions": Version::ALL.map(Version::as_str),
         "name": PLUGIN,
-        "plugins": [{"type": PLUGIN, "socket": socket}],
+        "plugins": [{
+            "type": PLUGIN,
+            "socket": settings.cni_socket(),
+            "spool": settings.spool_dir(),
+            "capabilities": {"ips": true, "mac": true, POD_ANNOTATIONS: true},
+        }],
     });
     format!("{conflist:#}\n")
 }
@@ -162,6 +170,7 @@ mod tests {
     use sealane_cni::invoke::load_conflist;
 
     use super::*;
+    use crate::Options;
 
     #[test]
     fn the_plugin_is_a_link_to_the_program_and_is_replaced_by_the_next() {
@@ -218,8 +227,13 @@ mod tests {
     #[test]
     fn the_conflist_is_one_that_a_runtime_loads_and_is_left_alone_when_right() {
         let dir = tempfile::tempdir().unwrap();
-        let socket = Path::new("/run/sealane/agent.sock");
-        conflist(socket, dir.path()).unwrap();
+        let settings = Options {
+            node_name: Some("a".into()),
+            cni_conf_dir: Some(dir.path().into()),
+            ..Options::default()
+        };
+        let settings = settings.resolve().unwrap();
+        conflist(&settings).unwrap();
         let network = load_conflist(dir.path()).unwrap();
         assert_eq!(
             (network.name(), network.plugins()[0].kind()),
@@ -227,7 +241,7 @@ mod tests {
         );
         assert_eq!(network.version(), Version::LATEST);
         let before = fs::metadata(dir.path().join(CONFLIST)).unwrap().ino();
-        conflist(socket, dir.path()).unwrap();
+        conflist(&settings).unwrap();
         assert_eq!(
             fs::metadata(dir.path().join(CONFLIST)).unwrap().ino(),
             before

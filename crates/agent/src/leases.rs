@@ -7,4 +7,4 @@
 mod book;
 pub mod file;
 
-pub use book::{Book, Key, Lease, LeaseError, PodRef};
+pub use book::{Book, Key, Lease, LeaseError, PodRef, Wanted};

@@ -43,7 +43,8 @@ use futures::{Stream, StreamExt};
 use sealane_introspect::Introspect;
 use sealane_kube::{
     Api, Client, Filter,
-    k8s_openapi::api::core::v1::{Node, Pod},
+    events::{Recorder, Severity},
+    k8s_openapi::api::core::v1::{Node, ObjectReference, Pod},
     node_net, pod_net, watch_as,
 };
 use sealane_netlink::Netlink;
@@ -53,6 +54,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use core::Announce;
 pub use options::{Attachment, Options, Settings};
 pub use serve::{Feed, Surroundings, serve};
 
@@ -83,6 +85,7 @@ async fn run_here(settings: Settings) -> anyhow::Result<()> {
         program: PathBuf::from(install::SELF),
         feed: feed(&client, &settings.node_name),
         introspect: Introspect::new("agent"),
+        announce: announce(client, &settings.node_name),
     };
     serve(settings, surroundings, shutdown).await
 }
@@ -98,6 +101,33 @@ fn cancel_on_signals(shutdown: &CancellationToken) -> anyhow::Result<()> {
         });
     }
     Ok(())
+}
+
+/// Events of the node, and of the pod that is concerned.
+fn announce(client: Client, node_name: &str) -> core::Announce {
+    let recorder = Recorder::new(client, "sealane-agent", node_name);
+    let node = ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Node".into()),
+        name: Some(node_name.into()),
+        // As the kubelet's own: `kubectl describe node` looks for it.
+        uid: Some(node_name.into()),
+        ..ObjectReference::default()
+    };
+    Box::new(move |pod, reason, message| {
+        recorder.record(&node, Severity::Warning, reason, message);
+        if let Some(pod) = pod {
+            let pod = ObjectReference {
+                api_version: Some("v1".into()),
+                kind: Some("Pod".into()),
+                namespace: Some(pod.name.namespace.clone()),
+                name: Some(pod.name.name.clone()),
+                uid: Some(pod.uid.clone()),
+                ..ObjectReference::default()
+            };
+            recorder.record(&pod, Severity::Warning, reason, message);
+        }
+    })
 }
 
 /// Watches what the agent needs of the API, and no more.

@@ -148,10 +148,8 @@ impl Options {
             attachment: self.attachment.or(file.attachment).unwrap_or_default(),
             cni_bin_dir: or(self.cni_bin_dir, file.cni_bin_dir, CNI_BIN_DIR),
             cni_conf_dir: or(self.cni_conf_dir, file.cni_conf_dir, CNI_CONF_DIR),
-            state_dir: or(self.state_dir, file.state_dir, STATE_DIR),
-            // The plugin runs in another folder, so its conflist must name the socket in full.
-            run_dir: std::path::absolute(&run_dir)
-                .with_context(|| format!("use run folder {}", run_dir.display()))?,
+            state_dir: absolute(or(self.state_dir, file.state_dir, STATE_DIR))?,
+            run_dir: absolute(run_dir)?,
             health_port: Some(self.health_port.or(file.health_port).unwrap_or(HEALTH_PORT))
                 .filter(|port| *port != 0),
         })
@@ -164,10 +162,20 @@ impl Settings {
         self.run_dir.join("agent.sock")
     }
 
+    /// Where the CNI plugin leaves DELs while there is no agent.
+    pub fn spool_dir(&self) -> PathBuf {
+        self.state_dir.join("spool")
+    }
+
     /// Where state, metrics and health are served.
     pub fn debug_socket(&self) -> PathBuf {
         self.run_dir.join("agent.debug.sock")
     }
+}
+
+/// The plugin runs in another folder, so its conflist must name folders in full.
+fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
+    std::path::absolute(&path).with_context(|| format!("use folder {}", path.display()))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<FileOptions> {

@@ -107,6 +107,7 @@ mod tests {
                 uid: name.into(),
             }),
             addresses: vec!["10.0.0.2/24".parse().unwrap()],
+            mac: None,
         }
     }
 
@@ -138,6 +139,7 @@ mod tests {
             up: true,
             master: Some(BRIDGE),
             peer: None,
+            alias: None,
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
+use sealane_cni::spool::Spool;
 use sealane_introspect::{Introspect, Readiness};
 use sealane_kube::Change;
 use sealane_netlink::Netlink;
@@ -24,10 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Settings,
-    core::{Core, Message, Parts, QUEUE, View},
+    core::{Announce, Core, Message, Parts, QUEUE, View},
     install,
     leases::file::{self, Writer},
     socket,
+    wire::Wirer,
 };
 
 /// How often the installed files are looked after, and failed installations repeated.
@@ -53,6 +55,8 @@ pub struct Surroundings {
     pub feed: mpsc::Receiver<Feed>,
     /// Where state and health are shown.
     pub introspect: Introspect,
+    /// How people are told.
+    pub announce: Announce,
 }
 
 /// Runs the node's network until `shutdown`. Everything in the kernel stays as it is then.
@@ -69,6 +73,7 @@ pub async fn serve(
         program,
         feed,
         introspect,
+        announce,
     } = surroundings;
     let leases = file::load(&settings.state_dir)?;
     let _lock = lock(&settings)?;
@@ -82,14 +87,18 @@ pub async fn serve(
         let _ = written.blocking_send(Message::Written { number, result });
     })
     .context("start the thread that writes leases")?;
+    let wirer = Wirer::start(kernel.netns()).context("start the threads that wire pods")?;
     let (core, view) = Core::new(Parts {
         node_name: settings.node_name.clone(),
         cluster_cidr: settings.cluster_cidr.clone(),
         kernel,
+        wirer,
+        spool: Spool::new(settings.spool_dir()),
         leases,
         writer,
         inbox: inbox.clone(),
         introspect: introspect.clone(),
+        announce,
     });
     show(&introspect, view.clone());
     // Dropped at the end, which ends them.
@@ -205,7 +214,7 @@ fn install_all(
         install::plugin(program, &settings.cni_bin_dir)?;
     }
     if ready {
-        install::conflist(&settings.cni_socket(), &settings.cni_conf_dir)?;
+        install::conflist(settings)?;
     }
     Ok(())
 }

@@ -6,14 +6,26 @@
 //! 10.244.1.1                                 default via 10.244.1.1
 //! ```
 //!
+//! A pod is wired by three system calls of netlink, on a thread that may wait
+//! for them ([`Wirer`]): the pair, the pod's end, and a last look that lets the
+//! first packet through.
+//!
 //! The near end's name follows from container and interface, so taking away
 //! needs no record and no access to the pod's namespace: the kernel removes
-//! the far end with the near one.
+//! the far end with the near one. It also carries a label that says whose it
+//! is, so that an agent whose file of leases is lost learns them from the kernel.
 
-use std::os::fd::{AsFd, OwnedFd};
+mod label;
+mod make;
+mod worker;
+
+use std::os::fd::OwnedFd;
 
 use sealane_net::{IpNet, Mac, Mtu, Route, names};
-use sealane_netlink::{Error as KernelError, Link, LinkChange, Netlink, Veth, VethPeer};
+use sealane_netlink::{Error as KernelError, Link, LinkChange, Netlink};
+
+pub use label::{label, labelled};
+pub use worker::{Job, Wirer};
 
 use crate::{
     leases::{Key, Lease},
@@ -63,111 +75,6 @@ impl From<&Programmed> for Ground {
     }
 }
 
-/// Makes the link of a lease and configures the pod's end.
-///
-/// # Errors
-/// [`WireError::Attached`] changes nothing; after another error nothing of the link is left.
-pub async fn wire(
-    kernel: &Netlink,
-    ground: &Ground,
-    lease: &Lease,
-    netns: &OwnedFd,
-) -> Result<Wired, WireError> {
-    let link = link_name(&lease.key());
-    let wired = Wired {
-        link_mac: near_mac(lease),
-        pod_mac: mac_of(lease.addresses.iter().map(IpNet::addr)),
-        mtu: ground.mtu,
-        link,
-    };
-    let veth = Veth {
-        name: &wired.link,
-        master: Some(ground.bridge_index),
-        mtu: Some(wired.mtu),
-        mac: Some(wired.link_mac),
-        up: true,
-        peer: VethPeer {
-            name: &lease.ifname,
-            netns: Some(netns.as_fd()),
-            mac: Some(wired.pod_mac),
-        },
-    };
-    let index = add(kernel, &veth).await?;
-    let made = async {
-        let (pod, interface) = configure(ground, lease, netns).await?;
-        settle(kernel, &[index, ground.bridge_index]).await?;
-        settle(&pod, &[interface]).await
-    };
-    match made.await {
-        Ok(()) => Ok(wired),
-        Err(error) => {
-            if let Err(left) = kernel.delete_link(index).await {
-                tracing::warn!("{left}");
-            }
-            Err(error)
-        }
-    }
-}
-
-/// The near end's Ethernet address: the pod's with a bit set that no pod's has.
-/// Nothing is ever sent to it; a fixed one saves asking the kernel which it chose.
-fn near_mac(lease: &Lease) -> Mac {
-    const NEAR: u8 = 0x80;
-    let mut mac = mac_of(lease.addresses.iter().map(IpNet::addr));
-    mac.0[1] |= NEAR;
-    mac
-}
-
-/// Makes the pair. A near end that is there already is never replaced: if it
-/// is not a second ADD that asks, somebody may be talking through it.
-async fn add(kernel: &Netlink, veth: &Veth<'_>) -> Result<u32, WireError> {
-    let error = match kernel.add_veth(veth).await {
-        Err(error) if error.is_present() => error,
-        result => return Ok(result?),
-    };
-    if kernel.link(veth.name).await?.is_some() {
-        return Err(WireError::Attached);
-    }
-    tracing::debug!("{error}");
-    Err(WireError::NameTaken {
-        ifname: veth.peer.name.to_owned(),
-    })
-}
-
-/// Lets the first packet through.
-///
-/// Carrier goes up with the far end, but a port forwards and a link sends only
-/// when the kernel's link watch has seen it, which a busy machine puts off; a
-/// SYN lost meanwhile comes again after a second. Since Linux 6.8 a question
-/// about one link makes the watch look at it first (`linkwatch_sync_dev` in
-/// net/core/rtnetlink.c); older kernels just answer.
-async fn settle(kernel: &Netlink, links: &[u32]) -> Result<(), WireError> {
-    for link in links {
-        kernel.link(*link).await?;
-    }
-    Ok(())
-}
-
-/// Configures the pod's end; what it was done with, and the interface's index.
-async fn configure(
-    ground: &Ground,
-    lease: &Lease,
-    netns: &OwnedFd,
-) -> Result<(Netlink, u32), WireError> {
-    let pod = Netlink::in_netns(netns)?;
-    // Whether or not the runtime did: a pod's containers talk on 127.0.0.1.
-    pod.set_up("lo").await?;
-    let index = pod.index_of(&lease.ifname).await?;
-    for address in &lease.addresses {
-        pod.add_address(index, *address).await?;
-    }
-    pod.set_up(index).await?;
-    for route in routes(ground, lease) {
-        pod.set_route(&route).await?;
-    }
-    Ok((pod, index))
-}
-
 /// One default route for each family that the pod has an address of.
 pub fn routes(ground: &Ground, lease: &Lease) -> Vec<Route> {
     let in_family = |gateway: &&IpNet| {
@@ -189,6 +96,12 @@ pub fn routes(ground: &Ground, lease: &Lease) -> Vec<Route> {
             }
         })
         .collect()
+}
+
+/// The Ethernet address of the pod's end: as asked for, else the one that goes with its IP address.
+pub fn pod_mac(lease: &Lease) -> Mac {
+    let derived = || mac_of(lease.addresses.iter().map(IpNet::addr));
+    lease.mac.unwrap_or_else(derived)
 }
 
 /// Takes a pod's link away; an absent one is success.
@@ -233,6 +146,16 @@ pub async fn faults(
         faults.push(format!("interface {} is missing in the pod", lease.ifname));
         return Ok(faults);
     };
+    if lease.mac.is_some() && far.mac != lease.mac {
+        let found = far
+            .mac
+            .map_or_else(|| "none".to_owned(), |mac| mac.to_string());
+        faults.push(format!(
+            "interface {} has Ethernet address {found}, expected {}",
+            lease.ifname,
+            pod_mac(lease)
+        ));
+    }
     if !far.up {
         faults.push(format!("interface {} is down in the pod", lease.ifname));
     }

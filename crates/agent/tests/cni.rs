@@ -3,14 +3,16 @@
 
 mod stage;
 
-use std::{
-    collections::BTreeSet, io::Write, net::IpAddr, path::Path, process::Stdio, time::Instant,
-};
+use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Instant};
 
 use sealane_cni::types::code;
-use sealane_testkit::{Namespace, SOON, Topology, eventually};
+use sealane_testkit::{SOON, Topology, eventually};
 use serde_json::{Value, json};
-use stage::{Stage, attachment, ip, reach, this_node};
+use stage::{
+    Stage, attachment,
+    calls::{conf, environment, environment_with, execute, netns_path, ours, plugin},
+    ip, reach, this_node,
+};
 
 const SUBNET: &str = "10.244.1.0/24";
 
@@ -142,10 +144,18 @@ fn a_result_has_the_form_of_the_reference_plugins() {
         "ipam": {"type": "host-local", "subnet": "10.99.0.0/24", "dataDir": stage.path("host-local"),
                  "routes": [{"dst": "0.0.0.0/0", "gw": "10.99.0.1"}]},
     });
-    let their_result =
-        execute(&stage, &stage.node, reference, &theirs, "ADD", &their_conf).unwrap();
+    let reference_call = |command: &str| {
+        let environment = environment(&stage, &theirs, command);
+        execute(
+            &stage.node,
+            reference,
+            &environment,
+            &their_conf.to_string(),
+        )
+    };
+    let their_result = reference_call("ADD").unwrap();
     assert_eq!(shape(&our_result), shape(&their_result));
-    execute(&stage, &stage.node, reference, &theirs, "DEL", &their_conf).unwrap();
+    reference_call("DEL").unwrap();
     let our_version = plugin(&stage, &ours, "VERSION", &json!({"cniVersion": "1.0.0"})).unwrap();
     assert_eq!(our_version["cniVersion"], "1.0.0");
 }
@@ -211,6 +221,16 @@ fn a_subnet_that_is_used_up_says_so_and_recovers() {
         code::NOT_AVAILABLE,
         "{status}"
     );
+    let told = agent.told();
+    assert!(
+        told[0].starts_with("AddressesUsedUp default/p5: subnet 10.244.1.0/29 is used up"),
+        "{told:?}"
+    );
+    let metrics = agent.metrics();
+    assert!(
+        metrics.contains("sealane_ipam_exhausted_total 1"),
+        "{metrics}"
+    );
     reach(&pods[0], "10.244.1.6".parse().unwrap());
     runtime.del("p2", Some(&pods[2])).unwrap();
     runtime.status().unwrap();
@@ -263,11 +283,8 @@ fn nonsense_is_refused_with_the_codes_of_the_specification_and_changes_nothing()
         ("CNI_NETNS", "/run/netns/absent", code::UNKNOWN_CONTAINER),
         ("CNI_ARGS", "nonsense", code::INVALID_ENVIRONMENT),
     ] {
-        let mut environment = environment(&stage, &a, "ADD");
-        environment.retain(|(name, _)| name != variable);
-        environment.push((variable.into(), value.into()));
-        let program = stage.path("bin/sealane");
-        let error = execute_with(&Namespace::own(), &program, &environment, &good).unwrap_err();
+        let environment = environment_with(&stage, &a, "ADD", (variable, value));
+        let error = ours(&stage, &environment, &good).unwrap_err();
         assert_eq!(error["code"], code, "{variable}={value}: {error}");
         assert!(error["msg"].as_str().unwrap().contains(variable), "{error}");
     }
@@ -388,7 +405,7 @@ fn plugins_behind_ours_in_a_chain_work_on_our_result() {
     let conflist = json!({
         "cniVersion": "1.0.0", "name": "chain",
         "plugins": [
-            {"type": "sealane", "socket": stage.path("run/agent.sock")},
+            conf(&stage, "1.0.0"),
             {"type": "tuning", "sysctl": {"net.ipv4.conf.eth0.arp_notify": "1"}},
         ],
     });
@@ -477,83 +494,6 @@ fn a_hundred_at_once() {
             .succeeds()
             .contains(": sl")
     );
-}
-
-fn conf(stage: &Stage, version: &str) -> Value {
-    json!({
-        "cniVersion": version, "name": "sealane", "type": "sealane",
-        "socket": stage.path("run/agent.sock"),
-    })
-}
-
-fn netns_path(netns: &Namespace) -> String {
-    format!("/run/netns/{}", netns.title())
-}
-
-fn environment(stage: &Stage, netns: &Namespace, command: &str) -> Vec<(String, String)> {
-    [
-        ("CNI_COMMAND", command),
-        ("CNI_CONTAINERID", netns.title()),
-        ("CNI_NETNS", &netns_path(netns)),
-        ("CNI_IFNAME", "eth0"),
-        (
-            "CNI_PATH",
-            &format!("{}:/usr/lib/cni", stage.path("bin").display()),
-        ),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
-}
-
-/// Our plugin, run by hand: what it printed, or the error object.
-fn plugin(stage: &Stage, netns: &Namespace, command: &str, conf: &Value) -> Result<Value, Value> {
-    execute(
-        stage,
-        &Namespace::own(),
-        &stage.path("bin/sealane"),
-        netns,
-        command,
-        conf,
-    )
-}
-
-fn execute(
-    stage: &Stage,
-    within: &Namespace,
-    program: &Path,
-    netns: &Namespace,
-    command: &str,
-    conf: &Value,
-) -> Result<Value, Value> {
-    execute_with(within, program, &environment(stage, netns, command), conf)
-}
-
-fn execute_with(
-    within: &Namespace,
-    program: &Path,
-    environment: &[(String, String)],
-    conf: &Value,
-) -> Result<Value, Value> {
-    let mut child = within
-        .command(program.to_str().unwrap())
-        .envs(environment.iter().cloned())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A plugin that refuses its environment does not read.
-    let _ = child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(conf.to_string().as_bytes());
-    let output = child.wait_with_output().unwrap();
-    let printed = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    if output.status.success() {
-        Ok(printed)
-    } else {
-        Err(printed)
-    }
 }
 
 /// A value with its texts and numbers replaced by what they are.

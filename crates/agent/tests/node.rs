@@ -6,7 +6,7 @@ mod stage;
 use std::{fs, net::IpAddr};
 
 use sealane_agent::{leases::Key, wire::link_name};
-use sealane_testkit::{Stream, Topology};
+use sealane_testkit::{Namespace, Stream, Topology};
 use serde_json::json;
 use stage::{Agent, NODE_IP, OUTSIDE_IP, Stage, ip, node, pod, reach, seen_source, this_node};
 
@@ -213,19 +213,57 @@ fn a_crash_between_lease_and_link_leaks_nothing_when_the_pod_is_gone() {
     });
 }
 
-#[test]
-fn a_lost_file_gives_no_pods_address_away() {
-    let stage = Stage::new();
+/// An agent that has pod a on a small subnet, killed; its file is torn.
+fn torn(stage: &Stage, a: &Namespace) -> IpAddr {
     let agent = stage.start_ready(&["10.244.1.0/29"]);
-    let runtime = stage.runtime();
-    let (_pods, [a, b]) = Topology::new(["a", "b"]);
-    let a_ip = ip(&runtime.add("a", &a).unwrap());
+    let a_ip = ip(&stage.runtime().add("a", a).unwrap());
     agent.kill();
     fs::write(stage.path("state/leases.json"), "{ torn").unwrap();
+    a_ip
+}
+
+fn started_with_pod_a(stage: &Stage, a_ip: IpAddr) -> Agent {
     let agent = stage.start();
     agent.tell_nodes(vec![this_node(&["10.244.1.0/29"])]);
     agent.tell_pods(vec![pod("a", &[&a_ip.to_string()])]);
     agent.wait_ready();
+    agent
+}
+
+#[test]
+fn a_lost_file_is_made_anew_from_the_kernel() {
+    let stage = Stage::new();
+    let runtime = stage.runtime();
+    let (_pods, [a, b]) = Topology::new(["a", "b"]);
+    let a_ip = torn(&stage, &a);
+    let agent = started_with_pod_a(&stage, a_ip);
+    let state = agent.state().unwrap();
+    assert_eq!(state["held"], json!({}), "{state}");
+    assert_eq!(state["leases"][0]["containerID"], "a", "{state}");
+    runtime.check("a", &a).unwrap();
+    let b_ip = ip(&runtime.add("b", &b).unwrap());
+    assert_ne!(a_ip, b_ip);
+    reach(&a, b_ip);
+    runtime.del("a", Some(&a)).unwrap();
+    assert_eq!(agent.leases(), 1);
+}
+
+#[test]
+fn a_lost_file_gives_no_pods_address_away() {
+    let stage = Stage::new();
+    let runtime = stage.runtime();
+    let (_pods, [a, b]) = Topology::new(["a", "b"]);
+    let a_ip = torn(&stage, &a);
+    // A link of an earlier version says nothing about itself.
+    let link = link_name(&Key {
+        container_id: "a".into(),
+        ifname: "eth0".into(),
+    });
+    stage
+        .node
+        .run("ip", ["link", "set", &link, "alias", ""])
+        .succeeds();
+    let agent = started_with_pod_a(&stage, a_ip);
     let b_ip = ip(&runtime.add("b", &b).unwrap());
     assert_ne!(a_ip, b_ip);
     reach(&a, b_ip);

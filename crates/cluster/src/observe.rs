@@ -225,6 +225,7 @@ mod tests {
             up: true,
             master: None,
             peer: None,
+            alias: None,
         };
         let links = [link(1, "eth0", 1500), link(2, "wg0", 1420)];
         let via = |device, metric| Route {

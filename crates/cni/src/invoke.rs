@@ -33,13 +33,13 @@ mod network;
 
 use std::path::PathBuf;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub use cache::Cached;
 pub use execute::ExecuteError;
 pub use network::{LoadError, NetworkConf, PluginEntry, load_conflist};
 
-use crate::types::{AddResult, CniError, Command, Version};
+use crate::types::{AddResult, CniError, Command, ValidAttachment, Version};
 
 /// Where plugins are and where results are kept.
 #[derive(Clone, Debug)]
@@ -227,6 +227,45 @@ impl Runtime {
                 .await?;
         }
         Ok(())
+    }
+
+    /// GC, CNI spec 1.1.0 §3: a DEL for each kept attachment of the network that
+    /// is not in `valid`, then, since 1.1.0, GC of each plugin of the chain.
+    ///
+    /// # Errors
+    /// The first plugin that fails, when all were tried.
+    pub async fn gc(
+        &self,
+        network: &NetworkConf,
+        valid: &[ValidAttachment],
+    ) -> Result<(), InvokeError> {
+        let mut result = Ok(());
+        for kept in self.cached()? {
+            let is_valid = valid
+                .iter()
+                .any(|v| v.container_id == kept.container_id && v.ifname == kept.ifname);
+            if kept.network.name() != network.name() || is_valid {
+                continue;
+            }
+            let attachment = Attachment {
+                container_id: kept.container_id,
+                ifname: kept.ifname,
+                ..Attachment::default()
+            };
+            result = result.and(self.del(Some(&kept.network), &attachment).await);
+        }
+        if network.version() < Version::V1_1_0 {
+            return result;
+        }
+        for plugin in network.plugins() {
+            let mut stdin = plugin.bare_request(network);
+            stdin["cni.dev/valid-attachments"] = json!(valid);
+            let collected = self
+                .execute(Command::Gc, network, None, plugin, &stdin)
+                .await;
+            result = result.and(collected.map(drop));
+        }
+        result
     }
 
     /// The kept attachments of all networks, also those of a runtime that ran before.

@@ -11,6 +11,7 @@
 //! * [`plugin`]: the executable. It checks what it was given, opens the
 //!   network namespace and hands both to the agent; it decides nothing.
 //! * [`protocol`]: what plugin and agent say to each other.
+//! * [`spool`]: DELs that wait for the agent.
 //! * [`invoke`]: the runtime's side, for any plugin, not only ours.
 //!
 //! The plugin is a process for each call, so its start is what an ADD costs:
@@ -20,4 +21,5 @@
 pub mod invoke;
 pub mod plugin;
 pub mod protocol;
+pub mod spool;
 pub mod types;

@@ -7,7 +7,8 @@
 //! DEL does not open the namespace: the agent removes the host's end of the
 //! pod's link, by a name that follows from container and interface, and the
 //! kernel removes the other end with it. So DEL works when the namespace is
-//! gone, and cannot touch another one that has taken its path.
+//! gone, and cannot touch another one that has taken its path. A DEL that
+//! finds no agent is left for it, see [`spool`](crate::spool).
 
 mod agent;
 mod netns;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 
 use crate::{
     protocol::{DEFAULT_SOCKET, Request, Response},
+    spool::{DEFAULT_SPOOL, Deletion, Spool},
     types::{AddResult, CniError, Command, Dns, Params, PluginConf, Refused, Version, code},
 };
 
@@ -63,7 +65,9 @@ fn run() -> Result<Option<Value>, Refused> {
     }
     let conf = PluginConf::parse(&stdin)?;
     let version = conf.cni_version;
-    call(params, conf).map_err(|error| Refused { version, error })
+    exists_in(params.command, version)
+        .and_then(|()| call(params, conf))
+        .map_err(|error| Refused { version, error })
 }
 
 /// VERSION: what is spoken, repeating the version that was asked with.
@@ -76,6 +80,23 @@ fn versions(stdin: &[u8]) -> Value {
         "cniVersion": asked,
         "supportedVersions": Version::ALL.map(Version::as_str),
     })
+}
+
+/// CHECK came with 0.4.0, GC and STATUS with 1.1.0.
+fn exists_in(command: Command, version: Version) -> Result<(), CniError> {
+    let since = match command {
+        Command::Check => Version::V0_4_0,
+        Command::Gc | Command::Status => Version::V1_1_0,
+        Command::Add | Command::Del | Command::Version => return Ok(()),
+    };
+    if version >= since {
+        return Ok(());
+    }
+    Err(CniError::new(
+        code::INCOMPATIBLE_VERSION,
+        format!("{command} with cniVersion {version}: it exists since {since}"),
+    )
+    .with_details("call it with a newer cniVersion, or not at all"))
 }
 
 fn call(params: Params, conf: PluginConf) -> Result<Option<Value>, CniError> {
@@ -101,8 +122,14 @@ fn call(params: Params, conf: PluginConf) -> Result<Option<Value>, CniError> {
             .filter(|_| params.command == Command::Check),
         valid_attachments: conf.valid_attachments,
     };
-    let answer = agent::call(socket, &request, netns.as_ref().map(AsFd::as_fd))
-        .map_err(|error| for_command(request.command, error))?;
+    let answer = match agent::call(socket, &request, netns.as_ref().map(AsFd::as_fd)) {
+        Ok(answer) => answer,
+        Err(away) if request.command == Command::Del => {
+            let spool = Spool::new(conf.spool.unwrap_or_else(|| DEFAULT_SPOOL.into()));
+            return leave(&spool, request, away).map(|()| None);
+        }
+        Err(away) => return Err(for_command(request.command, away)),
+    };
     match answer {
         Response::Added(result) => Ok(Some(printed(
             result,
@@ -113,6 +140,23 @@ fn call(params: Params, conf: PluginConf) -> Result<Option<Value>, CniError> {
         Response::Done => Ok(None),
         Response::Failed(error) => Err(error),
     }
+}
+
+/// A DEL without an agent: it will be carried out, so the runtime may go on.
+fn leave(spool: &Spool, request: Request, away: CniError) -> Result<(), CniError> {
+    let deletion = Deletion {
+        network: request.network,
+        container_id: request.container_id,
+        ifname: request.ifname,
+    };
+    spool.put(&deletion).map_err(|error| CniError {
+        msg: format!(
+            "{}; leave the DEL for it in {}: {error}",
+            away.msg,
+            spool.dir().display()
+        ),
+        ..away
+    })
 }
 
 /// An agent that is away means "try again" to ADD and "not available" to STATUS.
@@ -151,6 +195,25 @@ mod tests {
                 versions(stdin),
                 json!({"cniVersion": asked, "supportedVersions": all})
             );
+        }
+    }
+
+    #[test]
+    fn commands_are_refused_in_versions_that_do_not_have_them() {
+        for (command, since) in [
+            (Command::Check, 1),
+            (Command::Gc, 3),
+            (Command::Status, 3),
+            (Command::Add, 0),
+            (Command::Del, 0),
+        ] {
+            for (n, version) in Version::ALL.into_iter().enumerate() {
+                let result = exists_in(command, version);
+                assert_eq!(result.is_ok(), n >= since, "{command} in {version}");
+                if let Err(error) = result {
+                    assert_eq!(error.code, code::INCOMPATIBLE_VERSION);
+                }
+            }
         }
     }
 

@@ -34,10 +34,7 @@ impl Netlink {
     /// When the link is absent or the kernel refuses the address.
     pub async fn add_address(&self, link: impl Into<LinkRef<'_>>, address: IpNet) -> Result<()> {
         let link = link.into();
-        let mut message = message(self.resolve(link).await?, address);
-        if address.addr().is_ipv6() {
-            message.header.flags |= AddressHeaderFlags::Nodad;
-        }
+        let message = usable_at_once(self.resolve(link).await?, address);
         self.change(
             RouteNetlinkMessage::NewAddress(message),
             NLM_F_CREATE | NLM_F_REPLACE,
@@ -91,6 +88,15 @@ impl Netlink {
             .map(|address| address.address)
             .collect())
     }
+}
+
+/// The message that gives a link an address, without waiting for duplicates of it.
+pub(crate) fn usable_at_once(index: u32, address: IpNet) -> AddressMessage {
+    let mut message = message(index, address);
+    if address.addr().is_ipv6() {
+        message.header.flags |= AddressHeaderFlags::Nodad;
+    }
+    message
 }
 
 fn message(index: u32, address: IpNet) -> AddressMessage {

@@ -15,7 +15,9 @@ use sealane_net::{Mac, Mtu};
 
 use crate::error::{Error, Result};
 use crate::netlink::{Failure, Netlink};
-use message::{named, new_link, read_link, set_name, set_shape, set_up, skip_statistics};
+use message::{new_link, set_name, set_shape, set_up, skip_statistics};
+
+pub(crate) use message::{named, read_link};
 
 /// Names a link: by its name, or by its index, which saves the kernel or us a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// The index of a veth's other end, in the other end's namespace.
     pub peer: Option<u32>,
+    /// What somebody wrote at it (`ip link` shows `alias …`).
+    pub alias: Option<String>,
 }
 
 /// A bridge to make. Spanning tree is off and ports forward at once.
@@ -104,6 +108,8 @@ pub struct LinkChange<'a> {
     pub name: Option<&'a str>,
     /// The namespace to move to.
     pub netns: Option<BorrowedFd<'a>>,
+    /// What to write at it, at most 255 bytes.
+    pub alias: Option<&'a str>,
 }
 
 impl Netlink {
@@ -112,18 +118,7 @@ impl Netlink {
     /// # Errors
     /// [`Error::Different`] when the name belongs to a link that is no bridge.
     pub async fn add_bridge(&self, bridge: &Bridge<'_>) -> Result<u32> {
-        let mut message = new_link(
-            InfoKind::Bridge,
-            Some(InfoData::Bridge(vec![
-                InfoBridge::StpState(BridgeStpState::Disabled),
-                InfoBridge::ForwardDelay(0),
-            ])),
-        );
-        set_name(&mut message, bridge.name);
-        set_shape(&mut message, bridge.mtu.map(other_than), bridge.mac);
-        if bridge.up {
-            set_up(&mut message, true);
-        }
+        let message = new_bridge(bridge);
         let action = || format!("add bridge {}", bridge.name);
         match self.create(message).await {
             Ok(()) => self.fix_mtu(bridge).await,
@@ -171,23 +166,7 @@ impl Netlink {
     /// purpose: from here nobody can tell whose the far end is. Delete the near
     /// end, which takes both, and add again.
     pub async fn add_veth(&self, veth: &Veth<'_>) -> Result<u32> {
-        let mut peer = LinkMessage::default();
-        set_name(&mut peer, veth.peer.name);
-        set_shape(&mut peer, veth.mtu, veth.peer.mac);
-        if let Some(netns) = veth.peer.netns {
-            peer.attributes
-                .push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
-        }
-        let mut message = new_link(InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(peer))));
-        set_name(&mut message, veth.name);
-        set_shape(&mut message, veth.mtu, veth.mac);
-        if let Some(master) = veth.master {
-            message.attributes.push(LinkAttribute::Controller(master));
-        }
-        if veth.up {
-            set_up(&mut message, true);
-        }
-        self.create(message)
+        self.create(new_veth(veth))
             .await
             .map_err(self.failed(|| format!("add {veth}")))?;
         self.index_of(veth.name).await
@@ -219,19 +198,7 @@ impl Netlink {
         change: LinkChange<'_>,
     ) -> Result<()> {
         let link = link.into();
-        let mut message = named(link);
-        set_shape(&mut message, change.mtu, change.mac);
-        if let Some(up) = change.up {
-            set_up(&mut message, up);
-        }
-        if let Some(master) = change.master {
-            message.attributes.push(LinkAttribute::Controller(master));
-        }
-        if let Some(netns) = change.netns {
-            message
-                .attributes
-                .push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
-        }
+        let mut message = changed(link, &change);
         if let Some(name) = change.name {
             // A second name attribute would be taken for the first.
             message.header.index = self.resolve(link).await?;
@@ -279,9 +246,7 @@ impl Netlink {
     /// When the kernel does not answer.
     pub async fn link(&self, link: impl Into<LinkRef<'_>>) -> Result<Option<Link>> {
         let link = link.into();
-        let mut message = named(link);
-        skip_statistics(&mut message);
-        match self.get(RouteNetlinkMessage::GetLink(message)).await {
+        match self.get(RouteNetlinkMessage::GetLink(asked(link))).await {
             Ok(answer) => Ok(read_link(answer)),
             Err(failure) => failure
                 .unless_absent()
@@ -333,6 +298,74 @@ impl Netlink {
         )
         .await
     }
+}
+
+/// The message that makes a bridge.
+pub(crate) fn new_bridge(bridge: &Bridge<'_>) -> LinkMessage {
+    let mut message = new_link(
+        InfoKind::Bridge,
+        Some(InfoData::Bridge(vec![
+            InfoBridge::StpState(BridgeStpState::Disabled),
+            InfoBridge::ForwardDelay(0),
+        ])),
+    );
+    set_name(&mut message, bridge.name);
+    set_shape(&mut message, bridge.mtu.map(other_than), bridge.mac);
+    if bridge.up {
+        set_up(&mut message, true);
+    }
+    message
+}
+
+/// The message that makes a veth pair.
+pub(crate) fn new_veth(veth: &Veth<'_>) -> LinkMessage {
+    let mut peer = LinkMessage::default();
+    set_name(&mut peer, veth.peer.name);
+    set_shape(&mut peer, veth.mtu, veth.peer.mac);
+    if let Some(netns) = veth.peer.netns {
+        peer.attributes
+            .push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
+    }
+    let mut message = new_link(InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(peer))));
+    set_name(&mut message, veth.name);
+    set_shape(&mut message, veth.mtu, veth.mac);
+    if let Some(master) = veth.master {
+        message.attributes.push(LinkAttribute::Controller(master));
+    }
+    if veth.up {
+        set_up(&mut message, true);
+    }
+    message
+}
+
+/// The message that changes a link, all but its name.
+pub(crate) fn changed(link: LinkRef<'_>, change: &LinkChange<'_>) -> LinkMessage {
+    let mut message = named(link);
+    set_shape(&mut message, change.mtu, change.mac);
+    if let Some(up) = change.up {
+        set_up(&mut message, up);
+    }
+    if let Some(master) = change.master {
+        message.attributes.push(LinkAttribute::Controller(master));
+    }
+    if let Some(netns) = change.netns {
+        message
+            .attributes
+            .push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
+    }
+    if let Some(alias) = change.alias {
+        message
+            .attributes
+            .push(LinkAttribute::IfAlias(alias.to_owned()));
+    }
+    message
+}
+
+/// The message that asks for a link.
+pub(crate) fn asked(link: LinkRef<'_>) -> LinkMessage {
+    let mut message = named(link);
+    skip_statistics(&mut message);
+    message
 }
 
 /// Setting the value that a link has already is no change, so it is made with another one first.
@@ -387,6 +420,7 @@ impl fmt::Display for LinkChange<'_> {
             self.name.map(|name| format!("name {name}")),
             self.netns
                 .map(|netns| format!("netns {}", crate::netns::describe(netns))),
+            self.alias.map(|alias| format!("alias {alias}")),
         ];
         let words: Vec<String> = words.into_iter().flatten().collect();
         f.write_str(&words.join(" "))

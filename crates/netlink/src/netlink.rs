@@ -10,7 +10,7 @@ use rtnetlink::packet_core::{
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::AsyncSocket;
 
-use crate::blocking;
+use crate::direct::Direct;
 use crate::error::{Error, Refusal, Result};
 use crate::netns;
 use crate::nft;
@@ -128,7 +128,7 @@ impl Netlink {
         let place = Arc::clone(&self.place);
         let work = move || {
             let changed = place
-                .run(|| blocking::change(message))
+                .run(|| change_alone(message))
                 .unwrap_or_else(|error| Err(Failure::Unexpected(error.to_string())));
             // Nobody may be waiting any more.
             let _ = done.send(changed);
@@ -205,6 +205,11 @@ impl Netlink {
     ) -> impl FnOnce(Failure) -> Error + 'a {
         move |failure| failure.during(format!("{}{}", action(), self.place))
     }
+}
+
+fn change_alone(message: RouteNetlinkMessage) -> Result<(), Failure> {
+    let mut socket = Direct::open().map_err(|error| Failure::Unexpected(error.to_string()))?;
+    socket.change(message)
 }
 
 #[derive(Default)]

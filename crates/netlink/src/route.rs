@@ -23,19 +23,7 @@ impl Netlink {
     /// # Errors
     /// When its link is absent or the kernel refuses it, for a gateway that is not on a link for instance.
     pub async fn set_route(&self, route: &Route) -> Result<()> {
-        let mut message = self.route_message(route).await?;
-        message.header.scope = match route.gateway {
-            Some(_) => RouteScope::Universe,
-            None => RouteScope::Link,
-        };
-        if route.onlink {
-            message.header.flags |= RouteFlags::Onlink;
-        }
-        if let Some(source) = route.source {
-            message
-                .attributes
-                .push(RouteAttribute::PrefSource(source.into()));
-        }
+        let message = settable(route, self.device_of(route).await?);
         self.change(
             RouteNetlinkMessage::NewRoute(message),
             NLM_F_CREATE | NLM_F_REPLACE,
@@ -49,10 +37,11 @@ impl Netlink {
     /// # Errors
     /// When the kernel refuses.
     pub async fn delete_route(&self, route: &Route) -> Result<bool> {
-        let mut message = match self.route_message(route).await {
+        let index = match self.device_of(route).await {
             Err(error) if error.is_absent() => return Ok(false),
             other => other?,
         };
+        let mut message = unicast(route, index);
         message.header.scope = RouteScope::NoWhere;
         self.change(RouteNetlinkMessage::DelRoute(message), 0)
             .await
@@ -107,34 +96,59 @@ impl Netlink {
             .collect())
     }
 
-    async fn route_message(&self, route: &Route) -> Result<RouteMessage> {
-        let mut message = RouteMessage::default();
-        let header = &mut message.header;
-        header.address_family = match Family::from(route.destination) {
-            Family::V4 => AddressFamily::Inet,
-            Family::V6 => AddressFamily::Inet6,
-        };
-        header.table = RouteHeader::RT_TABLE_MAIN;
-        header.kind = RouteType::Unicast;
-        header.protocol = RouteProtocol::from(route.protocol);
-        header.destination_prefix_length = route.destination.prefix_len();
-        let attributes = &mut message.attributes;
-        if route.destination.prefix_len() > 0 {
-            attributes.push(RouteAttribute::Destination(
-                route.destination.network().into(),
-            ));
+    async fn device_of(&self, route: &Route) -> Result<Option<u32>> {
+        match &route.device {
+            Some(device) => Ok(Some(self.index_of(device).await?)),
+            None => Ok(None),
         }
-        if let Some(gateway) = route.gateway {
-            attributes.push(RouteAttribute::Gateway(gateway.into()));
-        }
-        if route.metric != 0 {
-            attributes.push(RouteAttribute::Priority(route.metric));
-        }
-        if let Some(device) = &route.device {
-            attributes.push(RouteAttribute::Oif(self.index_of(device).await?));
-        }
-        Ok(message)
     }
+}
+
+/// The message that sets a route through the link `index`, where it names one.
+pub(crate) fn settable(route: &Route, index: Option<u32>) -> RouteMessage {
+    let mut message = unicast(route, index);
+    message.header.scope = match route.gateway {
+        Some(_) => RouteScope::Universe,
+        None => RouteScope::Link,
+    };
+    if route.onlink {
+        message.header.flags |= RouteFlags::Onlink;
+    }
+    if let Some(source) = route.source {
+        message
+            .attributes
+            .push(RouteAttribute::PrefSource(source.into()));
+    }
+    message
+}
+
+fn unicast(route: &Route, index: Option<u32>) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    let header = &mut message.header;
+    header.address_family = match Family::from(route.destination) {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    };
+    header.table = RouteHeader::RT_TABLE_MAIN;
+    header.kind = RouteType::Unicast;
+    header.protocol = RouteProtocol::from(route.protocol);
+    header.destination_prefix_length = route.destination.prefix_len();
+    let attributes = &mut message.attributes;
+    if route.destination.prefix_len() > 0 {
+        attributes.push(RouteAttribute::Destination(
+            route.destination.network().into(),
+        ));
+    }
+    if let Some(gateway) = route.gateway {
+        attributes.push(RouteAttribute::Gateway(gateway.into()));
+    }
+    if route.metric != 0 {
+        attributes.push(RouteAttribute::Priority(route.metric));
+    }
+    if let Some(index) = index {
+        attributes.push(RouteAttribute::Oif(index));
+    }
+    message
 }
 
 fn in_main_table(message: RouteNetlinkMessage) -> Option<RouteMessage> {

@@ -11,21 +11,19 @@ use tokio::time::Instant;
 
 use super::{
     Core, Message, PARKED, Reply,
-    work::{Add, Work},
+    asked::Asked,
+    work::{Add, Adding, Work},
 };
 use crate::{
     answer,
-    leases::{Key, Lease, PodRef},
-    wire::{self, Ground, WireError, Wired},
+    leases::{Key, Lease, LeaseError, PodRef, Wanted},
+    wire::{self, Ground, Job, WireError, Wired},
 };
 
 impl Core {
     pub(super) fn request(&mut self, request: Box<Request>, netns: Option<OwnedFd>, reply: Reply) {
         self.meters.request(request.command);
-        let key = Key {
-            container_id: request.container_id.clone(),
-            ifname: request.ifname.clone(),
-        };
+        let key = key_of(&request);
         match (request.command, netns) {
             (Command::Add, Some(netns)) => self.add(
                 key,
@@ -48,7 +46,7 @@ impl Core {
     }
 
     fn add(&mut self, key: Key, add: Add) {
-        if self.why_not_ready().is_some() {
+        if self.why_not_ready().is_some() || self.is_spooled(&key) {
             self.parked.push((Instant::now() + PARKED, add));
             return;
         }
@@ -61,113 +59,153 @@ impl Core {
             self.start_wiring(key, add, true);
             return;
         }
-        match self
-            .book
-            .lease(&key, &add.request.network, pod_of(&add.request))
-        {
-            Ok(_) => {
-                let number = self.book.version();
-                self.work.insert(key, Work::Saving { number, add });
-            }
+        let leased = Asked::of(&add.request).and_then(|asked| {
+            let wanted = Wanted {
+                network: &add.request.network,
+                pod: pod_of(&add.request),
+                ips: &asked.ips,
+                mac: asked.mac,
+            };
+            let leased = self.book.lease(&key, wanted);
+            leased.map_err(|error| {
+                if matches!(error, LeaseError::Exhausted(_)) {
+                    self.meters.exhausted();
+                    let pod = pod_of(&add.request);
+                    (self.announce)(pod.as_ref(), "AddressesUsedUp", &error.to_string());
+                }
+                answer::no_lease(&error)
+            })
+        });
+        match leased {
+            Ok(_) => self.start_wiring(key, add, false),
             Err(error) => {
                 tracing::warn!("add {key}: {error}");
-                add.reply.fail(answer::no_lease(&error));
+                add.reply.fail(error);
             }
         }
     }
 
-    /// Takes up what waited for the node to become ready.
+    /// Takes up what waited for the node to become ready, or for a DEL before it.
     pub(super) fn unpark(&mut self) {
-        if self.why_not_ready().is_none() {
-            for (_, add) in std::mem::take(&mut self.parked) {
-                let key = Key {
-                    container_id: add.request.container_id.clone(),
-                    ifname: add.request.ifname.clone(),
-                };
+        if self.parked.is_empty() || self.why_not_ready().is_some() {
+            return;
+        }
+        for (deadline, add) in std::mem::take(&mut self.parked) {
+            let key = key_of(&add.request);
+            if self.is_spooled(&key) {
+                self.parked.push((deadline, add));
+            } else {
                 self.add(key, add);
             }
         }
     }
 
-    /// Wires a lease that is on disk.
-    pub(super) fn start_wiring(&mut self, key: Key, add: Add, found: bool) {
+    /// Wires a lease; one that is new is written meanwhile.
+    fn start_wiring(&mut self, key: Key, add: Add, found: bool) {
         let (Some(lease), Some(ground)) = (self.book.get(&key).cloned(), self.node.ground()) else {
             add.reply.fail(answer::busy(&key));
             return;
         };
-        let Add {
-            request,
-            netns,
-            reply,
-        } = add;
-        let (kernel, inbox) = (self.kernel.clone(), self.inbox.clone());
-        let wiring = Arc::clone(&self.wiring);
-        let task_key = key.clone();
-        tokio::spawn(async move {
-            // Never closed, so always granted.
-            let _turn = wiring.acquire().await;
-            let result = wire::wire(&kernel, &ground, &lease, &netns).await;
-            let key = task_key;
-            // Fails only when the core has gone, and with it whoever asked.
-            let _ = inbox.send(Message::Wired { key, result }).await;
+        let (inbox, task_key) = (self.inbox.clone(), key.clone());
+        self.wirer.wire(Job {
+            ground,
+            lease,
+            netns: add.netns,
+            done: Box::new(move |result| {
+                let key = task_key;
+                // Fails only when the core has gone, and with it whoever asked.
+                let _ = inbox.blocking_send(Message::Wired { key, result });
+            }),
         });
-        let work = Work::Wiring {
-            netns: request.netns,
+        let adding = Adding {
+            netns: add.request.netns,
             found,
-            reply,
+            reply: add.reply,
+            unsaved: (!found).then(|| self.book.version()),
+            refused: None,
+            wired: None,
             then: Vec::new(),
         };
-        self.work.insert(key, work);
+        self.work.insert(key, Work::Adding(adding));
     }
 
     pub(super) fn wired(&mut self, key: Key, result: Result<Wired, WireError>) {
-        let Some(Work::Wiring {
-            netns,
-            found,
-            reply,
-            then,
-        }) = self.work.remove(&key)
-        else {
+        let Some(Work::Adding(mut adding)) = self.work.remove(&key) else {
             return;
         };
         self.node.note_wired(&key);
-        let lease = self.book.get(&key).cloned();
-        match (result, self.node.programmed(), lease) {
-            (Ok(wired), Some(node), Some(lease)) => {
-                tracing::debug!("added {key}: {:?}", lease.addresses);
-                reply.added(answer::added(node, &lease, &wired, &netns));
+        match result {
+            Ok(wired) => {
+                adding.wired = Some(wired);
+                self.settle(key, adding);
             }
-            (Err(error), _, _) => {
+            Err(error) => {
                 tracing::warn!("wire {key}: {error}");
                 // A second ADD must not end the lease of the first.
-                if !(found && matches!(error, WireError::Attached)) {
-                    self.book.release(&key);
-                }
-                reply.fail(match error {
+                let keep = adding.found && matches!(error, WireError::Attached);
+                adding.reply.fail(match error {
                     WireError::Attached => answer::already_attached(&key),
                     error => answer::not_wired(&key, &error),
                 });
+                if !adding.then.is_empty() {
+                    self.start_unwiring(key, adding.then);
+                } else if !keep {
+                    self.free(key, Vec::new());
+                }
             }
-            // A node that was ready stays so, and a lease in work stays.
-            (Ok(_), _, _) => reply.fail(answer::busy(&key)),
-        }
-        if !then.is_empty() {
-            self.start_unwiring(key, then);
         }
     }
 
-    fn del(&mut self, key: Key, reply: Reply) {
+    /// An ADD whose version of the leases is in the file, or could not be put there.
+    pub(super) fn saved_add(
+        &mut self,
+        key: Key,
+        mut adding: Adding,
+        result: &Result<(), CniError>,
+    ) {
+        adding.unsaved = None;
+        adding.refused = result.clone().err();
+        self.settle(key, adding);
+    }
+
+    /// Answers an ADD that is done, and does what came meanwhile.
+    fn settle(&mut self, key: Key, adding: Adding) {
+        let unwanted = !adding.then.is_empty() || adding.refused.is_some();
+        match (&adding.wired, adding.unsaved) {
+            (None, _) => return drop(self.work.insert(key, Work::Adding(adding))),
+            (Some(_), Some(_)) if !unwanted => {
+                return drop(self.work.insert(key, Work::Adding(adding)));
+            }
+            _ => {}
+        }
+        let lease = self.book.get(&key).cloned();
+        match (
+            &adding.refused,
+            &adding.wired,
+            self.node.programmed(),
+            lease,
+        ) {
+            (Some(error), ..) => adding.reply.fail(error.clone()),
+            (None, Some(wired), Some(node), Some(lease)) if !unwanted => {
+                tracing::debug!("added {key}: {:?}", lease.addresses);
+                adding
+                    .reply
+                    .added(answer::added(node, &lease, wired, &adding.netns));
+            }
+            // A DEL came; a node that was ready stays so, and a lease in work stays.
+            _ => adding.reply.fail(answer::busy(&key)),
+        }
+        if unwanted {
+            self.start_unwiring(key, adding.then);
+        }
+    }
+
+    pub(super) fn del(&mut self, key: Key, reply: Reply) {
         self.drop_parked(&key);
         match self.work.get_mut(&key) {
             None => self.start_unwiring(key, vec![reply]),
-            Some(Work::Wiring { then, .. }) => then.push(reply),
+            Some(Work::Adding(adding)) => adding.then.push(reply),
             Some(Work::Unwiring { replies } | Work::Freeing { replies, .. }) => replies.push(reply),
-            Some(Work::Saving { .. }) => {
-                if let Some(Work::Saving { add, .. }) = self.work.remove(&key) {
-                    add.reply.fail(answer::busy(&key));
-                }
-                self.free(key, vec![reply]);
-            }
         }
     }
 
@@ -220,7 +258,13 @@ impl Core {
 
     fn status(&self) -> Result<(), CniError> {
         if let Some(why) = self.why_not_ready() {
-            return Err(answer::not_available(&why));
+            // Pods that are here already may miss what could not be repaired.
+            let limited = self.node.trouble().is_some() && self.book.leases().len() > 0;
+            return Err(if limited {
+                answer::limited(&why)
+            } else {
+                answer::not_available(&why)
+            });
         }
         if let Some(error) = &self.save.failed {
             return Err(answer::not_available(&error.to_string()));
@@ -295,6 +339,13 @@ impl Core {
             }
             reply.done(result);
         });
+    }
+}
+
+fn key_of(request: &Request) -> Key {
+    Key {
+        container_id: request.container_id.clone(),
+        ifname: request.ifname.clone(),
     }
 }
 

@@ -46,6 +46,8 @@ pub enum Message {
         key: Key,
         result: Result<(), WireError>,
     },
+    /// A DEL that was left for the agent has been answered.
+    CarriedOut { key: Key, done: bool },
 }
 
 /// Where the answer to one request goes. A plugin that has gone away does not wait for it.

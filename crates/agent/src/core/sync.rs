@@ -1,6 +1,6 @@
 //! Keeping node and leases in step with the API and the kernel.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sealane_kube::{Backoff, Change, Mirror};
 use sealane_net::names;
@@ -16,6 +16,9 @@ use crate::{
     wire::{self, Ground},
 };
 
+/// When to list the links again after the kernel did not answer.
+const LINKS_AGAIN: Duration = Duration::from_secs(1);
+
 /// Where the node's own network stands.
 #[derive(Default)]
 pub struct NodeSync {
@@ -28,6 +31,8 @@ pub struct NodeSync {
     backoff: Option<Backoff>,
     /// Why the last run failed, or none could be started.
     trouble: Option<String>,
+    /// Leases that only the kernel knows of were looked for.
+    adopted: bool,
     /// The links are being listed: what was wired since is not in the list.
     listing: bool,
     wired_since: BTreeSet<Key>,
@@ -56,6 +61,11 @@ impl NodeSync {
 
     pub fn set_dirty(&mut self) {
         self.dirty = true;
+    }
+
+    /// Whether every lease that the kernel knows of is in the book.
+    pub fn adopted(&self) -> bool {
+        self.adopted
     }
 
     pub fn note_wired(&mut self, key: &Key) {
@@ -243,7 +253,13 @@ impl Core {
 
     pub(super) fn links(&mut self, links: &Option<Links>) {
         self.node.listing = false;
-        let (Some(links), Some(ground)) = (links, self.node.ground()) else {
+        let Some(links) = links else {
+            self.resync_at = Instant::now() + LINKS_AGAIN;
+            return;
+        };
+        self.adopt(links);
+        self.node.adopted = true;
+        let Some(ground) = self.node.ground() else {
             return;
         };
         let settled = |lease: &&Lease| {
@@ -272,6 +288,35 @@ impl Core {
                     tracing::warn!("{error}");
                 }
             });
+        }
+    }
+}
+
+impl Core {
+    /// Takes up the leases of links that no lease is known of: the file was lost or torn.
+    fn adopt(&mut self, links: &Links) {
+        for link in links.values() {
+            let Some(lease) = link.alias.as_deref().and_then(wire::labelled) else {
+                continue;
+            };
+            let key = lease.key();
+            let known = self.book.get(&key).is_some()
+                || self.work.contains_key(&key)
+                || self.node.wired_since.contains(&key);
+            if known || wire::link_name(&key) != link.name {
+                continue;
+            }
+            let addresses = lease.addresses.clone();
+            match self.book.adopt(lease) {
+                Ok(()) => tracing::warn!(
+                    "took up {addresses:?} of {key}: link {} tells of it and no lease did",
+                    link.name
+                ),
+                Err(error) => tracing::error!(
+                    "link {} of {key} has {addresses:?}: {error}; one of the two must be deleted",
+                    link.name
+                ),
+            }
         }
     }
 }

@@ -97,6 +97,15 @@ impl Meters {
         self.counter(command).inc();
     }
 
+    /// An ADD has found no free address.
+    pub fn exhausted(&self) {
+        let help = "ADDs that were refused because a subnet was used up.";
+        let counter = self
+            .introspect
+            .counter("sealane_ipam_exhausted_total", help, &[]);
+        counter.inc();
+    }
+
     fn counter(&self, command: Command) -> Counter {
         let labels = [("command", command.as_str())];
         self.introspect.counter(

@@ -229,7 +229,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leases::Key;
+    use crate::leases::{Key, Wanted};
 
     fn book() -> Book {
         let mut book = Book::default();
@@ -239,7 +239,7 @@ mod tests {
                 container_id: container.into(),
                 ifname: "eth0".into(),
             };
-            book.lease(&key, "sealane", None).unwrap();
+            book.lease(&key, Wanted::default()).unwrap();
         }
         book
     }

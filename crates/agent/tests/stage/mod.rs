@@ -3,6 +3,8 @@
 //! real plugin as a process.
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
+pub mod calls;
+
 use std::{
     fs,
     net::IpAddr,
@@ -14,8 +16,8 @@ use std::{
 
 use sealane_agent::{Attachment, Feed, Settings, Surroundings, serve};
 use sealane_cni::{
-    invoke::{Attachment as CniAttachment, InvokeError, Runtime, load_conflist},
-    types::AddResult,
+    invoke::{Attachment as CniAttachment, InvokeError, NetworkConf, Runtime, load_conflist},
+    types::{AddResult, ValidAttachment},
 };
 use sealane_introspect::{Introspect, fetch};
 use sealane_kube::Change;
@@ -92,6 +94,18 @@ impl Stage {
         agent
     }
 
+    /// Our plugin alone, for a container of any name.
+    pub fn plugin(
+        &self,
+        container: &str,
+        netns: &Namespace,
+        command: &str,
+    ) -> Result<Value, Value> {
+        let id = ("CNI_CONTAINERID", container);
+        let environment = calls::environment_with(self, netns, command, id);
+        calls::ours(self, &environment, &calls::conf(self, "1.1.0"))
+    }
+
     pub fn runtime(&self) -> ContainerRuntime {
         ContainerRuntime {
             runtime: Runtime {
@@ -110,6 +124,17 @@ impl Stage {
     pub fn leases_on_disk(&self) -> Value {
         let text = fs::read(self.path("state/leases.json")).unwrap();
         serde_json::from_slice(&text).unwrap()
+    }
+
+    /// The file is as a machine finds it after its next boot.
+    pub fn pretend_another_boot(&self) {
+        let path = self.path("state/leases.json");
+        if !path.exists() {
+            return;
+        }
+        let mut leases = self.leases_on_disk();
+        leases["bootID"] = "00000000-0000-0000-0000-000000000000".into();
+        fs::write(&path, leases.to_string()).unwrap();
     }
 
     /// What the node's kernel holds of ours; equal before and after a restart that changes nothing.
@@ -157,6 +182,7 @@ pub struct Agent {
     debug_socket: PathBuf,
     kill: CancellationToken,
     outcome: Arc<Mutex<Option<String>>>,
+    told: Arc<Mutex<Vec<String>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -167,6 +193,8 @@ impl Agent {
         let outcome = Arc::new(Mutex::new(None));
         let (killed, told, netns) = (kill.clone(), Arc::clone(&outcome), netns.to_owned());
         let debug_socket = settings.debug_socket();
+        let told_people: Arc<Mutex<Vec<String>>> = Arc::default();
+        let tell = Arc::clone(&told_people);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -178,6 +206,13 @@ impl Agent {
                     program: plugin_program(),
                     feed,
                     introspect: Introspect::new("agent"),
+                    announce: Box::new(move |pod, reason, message| {
+                        let about = pod.map(|pod| pod.name.to_string()).unwrap_or_default();
+                        let line = format!("{reason} {about}: {message}");
+                        tell.lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push(line);
+                    }),
                 };
                 let serving = serve(settings, surroundings, CancellationToken::new());
                 tokio::select! {
@@ -196,6 +231,7 @@ impl Agent {
             debug_socket,
             kill,
             outcome,
+            told: told_people,
             thread: Some(thread),
         }
     }
@@ -219,6 +255,12 @@ impl Agent {
         let got =
             fetch(&self.debug_socket, "GET", "/debug/state/network").map_err(|e| e.to_string())?;
         serde_json::from_str(&got.body).map_err(|e| e.to_string())
+    }
+
+    /// What people were told, as Events.
+    pub fn told(&self) -> Vec<String> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.clone()
     }
 
     /// What `/metrics` shows.
@@ -310,28 +352,41 @@ pub struct ContainerRuntime {
 }
 
 impl ContainerRuntime {
+    /// The configuration, which the agent installs a moment after it is ready.
+    #[track_caller]
+    pub fn network(&self) -> NetworkConf {
+        eventually(SOON, "a CNI configuration is there", || {
+            load_conflist(&self.conf_dir)
+        })
+    }
+
     pub fn add(&self, container: &str, netns: &Namespace) -> Result<AddResult, InvokeError> {
-        let network = load_conflist(&self.conf_dir).unwrap();
+        let network = self.network();
         let attachment = attachment(container, Some(netns));
         self.tokio.block_on(self.runtime.add(&network, &attachment))
     }
 
     pub fn del(&self, container: &str, netns: Option<&Namespace>) -> Result<(), InvokeError> {
-        let network = load_conflist(&self.conf_dir).unwrap();
+        let network = self.network();
         let attachment = attachment(container, netns);
         self.tokio
             .block_on(self.runtime.del(Some(&network), &attachment))
     }
 
     pub fn check(&self, container: &str, netns: &Namespace) -> Result<(), InvokeError> {
-        let network = load_conflist(&self.conf_dir).unwrap();
+        let network = self.network();
         let attachment = attachment(container, Some(netns));
         self.tokio
             .block_on(self.runtime.check(&network, &attachment))
     }
 
+    pub fn gc(&self, valid: &[ValidAttachment]) -> Result<(), InvokeError> {
+        let network = self.network();
+        self.tokio.block_on(self.runtime.gc(&network, valid))
+    }
+
     pub fn status(&self) -> Result<(), InvokeError> {
-        let network = load_conflist(&self.conf_dir).unwrap();
+        let network = self.network();
         self.tokio.block_on(self.runtime.status(&network))
     }
 }

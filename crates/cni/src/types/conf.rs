@@ -22,6 +22,8 @@ pub struct PluginConf {
     pub name: String,
     /// The agent's socket, our own key `socket`.
     pub socket: Option<PathBuf>,
+    /// The folder for DELs that find no agent, our own key `spool`.
+    pub spool: Option<PathBuf>,
     /// What the network's administrator wants in a container's resolver configuration.
     pub dns: Dns,
     /// The result of the plugin before in the chain (ADD), or of the whole chain (CHECK, DEL).
@@ -42,6 +44,8 @@ struct Fields {
     #[serde(default)]
     socket: Option<PathBuf>,
     #[serde(default)]
+    spool: Option<PathBuf>,
+    #[serde(default)]
     dns: Dns,
     #[serde(default)]
     ipam: Option<Value>,
@@ -49,6 +53,9 @@ struct Fields {
     prev_result: Option<AddResult>,
     #[serde(default)]
     runtime_config: Option<Map<String, Value>>,
+    // Without "valid-" in libraries that were written after drafts of 1.1.0; some send both.
+    #[serde(default, rename = "cni.dev/attachments")]
+    attachments: Option<Vec<ValidAttachment>>,
     #[serde(default, rename = "cni.dev/valid-attachments")]
     valid_attachments: Option<Vec<ValidAttachment>>,
 }
@@ -92,10 +99,19 @@ impl PluginConf {
                 fields.name
             )));
         }
-        if let Some(socket) = fields.socket.as_deref().filter(|path| !path.is_absolute()) {
-            return Err(invalid(format!(
-                "socket is {socket:?}, expected the absolute path of the agent's socket"
-            )));
+        for (key, path, what) in [
+            ("socket", &fields.socket, "the agent's socket"),
+            (
+                "spool",
+                &fields.spool,
+                "the folder for DELs that find no agent",
+            ),
+        ] {
+            if let Some(path) = path.as_deref().filter(|path| !path.is_absolute()) {
+                return Err(invalid(format!(
+                    "{key} is {path:?}, expected the absolute path of {what}"
+                )));
+            }
         }
         if let Some(ipam) = fields.ipam.filter(has_type) {
             return Err(CniError::new(
@@ -110,10 +126,11 @@ impl PluginConf {
             cni_version,
             name: fields.name,
             socket: fields.socket,
+            spool: fields.spool,
             dns: fields.dns,
             prev_result: fields.prev_result,
             runtime_config: fields.runtime_config.unwrap_or_default(),
-            valid_attachments: fields.valid_attachments,
+            valid_attachments: fields.valid_attachments.or(fields.attachments),
         })
     }
 }

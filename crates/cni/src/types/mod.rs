@@ -14,3 +14,6 @@ pub use error::{CniError, code};
 pub use params::{Command, Params};
 pub use result::{AddResult, Dns, Interface, IpConfig, Route};
 pub use version::{UnsupportedVersion, Version};
+
+/// The capability by which containerd hands a pod's annotations to plugins, and `sealane node` too.
+pub const POD_ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";

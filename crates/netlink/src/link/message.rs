@@ -16,7 +16,7 @@ pub(super) fn new_link(kind: InfoKind, data: Option<InfoData>) -> LinkMessage {
     message
 }
 
-pub(super) fn named(link: LinkRef<'_>) -> LinkMessage {
+pub(crate) fn named(link: LinkRef<'_>) -> LinkMessage {
     let mut message = LinkMessage::default();
     match link {
         LinkRef::Index(index) => message.header.index = index,
@@ -51,7 +51,7 @@ pub(super) fn skip_statistics(message: &mut LinkMessage) {
         .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
 }
 
-pub(super) fn read_link(message: RouteNetlinkMessage) -> Option<Link> {
+pub(crate) fn read_link(message: RouteNetlinkMessage) -> Option<Link> {
     let RouteNetlinkMessage::NewLink(message) = message else {
         return None;
     };
@@ -64,6 +64,7 @@ pub(super) fn read_link(message: RouteNetlinkMessage) -> Option<Link> {
         up: message.header.flags.contains(LinkFlags::Up),
         master: None,
         peer: None,
+        alias: None,
     };
     for attribute in message.attributes {
         match attribute {
@@ -72,6 +73,7 @@ pub(super) fn read_link(message: RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::Address(mac) => link.mac = mac.try_into().ok().map(Mac),
             LinkAttribute::Controller(index) => link.master = Some(index),
             LinkAttribute::Link(index) => link.peer = Some(index),
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
             LinkAttribute::LinkInfo(info) => link.kind = kind_of(&info),
             _ => {}
         }

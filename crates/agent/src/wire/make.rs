@@ -1,0 +1,154 @@
+//! The system calls that make one pod's link.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use sealane_net::{IpNet, Mac};
+use sealane_netlink::{Batch, Direct, LinkChange, Veth, VethPeer};
+
+use super::{Ground, WireError, Wired, label, link_name, pod_mac, routes};
+use crate::{leases::Lease, node::mac_of};
+
+/// Makes the link of a lease and configures the pod's end.
+///
+/// # Errors
+/// [`WireError::Attached`] changes nothing; after another error nothing of the link is left.
+pub fn wire(
+    node: &mut Direct,
+    home: BorrowedFd<'_>,
+    ground: &Ground,
+    lease: &Lease,
+    netns: BorrowedFd<'_>,
+) -> Result<Wired, WireError> {
+    let wired = Wired {
+        link: link_name(&lease.key()),
+        link_mac: near_mac(lease),
+        pod_mac: pod_mac(lease),
+        mtu: ground.mtu,
+    };
+    let index = pair(node, ground, lease, &wired, netns)?;
+    let made = Direct::open_in(netns, home)
+        .map_err(WireError::from)
+        .and_then(|mut pod| configure(&mut pod, ground, lease))
+        .and_then(|()| settle(node, &[index, ground.bridge_index]));
+    match made {
+        Ok(()) => Ok(wired),
+        Err(error) => {
+            let mut undo = Batch::new();
+            undo.delete_link(index);
+            if let Err(left) = node.run_all(undo)
+                && !left.is_absent()
+            {
+                tracing::warn!("{left}");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The near end's Ethernet address: the one of the pod's IP address with a bit
+/// set that no pod's has. Nothing is ever sent to it; a fixed one saves asking
+/// the kernel which it chose.
+fn near_mac(lease: &Lease) -> Mac {
+    const NEAR: u8 = 0x80;
+    let mut mac = mac_of(lease.addresses.iter().map(IpNet::addr));
+    mac.0[1] |= NEAR;
+    mac
+}
+
+/// Makes the pair, its near end with its label a port of the bridge and up;
+/// that end's index.
+///
+/// A near end that is there already is never replaced: if it is not a second
+/// ADD that asks, somebody may be talking through it.
+fn pair(
+    node: &mut Direct,
+    ground: &Ground,
+    lease: &Lease,
+    wired: &Wired,
+    netns: BorrowedFd<'_>,
+) -> Result<u32, WireError> {
+    let mut look = Batch::new();
+    look.link(&wired.link);
+    match node.run_all(look) {
+        Ok(_) => return Err(WireError::Attached),
+        Err(error) if error.is_absent() => {}
+        Err(error) => return Err(error.into()),
+    }
+    let veth = Veth {
+        name: &wired.link,
+        master: Some(ground.bridge_index),
+        mtu: Some(wired.mtu),
+        mac: Some(wired.link_mac),
+        up: true,
+        peer: VethPeer {
+            name: &lease.ifname,
+            netns: Some(netns.as_fd()),
+            mac: Some(wired.pod_mac),
+        },
+    };
+    // One system call for pair and label: no kill leaves a link that nobody can tell whose it is.
+    let label = label(lease);
+    let mut batch = Batch::new();
+    batch.add_veth(&veth);
+    if let Some(label) = &label {
+        let change = LinkChange {
+            alias: Some(label),
+            ..LinkChange::default()
+        };
+        batch.set_link(&wired.link, change);
+    }
+    batch.link(&wired.link);
+    match node.run_all(batch) {
+        Ok(links) => Ok(links.first().map_or(0, |link| link.index)),
+        Err(error) if error.is_present() => {
+            tracing::debug!("{error}");
+            Err(WireError::NameTaken {
+                ifname: lease.ifname.clone(),
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Configures the pod's end.
+fn configure(pod: &mut Direct, ground: &Ground, lease: &Lease) -> Result<(), WireError> {
+    let up = LinkChange {
+        up: Some(true),
+        ..LinkChange::default()
+    };
+    let mut first = Batch::new();
+    // Whether or not the runtime did: a pod's containers talk on 127.0.0.1.
+    first.set_link("lo", up).link(&lease.ifname);
+    let index = pod
+        .run_all(first)?
+        .first()
+        .map_or(0, |interface| interface.index);
+    let mut batch = Batch::new();
+    for address in &lease.addresses {
+        batch.add_address(index, *address);
+    }
+    batch.set_link(index, up);
+    for route in routes(ground, lease) {
+        batch.set_route(&route, None);
+    }
+    batch.link(index);
+    pod.run_all(batch)?;
+    Ok(())
+}
+
+/// Lets the first packet through.
+///
+/// Carrier goes up with the far end, but a port forwards and a link sends only
+/// when the kernel's link watch has seen it, which a busy machine puts off; a
+/// SYN lost meanwhile comes again after a second. Since Linux 6.8 a question
+/// about one link makes the watch look at it first (`linkwatch_sync_dev` in
+/// net/core/rtnetlink.c); older kernels just answer. The pod's end was asked
+/// for when it was configured.
+fn settle(node: &mut Direct, links: &[u32]) -> Result<(), WireError> {
+    let mut batch = Batch::new();
+    for link in links {
+        batch.link(*link);
+    }
+    node.run_all(batch)?;
+    Ok(())
+}

@@ -1,0 +1,261 @@
+//! Requests of rtnetlink without a runtime, several in one system call, for a thread that may wait.
+//!
+//! The kernel works through all requests of a datagram before `sendmsg`
+//! returns, one after the other and whatever became of those before. So a
+//! [`Batch`] costs one switch into the kernel and no hop between tasks, and
+//! its answers are already there when they are read.
+
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+    NetlinkPayload,
+};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use sealane_net::{IpNet, Route};
+
+use crate::error::{Error, Refusal, Result};
+use crate::link::{self, Bridge, Link, LinkChange, LinkRef, Veth};
+use crate::netlink::Failure;
+use crate::{address, netns, route};
+
+/// Room for the largest answer; a link without statistics has two kilobytes.
+const ANSWER: usize = 1 << 15;
+
+/// Requests in the order in which the kernel is to do them.
+///
+/// Lives no longer than the namespaces that its veths lead to.
+#[derive(Default)]
+pub struct Batch<'a> {
+    requests: Vec<Request>,
+    namespaces: PhantomData<BorrowedFd<'a>>,
+}
+
+struct Request {
+    /// Verb, object and value, for the error.
+    action: String,
+    message: NetlinkMessage<RouteNetlinkMessage>,
+}
+
+impl<'a> Batch<'a> {
+    /// A batch without requests.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a bridge; an error when the name is taken.
+    pub fn add_bridge(&mut self, bridge: &Bridge<'_>) -> &mut Self {
+        let message = RouteNetlinkMessage::NewLink(link::new_bridge(bridge));
+        let action = format!("add bridge {}", bridge.name);
+        self.push(action, message, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Makes a veth pair, see [`crate::Netlink::add_veth`].
+    pub fn add_veth(&mut self, veth: &Veth<'a>) -> &mut Self {
+        let message = RouteNetlinkMessage::NewLink(link::new_veth(veth));
+        self.push(format!("add {veth}"), message, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Changes a link; renaming takes its index.
+    pub fn set_link<'l>(
+        &mut self,
+        link: impl Into<LinkRef<'l>>,
+        change: LinkChange<'_>,
+    ) -> &mut Self {
+        let link = link.into();
+        let message = RouteNetlinkMessage::SetLink(link::changed(link, &change));
+        self.push(format!("set link {link} {change}"), message, 0)
+    }
+
+    /// Deletes a link, with a veth its other end too.
+    pub fn delete_link<'l>(&mut self, link: impl Into<LinkRef<'l>>) -> &mut Self {
+        let link = link.into();
+        let message = RouteNetlinkMessage::DelLink(link::named(link));
+        self.push(format!("delete link {link}"), message, 0)
+    }
+
+    /// Asks for a link.
+    pub fn link<'l>(&mut self, link: impl Into<LinkRef<'l>>) -> &mut Self {
+        let link = link.into();
+        let message = RouteNetlinkMessage::GetLink(link::asked(link));
+        self.push(format!("get link {link}"), message, 0)
+    }
+
+    /// Gives a link an address, see [`crate::Netlink::add_address`].
+    pub fn add_address(&mut self, index: u32, address: IpNet) -> &mut Self {
+        let message = RouteNetlinkMessage::NewAddress(address::usable_at_once(index, address));
+        let action = format!("add address {address} to #{index}");
+        self.push(action, message, NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Sets a route; its `device` is not looked at, the link's index is given beside.
+    pub fn set_route(&mut self, route: &Route, index: Option<u32>) -> &mut Self {
+        let message = RouteNetlinkMessage::NewRoute(route::settable(route, index));
+        let action = format!("set route {route}");
+        self.push(action, message, NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    fn push(&mut self, action: String, message: RouteNetlinkMessage, flags: u16) -> &mut Self {
+        let mut message = NetlinkMessage::from(message);
+        message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        self.requests.push(Request { action, message });
+        self
+    }
+}
+
+/// A socket of rtnetlink that is asked and waited for.
+pub struct Direct {
+    socket: Socket,
+    sequence: u32,
+    place: String,
+    buffer: Vec<u8>,
+}
+
+impl Direct {
+    /// Opens the socket in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open() -> Result<Self> {
+        Self::open_as(String::new())
+    }
+
+    /// Opens the socket in `netns`; the calling thread enters it for a moment and goes back to `home`.
+    ///
+    /// Nothing else may run on the thread meanwhile. When it cannot go back,
+    /// which takes a `home` that is no namespace, it stays where the socket is.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered or the kernel refuses.
+    pub fn open_in(netns: impl AsFd, home: impl AsFd) -> Result<Self> {
+        let netns = netns.as_fd();
+        let place = format!(" in netns {}", netns::describe(netns));
+        setns(netns, CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| Error::system(format!("enter{place}"), errno))?;
+        let opened = Self::open_as(place);
+        setns(home, CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| Error::system("go back to the netns of before", errno))?;
+        opened
+    }
+
+    fn open_as(place: String) -> Result<Self> {
+        let open = || -> io::Result<Socket> {
+            let mut socket = Socket::new(NETLINK_ROUTE)?;
+            socket.bind_auto()?;
+            socket.connect(&SocketAddr::new(0, 0))?;
+            socket.set_ext_ack(true)?;
+            socket.set_cap_ack(true)?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|e| Error::system(format!("open netlink{place}"), e))?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+            place,
+            buffer: Vec::with_capacity(ANSWER),
+        })
+    }
+
+    /// Does a batch: for each request what became of it, with the link that was asked for.
+    ///
+    /// # Errors
+    /// When the socket itself fails; what was done is then unknown.
+    pub fn run(&mut self, batch: Batch<'_>) -> Result<Vec<Result<Option<Link>>>> {
+        let first = self.sequence.wrapping_add(1);
+        let (actions, messages): (Vec<_>, Vec<_>) =
+            (batch.requests.into_iter().map(|r| (r.action, r.message))).unzip();
+        let outcomes = self.exchange(messages).map_err(|failure| {
+            failure.during(format!("talk to the kernel (from #{first}){}", self.place))
+        })?;
+        let told = actions.into_iter().zip(outcomes);
+        let place = &self.place;
+        Ok(told
+            .map(|(action, outcome)| {
+                outcome
+                    .map(|answer| answer.and_then(link::read_link))
+                    .map_err(|failure| failure.during(format!("{action}{place}")))
+            })
+            .collect())
+    }
+
+    /// Does a batch that has to succeed as a whole: the links that were asked for, in order.
+    ///
+    /// # Errors
+    /// The first request that failed; those behind it were tried all the same.
+    pub fn run_all(&mut self, batch: Batch<'_>) -> Result<Vec<Link>> {
+        let outcomes = self.run(batch)?;
+        let links: Vec<Option<Link>> = outcomes.into_iter().collect::<Result<_>>()?;
+        Ok(links.into_iter().flatten().collect())
+    }
+
+    /// One change, for callers who word their own errors.
+    pub(crate) fn change(&mut self, message: RouteNetlinkMessage) -> Result<(), Failure> {
+        let mut message = NetlinkMessage::from(message);
+        message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+        let mut outcomes = self.exchange(vec![message])?;
+        outcomes.pop().unwrap_or(Err(Failure::Closed)).map(drop)
+    }
+
+    fn exchange(
+        &mut self,
+        messages: Vec<NetlinkMessage<RouteNetlinkMessage>>,
+    ) -> Result<Vec<Outcome>, Failure> {
+        let first = self.sequence.wrapping_add(1);
+        let mut datagram = Vec::new();
+        let count = messages.len();
+        for mut message in messages {
+            self.sequence = self.sequence.wrapping_add(1);
+            message.header.sequence_number = self.sequence;
+            message.finalize();
+            let start = datagram.len();
+            datagram.resize(start + message.buffer_len().next_multiple_of(4), 0);
+            message.serialize(&mut datagram[start..]);
+        }
+        if count > 0 {
+            self.socket
+                .send(&datagram, 0)
+                .map_err(|error| Failure::of_io(&error))?;
+        }
+        self.collect(first, count)
+    }
+
+    /// Reads until every request has its acknowledgement.
+    fn collect(&mut self, first: u32, count: usize) -> Result<Vec<Outcome>, Failure> {
+        let mut answers: Vec<Option<RouteNetlinkMessage>> = (0..count).map(|_| None).collect();
+        let mut outcomes: Vec<Option<Outcome>> = (0..count).map(|_| None).collect();
+        while outcomes.iter().any(Option::is_none) {
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer, 0) {
+                Ok(0) => return Err(Failure::Closed),
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(Errno::EINTR as i32) => continue,
+                Err(error) => return Err(Failure::of_io(&error)),
+            }
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&self.buffer)
+                .map_err(|error| Failure::Unexpected(error.to_string()))?;
+            let index = message.header.sequence_number.wrapping_sub(first) as usize;
+            // Of a batch before this one that was given up.
+            if index >= count {
+                continue;
+            }
+            match message.payload {
+                NetlinkPayload::InnerMessage(answer) => answers[index] = Some(answer),
+                NetlinkPayload::Error(error) if error.code.is_some() => {
+                    let refusal = Refusal::of_message(&error);
+                    outcomes[index] = Some(Err(Failure::Refused(refusal)));
+                }
+                NetlinkPayload::Error(_) => outcomes[index] = Some(Ok(answers[index].take())),
+                other => return Err(Failure::Unexpected(format!("{other:?}"))),
+            }
+        }
+        Ok(outcomes.into_iter().flatten().collect())
+    }
+}
+
+/// What became of one request.
+type Outcome = Result<Option<RouteNetlinkMessage>, Failure>;
