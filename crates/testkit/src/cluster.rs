@@ -1,5 +1,6 @@
 //! A single-machine cluster, made, used and removed through the `sealane` binary and `kubectl`.
 
+mod holdings;
 mod pods;
 mod role;
 mod sweep;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+pub use holdings::Holdings;
 pub use role::Role;
 
 use crate::api::Api;
