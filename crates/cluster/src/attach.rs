@@ -15,7 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection to a supervisor.
 #[derive(Debug)]
-pub struct Listening(Lines<BufReader<UnixStream>>);
+pub struct Listening {
+    lines: Lines<BufReader<UnixStream>>,
+    /// What it has said and nobody has taken.
+    first: Option<Snapshot>,
+}
 
 impl Listening {
     /// Connects to the supervisor behind a socket.
@@ -24,13 +28,25 @@ impl Listening {
     /// When nobody listens there.
     pub async fn to(socket: &Path) -> std::io::Result<Self> {
         let stream = UnixStream::connect(socket).await?;
-        Ok(Self(BufReader::new(stream).lines()))
+        let lines = BufReader::new(stream).lines();
+        Ok(Self { lines, first: None })
+    }
+
+    /// The same, once the supervisor has said a word; `None` when it has ended without one.
+    ///
+    /// The kernel connects to the socket of a process that is being killed, too.
+    pub async fn greeted(mut self) -> Option<Self> {
+        self.first = Some(self.next().await?);
+        Some(self)
     }
 
     /// The status now, at the first call, and then whenever it has changed;
     /// `None` when the supervisor has ended.
     pub async fn next(&mut self) -> Option<Snapshot> {
-        let line = self.0.next_line().await.ok().flatten()?;
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        let line = self.lines.next_line().await.ok().flatten()?;
         serde_json::from_str(&line).ok()
     }
 }

@@ -105,6 +105,13 @@ impl Pod {
         self
     }
 
+    /// Adds a label.
+    #[must_use]
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        self.manifest["metadata"]["labels"][key] = json!(value);
+        self
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

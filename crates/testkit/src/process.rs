@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A process, seen at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +96,18 @@ impl Process {
             anonymous_bytes: bytes("Anonymous:")?,
             proportional_bytes: bytes("Pss:")?,
         })
+    }
+
+    /// What it has used of a processor since its start, or None when it is gone. Threads that have
+    /// ended do not count. Documentation/scheduler/sched-stats.rst, `/proc/PID/task/TID/schedstat`.
+    pub fn processor_time(&self) -> Option<Duration> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?;
+        let spent = |thread: fs::DirEntry| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        };
+        let nanoseconds: u64 = threads.flatten().filter_map(spent).sum();
+        Some(Duration::from_nanos(nanoseconds))
     }
 
     /// Ends it at once, as the kernel's out-of-memory killer or an impatient operator would.

@@ -3,17 +3,24 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use nix::errno::Errno;
 use nix::unistd::setsid;
+use tokio::time::timeout;
 
 use super::claim;
 use crate::attach::Listening;
 use crate::layout::Layout;
+use crate::process::{Identity, PidFd};
 use crate::supervisor::role::SUPERVISOR;
 use crate::supervisor::{bind, spawn::open_log};
+
+/// How long a supervisor that is there may take to say a word, or to end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What of this environment the cluster's processes inherit. The rest belongs to
 /// whoever typed the command.
@@ -25,16 +32,39 @@ const INHERITED: [&str; 4] = ["PATH", "SEALANE_LOG", "RUST_BACKTRACE", "TZ"];
 /// When it cannot be started or reached.
 pub async fn supervisor(layout: &Layout) -> anyhow::Result<Listening> {
     let socket = layout.supervisor_socket();
-    if claim::supervisor(layout).is_some() {
-        return Listening::to(&socket)
-            .await
-            .with_context(|| format!("connect to the running supervisor at {}", socket.display()));
+    if let Some(identity) = claim::supervisor(layout) {
+        if let Some(listening) = greeted(&socket).await {
+            return Ok(listening);
+        }
+        // It was killed a moment ago.
+        ensure!(
+            ended(identity).await,
+            "connect to the running supervisor at {}: process {} does not answer and does not end",
+            socket.display(),
+            identity.pid
+        );
     }
     start(layout)?;
     // The socket listens since before the supervisor runs: no need to wait for it.
     Listening::to(&socket)
         .await
         .with_context(|| format!("connect to {}", socket.display()))
+}
+
+/// A connection to a supervisor that answers.
+async fn greeted(socket: &Path) -> Option<Listening> {
+    let greeted = async { Listening::to(socket).await.ok()?.greeted().await };
+    timeout(PATIENCE, greeted).await.ok().flatten()
+}
+
+/// Waits for a process to end; whether it did.
+async fn ended(identity: Identity) -> bool {
+    let wait = move || match PidFd::open(identity) {
+        Ok(Some(process)) => process.wait(PATIENCE),
+        Ok(None) => true,
+        Err(_) => !identity.is_alive(),
+    };
+    tokio::task::spawn_blocking(wait).await.unwrap_or(false)
 }
 
 /// Starts the supervisor in a session of its own, with the socket already bound.

@@ -1,12 +1,14 @@
 //! What a cluster costs, end to end: see docs/benchmarks.md for the figures and how to read them.
 //!
 //! `make bench`, or `cargo bench --package sealane-testkit --bench cluster -- [PART…]` after a
-//! release build of the binary. Parts: up, pods, memory, cni; all of them by default.
+//! release build of the binary. Parts: up, pods, memory, cni, probes,
+//! flips; all of them by default.
 //! Prints a table for people, and as the last line JSON for programs.
 
 mod cni;
 mod memory;
 mod pods;
+mod probes;
 mod samples;
 mod up;
 
@@ -33,6 +35,12 @@ fn main() {
     }
     if wanted("cni") {
         cni::measure(&mut report);
+    }
+    if wanted("probes") {
+        probes::measure_idle(&mut report);
+    }
+    if wanted("flips") {
+        probes::measure_flips(&mut report);
     }
     println!("{report}");
     println!("{}", report.json());

@@ -32,6 +32,7 @@ impl Samples {
             "min_ms": ms(self.quantile(0.0)),
             "p50_ms": ms(self.quantile(0.5)),
             "p90_ms": ms(self.quantile(0.9)),
+            "p99_ms": ms(self.quantile(0.99)),
             "max_ms": ms(self.quantile(1.0)),
         })
     }
