@@ -27,6 +27,7 @@ mod authz;
 mod bootstrap;
 mod check;
 mod debug;
+mod default_tolerations;
 mod discovery;
 mod expiry;
 #[doc(hidden)]
@@ -62,6 +63,7 @@ use sealane_store::{Bounds, Store};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use default_tolerations::DefaultTolerations;
 pub use listen::Listen;
 pub use options::Options;
 use server::Server;
@@ -123,6 +125,10 @@ fn assemble(
     let server = Arc::new(Server {
         requests: debug::Requests::new(&introspect),
         addresses: addresses(&store, options),
+        tolerations: DefaultTolerations {
+            not_ready_seconds: options.default_not_ready_toleration_seconds,
+            unreachable_seconds: options.default_unreachable_toleration_seconds,
+        },
         nodes: node_client::NodeClient::new(options)?,
         issuer: issuer(options)?,
         authorizer: authz::Authorizer::new(store.clone()),

@@ -90,6 +90,14 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 16_384)]
     pub event_history: usize,
 
+    /// Seconds for which a pod stays on a node that is not ready, unless it says so itself
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub default_not_ready_toleration_seconds: i64,
+
+    /// Seconds for which a pod stays on a node that cannot be reached, unless it says so itself
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub default_unreachable_toleration_seconds: i64,
+
     /// Unix socket for /metrics, /healthz, /debug/config and /debug/state
     #[arg(long, value_name = "PATH")]
     pub debug_socket: Option<PathBuf>,

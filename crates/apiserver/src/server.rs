@@ -12,6 +12,7 @@ use crate::{
     authn::{self, Issuer, User},
     authz::{Asked, Attributes, Authorizer, Object},
     debug::Requests,
+    default_tolerations::DefaultTolerations,
     discovery,
     kinds::{self, Kind, Subresource},
     node_client::NodeClient,
@@ -36,6 +37,8 @@ pub struct Server {
     pub requests: Requests,
     /// The addresses and node ports of Services.
     pub addresses: ServiceAddresses,
+    /// How long pods bear a node that is lost, unless they say so themselves.
+    pub tolerations: DefaultTolerations,
     /// The way to nodes.
     pub nodes: NodeClient,
     /// Lists that are being read page by page.

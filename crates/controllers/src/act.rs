@@ -4,6 +4,8 @@
 //! that repeating one whose answer was lost does no harm. A server that does
 //! not answer is asked again until it does, or until leadership ends.
 
+mod nodes;
+
 use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -35,6 +37,10 @@ impl Actor {
         let mut backoff = Backoff::reconnect();
         loop {
             match self.try_once(action).await {
+                Err(error) if is_unreachable(&error) && is_timely(action) => {
+                    tracing::debug!("{action}: {}; given up", explain(&error));
+                    return Outcome::Outdated;
+                }
                 Err(error) if is_unreachable(&error) => {
                     tracing::debug!("{action}: {}; trying again", explain(&error));
                     tokio::time::sleep(backoff.next_delay()).await;
@@ -69,21 +75,21 @@ impl Actor {
                     .await
                     .map(drop)
             }
-            Action::MarkUnknown {
+            Action::MarkUnknown { .. } => self.mark_unknown(action).await,
+            Action::Taint {
                 node,
                 uid,
-                version,
-                conditions,
-                reason,
-                message,
-            } => {
-                let patch = unknown(uid, version, conditions, reason, message);
-                let nodes = Api::<Node>::all(self.client.clone());
-                nodes
-                    .patch_status(node, &PatchParams::default(), &Patch::Strategic(patch))
-                    .await
-                    .map(drop)
-            }
+                add,
+                remove,
+            } => self.taint(node, uid, add, remove).await,
+            Action::Unready { pod, uid, version } => self.unready(pod, uid, version).await,
+            Action::Evict { pod, uid } => self.evict(pod, uid).await,
+            Action::Collect {
+                pod,
+                uid,
+                ended,
+                cause,
+            } => self.collect(pod, uid, *ended, cause).await,
             Action::Create {
                 kind, name, object, ..
             } => {
@@ -117,7 +123,6 @@ impl Actor {
                 let api = self.objects(*kind, name);
                 api.delete(&name.name, &params).await.map(drop)
             }
-            Action::RemoveOrphan { pod, uid, node } => self.remove_orphan(pod, uid, node).await,
             Action::Tell {
                 about,
                 severity,
@@ -153,22 +158,6 @@ impl Actor {
         created.map(drop)
     }
 
-    async fn remove_orphan(&self, pod: &ObjectName, uid: &str, node: &str) -> Result<(), Error> {
-        let nodes = Api::<Node>::all(self.client.clone());
-        if nodes.get_opt(node).await?.is_some() {
-            return Err(conflict(format!("node {node} exists")));
-        }
-        let at_once = DeleteParams {
-            grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        self.pods(pod).delete(&pod.name, &at_once).await.map(drop)
-    }
-
     async fn patch(
         &self,
         kind: Kind,
@@ -202,6 +191,14 @@ impl Actor {
     }
 }
 
+/// Whether an action is for its moment alone: what is known of nodes is old when the API server is back.
+fn is_timely(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::MarkUnknown { .. } | Action::Taint { .. } | Action::Unready { .. }
+    )
+}
+
 fn outcome(action: &Action, result: Result<(), Error>) -> Outcome {
     match result {
         Ok(()) => {
@@ -233,23 +230,6 @@ fn refusal(uid: &str, version: &str, message: &str, turns: bool) -> Value {
     json!({
         "metadata": {"uid": uid, "resourceVersion": version},
         "status": {"conditions": [condition]},
-    })
-}
-
-fn unknown(uid: &str, version: &str, conditions: &[String], reason: &str, message: &str) -> Value {
-    let now = json!(Time(Timestamp::now()));
-    let mark = |kind: &String| {
-        json!({
-            "type": kind,
-            "status": "Unknown",
-            "reason": reason,
-            "message": message,
-            "lastTransitionTime": now,
-        })
-    };
-    json!({
-        "metadata": {"uid": uid, "resourceVersion": version},
-        "status": {"conditions": conditions.iter().map(mark).collect::<Vec<_>>()},
     })
 }
 
@@ -322,17 +302,5 @@ mod tests {
                 }]},
             })
         );
-    }
-
-    #[test]
-    fn every_condition_of_a_silent_node_becomes_unknown() {
-        let patch = unknown("u", "7", &["Ready".into(), "DiskPressure".into()], "R", "m");
-        let conditions = patch["status"]["conditions"].as_array().unwrap();
-        let seen: Vec<_> = conditions
-            .iter()
-            .map(|c| (c["type"].as_str().unwrap(), c["status"].as_str().unwrap()))
-            .collect();
-        assert_eq!(seen, [("Ready", "Unknown"), ("DiskPressure", "Unknown")]);
-        assert_eq!(patch["metadata"]["resourceVersion"], "7");
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
+use k8s_openapi::jiff::Timestamp;
 use sealane_kube::Change;
 use sealane_kube::events::Severity;
 use sealane_objects::ObjectName;
 
 use crate::view::{LeaseView, NodeView, PodView};
 use crate::workloads::news::News;
+use sealane_objects::Taint;
 use serde_json::Value;
 
 /// Something that happened.
@@ -58,15 +60,34 @@ pub enum Action {
         node: String,
         uid: String,
         version: String,
+        /// The last renewal of its Lease that was seen.
+        renewed: Option<Timestamp>,
         conditions: Vec<String>,
         reason: &'static str,
         message: &'static str,
     },
-    /// Remove a pod at once, provided that its node does not exist.
-    RemoveOrphan {
+    /// Change a node's taints; those with the same key and effect are the same.
+    Taint {
+        node: String,
+        uid: String,
+        add: Vec<Taint>,
+        remove: Vec<Taint>,
+    },
+    /// Say that a pod is not ready, since nothing is heard of its node.
+    Unready {
         pod: ObjectName,
         uid: String,
-        node: String,
+        version: String,
+    },
+    /// Delete a pod, gracefully, that does not bear a taint of its node (any longer).
+    Evict { pod: ObjectName, uid: String },
+    /// Remove a pod at once that nobody else will.
+    Collect {
+        pod: ObjectName,
+        uid: String,
+        /// It has ended by itself: its status stays.
+        ended: bool,
+        cause: Cause,
     },
     /// Make an object.
     Create {
@@ -97,6 +118,19 @@ pub enum Action {
         reason: &'static str,
         message: String,
     },
+}
+
+/// Why a pod is removed at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its node does not exist, which is looked up once more.
+    NodeGone(String),
+    /// It is to go, and its node was declared out of service.
+    OutOfService(String),
+    /// There are too many pods that have ended.
+    TooMany,
+    /// It is to go, and never had a node.
+    Unscheduled,
 }
 
 /// The object of an Event.
@@ -219,6 +253,17 @@ pub trait Controller {
     fn state(&self, now: Instant) -> serde_json::Value;
 }
 
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NodeGone(node) => write!(f, "its node {node} no longer exists"),
+            Self::OutOfService(node) => write!(f, "its node {node} is out of service"),
+            Self::TooMany => write!(f, "too many pods that have ended are kept"),
+            Self::Unscheduled => write!(f, "it has no node"),
+        }
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -231,9 +276,19 @@ impl fmt::Display for Action {
             Self::MarkUnknown { node, reason, .. } => {
                 write!(f, "mark node {node} unknown: {reason}")
             }
-            Self::RemoveOrphan { pod, node, .. } => {
-                write!(f, "remove pod {pod} of node {node}, which no longer exists")
+            Self::Taint {
+                node, add, remove, ..
+            } => {
+                let added = add.iter().map(|taint| ('+', taint));
+                let all = added.chain(remove.iter().map(|taint| ('-', taint)));
+                let words = all.map(|(sign, t)| format!(" {sign}{}:{:?}", t.key, t.effect));
+                write!(f, "taint node {node}:{}", words.collect::<String>())
             }
+            Self::Unready { pod, .. } => {
+                write!(f, "mark pod {pod} not ready: its node is silent")
+            }
+            Self::Evict { pod, .. } => write!(f, "evict pod {pod}"),
+            Self::Collect { pod, cause, .. } => write!(f, "remove pod {pod}: {cause}"),
             Self::Create { by, kind, name, .. } => write!(f, "{by}: create {kind} {name}"),
             Self::Patch {
                 by,

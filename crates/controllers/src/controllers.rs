@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use k8s_openapi::jiff::Timestamp;
 use sealane_ipam::SubnetError;
@@ -10,8 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::action::{Action, Controller, Input};
 use crate::endpoints::EndpointSlices;
-use crate::health::Health;
-use crate::orphans::Orphans;
+use crate::lifecycle::{Lifecycle, Settings};
 use crate::scheduler::Scheduler;
 use crate::subnets::{Cut, Subnets};
 use crate::workloads::Workloads;
@@ -23,13 +22,12 @@ pub struct Controllers {
 impl Controllers {
     /// # Errors
     /// When a range cannot be cut as asked.
-    pub fn new(cuts: Vec<Cut>, grace: Duration) -> Result<Self, SubnetError> {
+    pub fn new(cuts: Vec<Cut>, nodes: Settings) -> Result<Self, SubnetError> {
         Ok(Self {
             all: vec![
                 ("subnets", Box::new(Subnets::new(cuts)?)),
                 ("scheduler", Box::new(Scheduler::default())),
-                ("health", Box::new(Health::new(grace))),
-                ("orphans", Box::new(Orphans::default())),
+                ("nodes", Box::new(Lifecycle::new(nodes))),
                 ("workloads", Box::new(workloads())),
                 ("endpoints", Box::new(EndpointSlices::new(seed()))),
             ],

@@ -130,7 +130,9 @@ fn log(action: &Action) {
             ..
         } => tracing::error!("{message}"),
         Action::Tell { .. } => tracing::debug!("{action}"),
-        Action::MarkUnknown { .. } | Action::RemoveOrphan { .. } => tracing::warn!("{action}"),
+        Action::MarkUnknown { .. } | Action::Evict { .. } | Action::Collect { .. } => {
+            tracing::warn!("{action}");
+        }
         _ => tracing::info!("{action}"),
     }
 }

@@ -7,8 +7,7 @@
 //! |---|---|
 //! | [`subnets`] | which pod subnets a node gets |
 //! | [`scheduler`] | which node a pod gets |
-//! | [`health`] | when a node counts as lost |
-//! | [`orphans`] | which pods have lost their node for good |
+//! | [`lifecycle`] | when a node counts as lost, and what becomes of its pods |
 //! | [`garbage`] | which objects have lost their owners |
 //! | [`workloads`] | which pods Deployments, ReplicaSets, StatefulSets, DaemonSets and ReplicationControllers have |
 //! | [`mod@endpoints`] | where the traffic of Services goes |
@@ -31,10 +30,10 @@ mod elect;
 mod endpoints;
 mod facts;
 mod garbage;
-mod health;
 mod lead;
 mod leadership;
-mod orphans;
+mod lifecycle;
+mod options;
 mod scheduler;
 mod subnets;
 #[cfg(test)]
@@ -60,6 +59,7 @@ use tokio_util::sync::CancellationToken;
 use controllers::Controllers;
 use lead::{Leader, Shared};
 use leadership::Leadership;
+pub use options::NodeOptions;
 use subnets::Cut;
 
 /// How `sealane controllers` is told what to do.
@@ -83,9 +83,9 @@ pub struct Options {
     #[arg(long, value_name = "BITS", default_value_t = 64)]
     pub node_cidr_mask_size_ipv6: u8,
 
-    /// Seconds without a sign of life after which a node counts as lost.
-    #[arg(long, value_name = "SECONDS", default_value_t = 50)]
-    pub node_monitor_grace_period: u64,
+    /// How patient to be with nodes.
+    #[command(flatten)]
+    pub nodes: NodeOptions,
 
     /// Name under which this process leads; must differ between processes of one cluster [default: the host name].
     ///
@@ -104,7 +104,7 @@ struct Resolved<'a> {
     cluster_cidr: Option<&'a Ranges>,
     node_cidr_mask_size_ipv4: u8,
     node_cidr_mask_size_ipv6: u8,
-    node_monitor_grace_period_seconds: u64,
+    nodes: &'a NodeOptions,
     identity: &'a str,
 }
 
@@ -119,7 +119,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         None => host_name()?,
     };
     // Refuse nonsense before anything is touched.
-    let fresh = || Controllers::new(options.cuts(), options.grace());
+    let fresh = || Controllers::new(options.cuts(), options.nodes.settings());
     let controllers = Arc::new(Mutex::new(fresh()?));
     let garbage = garbage::Shared::default();
     let client = sealane_kube::client(&options.access, "controllers").await?;
@@ -216,10 +216,6 @@ fn host_name() -> anyhow::Result<String> {
 }
 
 impl Options {
-    fn grace(&self) -> Duration {
-        Duration::from_secs(self.node_monitor_grace_period)
-    }
-
     fn cuts(&self) -> Vec<Cut> {
         let mask = |range: IpNet| match range {
             IpNet::V4(_) => self.node_cidr_mask_size_ipv4,
@@ -241,7 +237,7 @@ impl Options {
             cluster_cidr: self.cluster_cidr.as_ref(),
             node_cidr_mask_size_ipv4: self.node_cidr_mask_size_ipv4,
             node_cidr_mask_size_ipv6: self.node_cidr_mask_size_ipv6,
-            node_monitor_grace_period_seconds: self.node_monitor_grace_period,
+            nodes: &self.nodes,
             identity,
         }
     }

@@ -24,6 +24,7 @@ pub fn node(uid: &str) -> NodeView {
         heartbeat: None,
         conditions: vec!["Ready".into()],
         allocatable: Resources::default(),
+        pressures: Vec::new(),
         max_pods: None,
     }
 }

@@ -15,6 +15,7 @@ use sealane_objects::{Demand, Resources, Taint};
 use serde::Serialize;
 
 use crate::facts::PodFacts;
+use crate::lifecycle::PRESSURES;
 
 /// `status` of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +45,8 @@ pub struct NodeView {
     pub conditions: Vec<String>,
     /// `.status.allocatable` without pods.
     pub allocatable: Resources,
+    /// Taints for conditions that hold, but for Ready.
+    pub pressures: Vec<&'static str>,
     /// `.status.allocatable.pods`
     pub max_pods: Option<usize>,
 }
@@ -70,6 +73,15 @@ impl NodeView {
             heartbeat: latest_heartbeat(conditions),
             conditions: conditions.iter().map(|c| c.type_.clone()).collect(),
             allocatable,
+            pressures: PRESSURES
+                .into_iter()
+                .filter(|(kind, _)| {
+                    conditions
+                        .iter()
+                        .any(|c| c.type_ == *kind && truth(c) == Truth::True)
+                })
+                .map(|(_, taint)| taint)
+                .collect(),
             max_pods,
             labels: node.metadata.labels.unwrap_or_default(),
         }

@@ -255,8 +255,8 @@ pub enum Admission {
     None,
     /// The addresses of a Service.
     ServiceAddresses,
-    /// What a new pod gets from its service account.
-    ServiceAccount,
+    /// What a new pod gets from its service account, and how long any pod bears a lost node.
+    Pod,
 }
 
 /// A row of which nothing is particular; each row begins with it.

@@ -66,7 +66,7 @@ pub async fn create_object(
     }
     place(kind, namespace, &mut object)?;
     begin(kind, &mut object);
-    if kind.admission == Admission::ServiceAccount {
+    if kind.admission == Admission::Pod {
         check_namespace(server, kind, namespace, object::name(&object))?;
         service_account::admit(server, namespace, &mut object).await?;
     }

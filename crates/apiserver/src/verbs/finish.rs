@@ -31,7 +31,11 @@ pub fn prepare<'a>(
     (kind.complete)(new);
     kinds::fill(kind.defaults, new);
     let reservation = match kind.admission {
-        Admission::None | Admission::ServiceAccount => None,
+        Admission::None => None,
+        Admission::Pod => {
+            server.tolerations.admit(new);
+            None
+        }
         Admission::ServiceAddresses => Some(server.addresses.admit(new, old)?),
     };
     validate(kind, new, old)?;

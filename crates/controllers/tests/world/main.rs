@@ -6,6 +6,7 @@
 )]
 
 mod garbage;
+mod nodes;
 mod server;
 
 use std::time::{Duration, Instant};
@@ -90,6 +91,38 @@ impl Server {
         let nodes = self.nodes();
         nodes
             .patch_status(node, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    }
+
+    /// Renews a node's Lease until the task is stopped.
+    fn keep_alive(&self, node: &str) -> JoinHandle<()> {
+        let leases: Api<Lease> = Api::namespaced(self.admin.clone(), "kube-node-lease");
+        let node = node.to_owned();
+        tokio::spawn(async move {
+            loop {
+                let now = k8s_openapi::jiff::Timestamp::now();
+                let now = json!(k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime(
+                    now
+                ));
+                let spec = json!({"holderIdentity": node, "renewTime": now});
+                let patch = Patch::Merge(json!({"spec": spec}));
+                let renewed = leases.patch(&node, &PatchParams::default(), &patch).await;
+                if renewed.is_err() {
+                    let lease = json!({"metadata": {"name": node}, "spec": spec});
+                    let lease = serde_json::from_value(lease).unwrap();
+                    let _there = leases.create(&PostParams::default(), &lease).await;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+    }
+
+    async fn set_taints(&self, node: &str, taints: serde_json::Value) {
+        let patch = Patch::Merge(json!({"spec": {"taints": taints}}));
+        let nodes = self.nodes();
+        nodes
+            .patch(node, &PatchParams::default(), &patch)
             .await
             .unwrap();
     }

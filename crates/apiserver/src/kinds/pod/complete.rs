@@ -90,13 +90,6 @@ pub const POD_DEFAULTS: &[(&str, &str)] = &[
     ("status.phase", "\"Pending\""),
 ];
 
-/// Taints of nodes in trouble that a pod puts up with for five minutes.
-const TROUBLE: [&str; 2] = [
-    "node.kubernetes.io/not-ready",
-    "node.kubernetes.io/unreachable",
-];
-const TROUBLE_SECONDS: i64 = 300;
-
 const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
 
 /// Fills in what depends on other fields, in a pod or a template of pods.
@@ -145,7 +138,6 @@ pub fn complete(pod: &mut Value) {
         spec["serviceAccountName"] = json!("default");
         spec["serviceAccount"] = json!("default");
     }
-    tolerate(spec);
     if pod["status"]["qosClass"].is_null() {
         pod["status"]["qosClass"] = qos_class(pod).into();
     }
@@ -208,28 +200,6 @@ fn account(spec: &mut Value) {
             (Some(said), _) => spec[name] = said.as_str().into(),
             (None, Some(spec)) => drop(spec.remove(name)),
             (None, None) => {}
-        }
-    }
-}
-
-fn tolerate(spec: &mut Value) {
-    if !spec["tolerations"].is_array() {
-        spec["tolerations"] = json!([]);
-    }
-    for taint in TROUBLE {
-        let applies = elements_mut(spec, "tolerations").any(|toleration| {
-            let key = toleration["key"].as_str().unwrap_or("");
-            let effect = toleration["effect"].as_str().unwrap_or("");
-            (key.is_empty() || key == taint) && (effect.is_empty() || effect == "NoExecute")
-        });
-        if applies {
-            continue;
-        }
-        if let Some(tolerations) = spec["tolerations"].as_array_mut() {
-            tolerations.push(json!({
-                "key": taint, "operator": "Exists", "effect": "NoExecute",
-                "tolerationSeconds": TROUBLE_SECONDS,
-            }));
         }
     }
 }
@@ -303,7 +273,6 @@ mod tests {
         assert_eq!(pod, once);
         assert_eq!(pod["spec"]["volumes"][0]["emptyDir"], json!({}));
         assert_eq!(pod["spec"]["containers"][0]["ports"][0]["hostPort"], 1);
-        assert_eq!(pod["spec"]["tolerations"].as_array().map(Vec::len), Some(2));
         assert_eq!(pod["spec"].get("initContainers"), None);
     }
 }

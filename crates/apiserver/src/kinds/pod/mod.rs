@@ -84,6 +84,6 @@ pub static POD: Kind = Kind {
     warnings: Warnings::OnCreate(warnings::of_pod),
     returns_deleted: true,
     deletion: Deletion::Graceful,
-    admission: Admission::ServiceAccount,
+    admission: Admission::Pod,
     ..PLAIN
 };
