@@ -7,7 +7,8 @@
 //!   own mount and cgroup namespace              enter mount and cgroup namespace
 //!   root file system, mounts, pivot_root        terminal
 //!   masked and read-only paths                  user, capabilities, no_new_privs
-//!   user, capabilities, no_new_privs            exec
+//!   user, capabilities, no_new_privs            seccomp
+//!   seccomp                                     exec
 //!   exec
 //! ```
 //!
@@ -16,8 +17,6 @@
 //! root is detached before the command runs: nothing can be unmounted to reveal
 //! it. The process cannot be traced meanwhile (`PR_SET_DUMPABLE`), so that
 //! nothing in a container can take hold of the shim's program or descriptors.
-//!
-//! Not here yet: a seccomp filter.
 
 mod command;
 mod dev;
@@ -200,6 +199,9 @@ fn enter_root(root: &Path) -> Result<(), Failure> {
 }
 
 /// The last steps, the same for containers and commands.
+///
+/// The filter of system calls comes last, so that it need not allow what these steps do. Without
+/// `no_new_privs` the kernel takes it only from those who have CAP_SYS_ADMIN, before it is dropped.
 fn finish(
     settings: &Settings,
     argv: &[String],
@@ -208,10 +210,17 @@ fn finish(
     terminal: Option<OwnedFd>,
 ) -> Result<Infallible, Failure> {
     sys::close_on_exec_from(3).context(|| "close descriptors".into())?;
+    let filter = settings.seccomp.program(settings.capabilities)?;
+    let confine = |now: bool| match filter.as_ref().filter(|_| now) {
+        Some(filter) => filter.load().context(|| "load the seccomp filter".into()),
+        None => Ok(()),
+    };
+    confine(!settings.no_new_privs)?;
     privileges::drop_to(settings)?;
     let prepared = command::prepare(settings, argv)?;
     let fds: Vec<RawFd> = terminal.iter().map(AsRawFd::as_raw_fd).collect();
     reporter.say(&Reply::ExecStarted { pid }, &fds);
+    confine(settings.no_new_privs)?;
     prepared.execute()
 }
 

@@ -25,6 +25,7 @@ mod failure;
 mod image;
 mod init;
 mod protocol;
+pub mod seccomp;
 mod secrets;
 mod shim;
 mod spec;

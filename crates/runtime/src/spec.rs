@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::image::Image;
+use crate::seccomp::Seccomp;
 
 /// The pod's part that outlives its containers: namespaces, `/dev/shm`, cgroup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +102,9 @@ pub struct ContainerSpec {
     /// All capabilities and devices, nothing masked or read-only.
     #[serde(default)]
     pub privileged: bool,
+    /// Which system calls its processes may make.
+    #[serde(default)]
+    pub seccomp: Seccomp,
 }
 
 impl ContainerSpec {
@@ -126,6 +130,7 @@ impl ContainerSpec {
             capabilities: Capabilities::default(),
             allow_privilege_escalation: false,
             privileged: false,
+            seccomp: Seccomp::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::privileges;
 use crate::failure::{Context, Failure};
 use crate::image::Image;
+use crate::seccomp::Seccomp;
 use crate::spec::ContainerSpec;
 
 /// As container images and Debian set it.
@@ -23,6 +24,7 @@ pub(crate) struct Settings {
     /// Bit N is capability N.
     pub(super) capabilities: u64,
     pub(super) no_new_privs: bool,
+    pub(super) seccomp: Seccomp,
     working_dir: PathBuf,
 }
 
@@ -42,6 +44,7 @@ impl Settings {
                 privileges::set_of(&spec.capabilities)?
             },
             no_new_privs: !(spec.allow_privilege_escalation || spec.privileged),
+            seccomp: spec.seccomp.clone(),
             working_dir: spec.working_dir.clone().unwrap_or_else(|| "/".into()),
         })
     }
