@@ -9,6 +9,8 @@ use crate::env::{self, EnvError, Variables};
 use crate::folder::Folder;
 use crate::messages;
 use crate::qos;
+use crate::rules::Rules;
+use crate::seccomp::SeccompError;
 use crate::volumes::{self, Places, Volume, VolumeError};
 
 /// Why a container cannot be started as it is described.
@@ -20,6 +22,9 @@ pub enum SpecError {
     /// Its volumes.
     #[error(transparent)]
     Volume(#[from] VolumeError),
+    /// Its filter of system calls.
+    #[error(transparent)]
+    Seccomp(#[from] SeccompError),
     /// `runAsNonRoot`, as the kubelet words it.
     #[error("container has runAsNonRoot and image will run as root (container: {0})")]
     Root(String),
@@ -36,6 +41,8 @@ pub struct Origin<'a> {
     pub volumes: &'a [Volume],
     /// The pod's folder.
     pub folder: &'a Folder,
+    /// What holds for every pod of the node.
+    pub rules: &'a Rules,
 }
 
 /// What the shim is asked to start.
@@ -56,6 +63,8 @@ pub fn compile(origin: Origin<'_>, attempt: u32, image: Image) -> Result<Contain
     spec.stdin_once = container.stdin_once.unwrap_or(false);
     spec.tty = container.tty.unwrap_or(false);
     spec.limits = limits(container);
+    spec.log = origin.rules.logs;
+    spec.seccomp = (origin.rules.seccomp).of(origin.env.facts.pod.spec(), container)?;
     secure(&mut spec, origin)?;
     Ok(spec)
 }
@@ -150,11 +159,13 @@ fn secure(spec: &mut ContainerSpec, origin: Origin<'_>) -> Result<(), SpecError>
 mod tests {
     use std::sync::Arc;
 
+    use sealane_runtime::LogLimits;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::desired::Desired;
     use crate::downward::{Allocatable, Facts};
+    use crate::seccomp::Profiles;
     use crate::sources::Snapshot;
 
     fn spec(pod: Value, container: Value) -> Result<ContainerSpec, SpecError> {
@@ -175,11 +186,21 @@ mod tests {
         };
         let volumes = volumes::plan(pod.spec());
         let folder = Folder::new("/pods/u", "/run/u");
+        let rules = Rules {
+            seccomp: Profiles {
+                dir: "/seccomp".into(),
+                by_default: false,
+            },
+            logs: LogLimits::default(),
+            pod_max_pids: None,
+            unsafe_sysctls: Vec::new(),
+        };
         let origin = Origin {
             container: &pod.main()[0],
             env,
             volumes: &volumes,
             folder: &folder,
+            rules: &rules,
         };
         compile(origin, 2, Image::Echo)
     }

@@ -36,12 +36,12 @@ impl Changes {
         Self::of(path, flags)
     }
 
-    /// Writes to a file from now on.
+    /// Writes to a file from now on, and a new name for it.
     ///
     /// # Errors
     /// As for folders.
     pub fn of_file(path: &Path) -> io::Result<Self> {
-        Self::of(path, AddWatchFlags::IN_MODIFY)
+        Self::of(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF)
     }
 
     fn of(path: &Path, flags: AddWatchFlags) -> io::Result<Self> {

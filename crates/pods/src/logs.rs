@@ -218,13 +218,23 @@ impl Filter {
     }
 }
 
-/// Where the last `lines` lines of a file of `size` bytes begin.
+/// The end of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// Where it begins.
+    pub begin: u64,
+    /// How many lines it has.
+    pub lines: u64,
+}
+
+/// The last `lines` lines of a file of `size` bytes, or as many as it has.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn tail(file: &File, size: u64, lines: u64) -> io::Result<u64> {
+pub fn tail(file: &File, size: u64, lines: u64) -> io::Result<Tail> {
+    let from = |begin, lines| Ok(Tail { begin, lines });
     if lines == 0 {
-        return Ok(size);
+        return from(size, 0);
     }
     let mut block = vec![0; BLOCK];
     let mut end = size;
@@ -241,13 +251,15 @@ pub fn tail(file: &File, size: u64, lines: u64) -> io::Result<u64> {
             }
             found += 1;
             if found == lines {
-                return Ok(position + 1);
+                return from(position + 1, lines);
             }
         }
         end = begin;
     }
-    Ok(0)
+    from(0, found + u64::from(size > 0))
 }
+
+pub mod files;
 
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container as Spec;
-use sealane_runtime::log_path;
 
 use crate::desired::Desired;
-use crate::logs::{Filter, LogOptions, tail};
+use crate::logs::files::{LogFiles, tail_of_all};
+use crate::logs::{Filter, LogOptions};
 use crate::record::{Record, State};
 
 /// More of a message is not told.
@@ -22,6 +22,8 @@ const LONGEST: u64 = 4096;
 /// More of a log is not taken.
 const LONGEST_LOG: usize = 2048;
 const LOG_LINES: u64 = 80;
+/// So many bytes of a file are looked at for them.
+const MOST_READ: u64 = 1 << 20;
 
 /// Where an attempt's message is, in the pod's folder.
 pub fn path(dir: &Path, container: &str, attempt: u32) -> PathBuf {
@@ -53,7 +55,7 @@ pub fn collect(record: &mut Record, pod: &Desired, dir: &Path) {
         let _ = fs::remove_file(&path);
         let falls_back = pod.container(name).is_some_and(falls_back);
         let message = match message.is_empty() && exit.code != 0 && falls_back {
-            true => end_of_log(&log_path(dir, name, container.attempt)).unwrap_or_default(),
+            true => end_of_log(&LogFiles::new(dir, name, container.attempt)).unwrap_or_default(),
             false => message,
         };
         if !message.is_empty() {
@@ -72,15 +74,19 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn end_of_log(path: &Path) -> io::Result<String> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    let begin = tail(&file, size, LOG_LINES)?;
-    let mut bytes = vec![0; usize::try_from(size - begin).unwrap_or(0).min(1 << 20)];
-    let begin = size - bytes.len() as u64;
-    file.read_exact_at(&mut bytes, begin)?;
+fn end_of_log(log: &LogFiles) -> io::Result<String> {
+    let files = log.open()?;
+    let (first, mut begin) = tail_of_all(&files, LOG_LINES)?;
+    let mut filter = Filter::new(&LogOptions::default(), Timestamp::now());
     let mut text = Vec::new();
-    Filter::new(&LogOptions::default(), Timestamp::now()).feed(&bytes, &mut text);
+    for file in files.iter().skip(first) {
+        let size = file.metadata()?.len();
+        let length = (size - begin).min(MOST_READ);
+        let mut bytes = vec![0; length as usize];
+        file.read_exact_at(&mut bytes, size - length)?;
+        filter.feed(&bytes, &mut text);
+        begin = 0;
+    }
     let kept = text.len().saturating_sub(LONGEST_LOG);
     Ok(String::from_utf8_lossy(&text[kept..]).into_owned())
 }
@@ -89,6 +95,7 @@ fn end_of_log(path: &Path) -> io::Result<String> {
 mod tests {
     use std::sync::Arc;
 
+    use sealane_runtime::log_path;
     use serde_json::json;
 
     use super::*;

@@ -18,6 +18,7 @@ use crate::etc::{Dns, Resolver};
 use crate::folder::Folder;
 use crate::network::Network;
 use crate::options::Options;
+use crate::rules::Rules;
 use crate::sources::follow::Sources;
 use crate::sysctls;
 
@@ -48,6 +49,8 @@ pub struct Node {
     pub api_server: Option<Link>,
     /// What a container without a limit may take.
     pub allocatable: Allocatable,
+    /// What holds for every pod.
+    pub rules: Rules,
     state_dir: PathBuf,
     run_dir: PathBuf,
     cgroup: PathBuf,
@@ -78,6 +81,7 @@ impl Node {
         Self {
             ips: options.node_ip.clone(),
             hide: options.hide.clone(),
+            rules: Rules::new(options),
             sources: Sources::new(parts.client.clone()),
             api_server: parts.api_server,
             allocatable: parts.allocatable,

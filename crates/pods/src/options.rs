@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use sealane_kube::Access;
 use serde::Serialize;
+
+use crate::quantity;
 
 /// The kubelet's part on one node: runs the pods that the scheduler has put on
 /// it, reports their state, and serves their logs and `exec`.
@@ -78,6 +81,45 @@ pub struct Options {
     /// Domain of the cluster's names.
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
+
+    /// What holds for every pod.
+    #[command(flatten)]
+    pub pods: PodOptions,
+}
+
+/// What holds for every pod of the node; names and defaults are the kubelet's.
+#[derive(Clone, Debug, clap::Args, Serialize)]
+pub struct PodOptions {
+    /// Give containers that say nothing the seccomp profile RuntimeDefault instead of none.
+    #[arg(long)]
+    pub seccomp_default: bool,
+
+    /// Length at which the file of a container's log is put aside and a new one begun.
+    #[arg(long, value_name = "SIZE", default_value = "10Mi", value_parser = log_size)]
+    pub container_log_max_size: u64,
+
+    /// Files of a container's log that are kept, the one that is written included.
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub container_log_max_files: u32,
+
+    /// Processes and threads that a pod may have; -1 is as many as the machine allows.
+    #[arg(long, value_name = "COUNT", default_value_t = -1, allow_hyphen_values = true)]
+    pub pod_max_pids: i64,
+
+    /// Kernel settings of a pod's own namespaces that pods may choose besides the safe ones; a
+    /// `*` at the end stands for any name that begins so.
+    #[arg(long, value_name = "NAME[,NAME]", value_delimiter = ',')]
+    pub allowed_unsafe_sysctls: Vec<String>,
+}
+
+/// Reads a size such as `10Mi`; below 4 KiB a log would be nothing but rotation.
+fn log_size(text: &str) -> Result<u64, String> {
+    let size = quantity::units(&Quantity(text.to_owned()));
+    let size = size.ok_or_else(|| "expected a size such as 10Mi".to_owned())?;
+    match size {
+        0..4096 => Err("expected at least 4Ki".to_owned()),
+        _ => Ok(size),
+    }
 }
 
 /// What `/debug/config` shows.
@@ -95,6 +137,7 @@ pub struct Shown<'a> {
     resolv_conf: &'a PathBuf,
     cluster_dns: &'a [IpAddr],
     cluster_domain: &'a str,
+    pods: &'a PodOptions,
 }
 
 impl Options {
@@ -113,6 +156,7 @@ impl Options {
             resolv_conf: &self.resolv_conf,
             cluster_dns: &self.cluster_dns,
             cluster_domain: &self.cluster_domain,
+            pods: &self.pods,
         }
     }
 }

@@ -76,7 +76,6 @@ impl Review {
         self.refused.extend(sysctls::forbidden(spec));
         for (unsupported, field) in [
             (context.se_linux_options.is_some(), "seLinuxOptions"),
-            (context.seccomp_profile.is_some(), "seccompProfile"),
             (context.app_armor_profile.is_some(), "appArmorProfile"),
         ] {
             self.ignore(unsupported, || format!("securityContext.{field}"));
@@ -154,10 +153,6 @@ impl Review {
             (
                 context.is_some_and(|context| context.se_linux_options.is_some()),
                 "seLinuxOptions",
-            ),
-            (
-                context.is_some_and(|context| context.seccomp_profile.is_some()),
-                "seccompProfile",
             ),
             (
                 context.is_some_and(|context| context.app_armor_profile.is_some()),

@@ -44,6 +44,7 @@ mod connection;
 mod container;
 mod exec;
 mod log;
+mod log_file;
 mod process;
 mod records;
 mod report;

@@ -4,6 +4,8 @@
 //! These types travel as JSON, over the shim's socket and in `sandbox.json` of
 //! the pod's directory, so that a person can read what was asked.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -105,6 +107,9 @@ pub struct ContainerSpec {
     /// Which system calls its processes may make.
     #[serde(default)]
     pub seccomp: Seccomp,
+    /// How much of its output is kept.
+    #[serde(default)]
+    pub log: LogLimits,
 }
 
 impl ContainerSpec {
@@ -131,6 +136,7 @@ impl ContainerSpec {
             allow_privilege_escalation: false,
             privileged: false,
             seccomp: Seccomp::default(),
+            log: LogLimits::default(),
         }
     }
 }
@@ -165,6 +171,24 @@ pub struct Limits {
     /// Processes and threads.
     #[serde(default)]
     pub pids: Option<u64>,
+}
+
+/// How much is kept of what an attempt of a container says. The default is the kubelet's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLimits {
+    /// Length in bytes at which a file is put aside and a new one begun.
+    pub max_bytes: u64,
+    /// Files, at least two: the one that is written, and the newest of those put aside.
+    pub max_files: u32,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 10 << 20,
+            max_files: 5,
+        }
+    }
 }
 
 /// Changes to the default set of capabilities, by name with or without `CAP_`;
@@ -211,11 +235,47 @@ pub struct AttachSpec {
 }
 
 /// Log of one attempt of a container of the pod whose directory is `dir`, in
-/// the format of the container runtime interface.
+/// the format of the container runtime interface. What was put aside because it
+/// had become too long is beside it, see [`log_files`].
 pub fn log_path(dir: &Path, container: &str, attempt: u32) -> PathBuf {
     dir.join("logs")
         .join(container)
         .join(format!("{attempt}.log"))
+}
+
+/// The files of an attempt's log that have been put aside, oldest first: `ATTEMPT.log.NUMBER`,
+/// numbered from 1. The one that is written, at [`log_path`], is not among them.
+///
+/// # Errors
+/// When their directory cannot be read; one that does not exist holds none.
+pub fn log_files(dir: &Path, container: &str, attempt: u32) -> io::Result<Vec<PathBuf>> {
+    let current = log_path(dir, container, attempt);
+    let entries = match current.parent().map(fs::read_dir) {
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Some(entries) => entries?,
+        None => return Ok(Vec::new()),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        if let Some((number, Some(rotation))) = name.to_str().and_then(log_name)
+            && number == attempt
+        {
+            found.push((rotation, current.with_file_name(&name)));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Attempt and, for a file that was put aside, number of a log's file.
+pub(crate) fn log_name(name: &str) -> Option<(u32, Option<u64>)> {
+    let (attempt, rest) = name.split_once(".log")?;
+    let rotation = match rest {
+        "" => None,
+        rest => Some(rest.strip_prefix('.')?.parse().ok()?),
+    };
+    Some((attempt.parse().ok()?, rotation))
 }
 
 /// Exit record of one attempt of a container of the pod whose directory is `dir`.

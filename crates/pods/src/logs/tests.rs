@@ -132,18 +132,18 @@ fn file(text: &[u8]) -> File {
 #[test]
 fn the_last_lines_begin_where_they_should() {
     let cases = [
-        ("a\nbb\nccc\n", 0, 9),
-        ("a\nbb\nccc\n", 1, 5),
-        ("a\nbb\nccc\n", 2, 2),
-        ("a\nbb\nccc\n", 3, 0),
-        ("a\nbb\nccc\n", 9, 0),
-        ("a\nbb", 1, 2),
-        ("", 3, 0),
-        ("\n", 1, 0),
+        ("a\nbb\nccc\n", 0, 9, 0),
+        ("a\nbb\nccc\n", 1, 5, 1),
+        ("a\nbb\nccc\n", 2, 2, 2),
+        ("a\nbb\nccc\n", 3, 0, 3),
+        ("a\nbb\nccc\n", 9, 0, 3),
+        ("a\nbb", 1, 2, 1),
+        ("", 3, 0, 0),
+        ("\n", 1, 0, 1),
     ];
-    for (text, lines, expected) in cases {
-        let position = tail(&file(text.as_bytes()), text.len() as u64, lines).unwrap();
-        assert_eq!(position, expected, "{lines} of {text:?}");
+    for (text, asked, begin, lines) in cases {
+        let found = tail(&file(text.as_bytes()), text.len() as u64, asked).unwrap();
+        assert_eq!(found, Tail { begin, lines }, "{asked} of {text:?}");
     }
 }
 
@@ -153,7 +153,7 @@ fn the_last_lines_of_a_long_file_are_found_across_blocks() {
     let text = line.repeat(500);
     let file = file(text.as_bytes());
     for lines in [1, 65, 66, 67, 499, 500, 501] {
-        let position = tail(&file, text.len() as u64, lines).unwrap();
+        let position = tail(&file, text.len() as u64, lines).unwrap().begin;
         assert_eq!(
             position,
             1000 * 500u64.saturating_sub(lines),

@@ -2,25 +2,28 @@
 //!
 //! The shim completes the log before it tells of a container's end, so a
 //! follower that reads to the end of the file after it has seen the end of the container has
-//! everything.
+//! everything. A log that has become too long goes on in another file: once that exists, the one
+//! before is complete, and is read to its end first.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Response;
 use jiff::Timestamp;
-use sealane_runtime::log_path;
 use tokio::sync::{mpsc, watch};
 
 use super::answer::{self, Body, Refusal};
 use super::target::{Target, attempt};
 use crate::inotify::Changes;
-use crate::logs::{BLOCK, Filter, LogOptions, tail};
+use crate::logs::files::{LogFiles, tail_of_all};
+use crate::logs::{BLOCK, Filter, LogOptions};
 use crate::record::{Container, State};
 use crate::worker::View;
 
@@ -41,16 +44,17 @@ pub fn answer(target: Target, query: &str) -> Result<Response<Body>, Refusal> {
     let state = target.state();
     let attempt =
         attempt(&state, options.previous).ok_or_else(|| none(&target, &state, &options))?;
-    let path = log_path(&target.view.borrow().dir, &target.container, attempt);
+    let log = LogFiles::new(&target.view.borrow().dir, &target.container, attempt);
+    let path = log.current();
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => none(&target, &state, &options),
         _ => Refusal::internal(format!("read log {}: {error}", path.display())),
     };
-    let file = File::open(&path).map_err(failed)?;
+    let files = log.open().map_err(failed)?;
     let (pieces, receiver) = mpsc::channel(QUEUE);
     let reader = Reader {
-        file,
-        path: path.clone(),
+        files,
+        log,
         attempt,
         container: target.container.clone(),
         view: target.view.clone(),
@@ -100,10 +104,12 @@ enum Waker {
 }
 
 impl Waker {
-    fn new(path: &Path) -> Self {
-        Changes::of_file(path).map_or_else(
+    /// The file may have another name by now, so it is watched by its descriptor.
+    fn new(file: &File, name: &Path) -> Self {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Changes::of_file(Path::new(&path)).map_or_else(
             |error| {
-                tracing::warn!("watch {}: {error}; looking every {PAUSE:?}", path.display());
+                tracing::warn!("watch {}: {error}; looking every {PAUSE:?}", name.display());
                 Self::Clock
             },
             Self::Changes,
@@ -123,8 +129,9 @@ impl Waker {
 
 /// Reads one log to its end, or for as long as its container runs.
 struct Reader {
-    file: File,
-    path: PathBuf,
+    /// Those that have not been read, oldest first.
+    files: VecDeque<File>,
+    log: LogFiles,
     attempt: u32,
     container: String,
     view: watch::Receiver<Arc<View>>,
@@ -135,31 +142,57 @@ struct Reader {
 
 impl Reader {
     async fn run(mut self) -> io::Result<()> {
-        let mut changes = self.options.follow.then(|| Waker::new(&self.path));
-        let mut position = match self.options.tail_lines {
-            Some(lines) => tail(&self.file, self.file.metadata()?.len(), lines)?,
-            None => 0,
+        let (first, mut position) = match self.options.tail_lines {
+            Some(lines) => tail_of_all(&self.files, lines)?,
+            None => (0, 0),
         };
+        self.files.drain(..first);
+        while let Some(file) = self.files.pop_front() {
+            match self.read(&file, position).await? {
+                Some(next) => self.files.push_front(next),
+                None if self.files.is_empty() => return Ok(()),
+                None => {}
+            }
+            position = 0;
+        }
+        Ok(())
+    }
+
+    /// Reads a file to its end. Returns the one that followed meanwhile, if it was the last.
+    async fn read(&mut self, file: &File, mut position: u64) -> io::Result<Option<File>> {
+        let last = self.files.is_empty();
+        let follow = self.options.follow && last;
+        let mut changes = follow.then(|| Waker::new(file, &self.log.current()));
         let mut block = vec![0; BLOCK];
+        let mut next = None;
         loop {
             // Asked before reading: what is read after the end is all there is.
-            let ended = !self.options.follow || self.has_ended();
-            let read = self.file.read_at(&mut block, position)?;
+            let ended = !follow || self.has_ended();
+            let read = file.read_at(&mut block, position)?;
             position += read as u64;
             if !self.send(&block[..read]).await || self.filter.is_full() {
-                return Ok(());
+                self.files.clear();
+                return Ok(None);
             }
+            if read > 0 {
+                continue;
+            }
+            if next.is_some() {
+                return Ok(next);
+            }
+            next = if follow { self.log.after(file)? } else { None };
             match &mut changes {
-                _ if read > 0 => {}
+                // The rest of this one first.
+                _ if next.is_some() => {}
                 Some(changes) if !ended => {
                     tokio::select! {
                         changed = changes.wait() => changed?,
                         // An error means that the worker has ended, and the pod with it.
                         _ended = self.view.changed() => {}
-                        () = self.pieces.closed() => return Ok(()),
+                        () = self.pieces.closed() => return Ok(None),
                     }
                 }
-                _ => return Ok(()),
+                _ => return Ok(None),
             }
         }
     }

@@ -82,6 +82,7 @@ impl Worker {
                 env,
                 volumes: &volumes,
                 folder: &self.folder,
+                rules: &self.node.rules,
             };
             container_spec::compile(origin, attempt, image)
         })

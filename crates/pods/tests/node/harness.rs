@@ -39,6 +39,8 @@ pub struct Harness {
     pub api: FakeApi,
     pub certificates: Certificates,
     pub port: u16,
+    /// Further flags of the node.
+    pub flags: Vec<&'static str>,
     dir: TempDir,
     cgroup: String,
     process: Option<Child>,
@@ -47,7 +49,13 @@ pub struct Harness {
 impl Harness {
     /// A node that is up, with a network.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with further flags.
+    pub async fn start_with(flags: &[&'static str]) -> Self {
         let mut harness = Self::prepare().await;
+        harness.flags = flags.to_vec();
         harness.install_network();
         harness.run();
         harness
@@ -80,6 +88,7 @@ impl Harness {
             api,
             certificates,
             port,
+            flags: Vec::new(),
             dir,
             cgroup,
             process: None,
@@ -139,6 +148,7 @@ impl Harness {
             ])
             .args(["--client-ca", &arg("ca.pem"), "--cgroup", &self.cgroup])
             .args(["--hide", &arg("state")])
+            .args(&self.flags)
             .env("SEALANE_LOG", "debug")
             .stdin(Stdio::null())
             .stderr(log)

@@ -15,6 +15,7 @@ mod connections;
 mod faults;
 mod hooks;
 mod life;
+mod logs;
 mod probes;
 mod registration;
 mod serving;

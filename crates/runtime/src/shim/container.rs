@@ -75,8 +75,8 @@ impl Container {
         cgroup.limit(&spec.limits).context(|| "set limits".into())?;
         let streams = Streams::of(spec).context(|| "make pipes".into())?;
         let log = log_path(&sandbox.spec.dir, &spec.name, spec.attempt);
-        let output =
-            Output::open(&log, streams.outputs).context(|| format!("open {}", log.display()))?;
+        let output = Output::open(&log, spec.log, streams.outputs)
+            .context(|| format!("open {}", log.display()))?;
         let (report, reporter) = report::line()?;
         let pid = spawn(&Birth::New, || {
             init::container(sandbox, spec, &settings, streams.far, &reporter);

@@ -5,15 +5,21 @@
 //! Reading and writing is the shim's, so that a log has no hole when the node
 //! process dies. A line is written when it is complete, or as a partial one
 //! when it exceeds 16 KiB or its stream ends.
+//!
+//! It is also the shim that puts a file aside which has become too long, between
+//! two records: nothing is lost and nothing torn, and what is kept is bounded
+//! however fast a container writes. The kubelet looks every ten seconds instead.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use super::log_file::LogFile;
+use crate::spec::LogLimits;
 use crate::timestamp;
 
 /// Longest record, as containerd cuts them.
@@ -22,10 +28,14 @@ const MAX_RECORD_BYTES: usize = 16 << 10;
 /// The names of the streams in a log.
 pub(super) const STREAMS: [&str; 2] = ["stdout", "stderr"];
 
+/// Reads at the end of a container: more than a pipe ever holds. Somebody else
+/// may have got hold of its end, and write for ever.
+const MAX_LAST_READS: usize = 256;
+
 /// Log file and streams of a running container.
 #[derive(Debug)]
 pub(super) struct Output {
-    file: File,
+    file: LogFile,
     streams: [Option<Stream>; 2],
 }
 
@@ -41,11 +51,12 @@ pub(super) type Listener<'a> = &'a mut dyn FnMut(usize, &[u8]);
 
 impl Output {
     /// Opens the log at `path` for what comes through `sources`.
-    pub(super) fn open(path: &Path, sources: [Option<OwnedFd>; 2]) -> io::Result<Self> {
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir)?;
-        }
-        let file = File::options().append(true).create(true).open(path)?;
+    pub(super) fn open(
+        path: &Path,
+        limits: LogLimits,
+        sources: [Option<OwnedFd>; 2],
+    ) -> io::Result<Self> {
+        let file = LogFile::open(path, limits)?;
         let [stdout, stderr] = sources.map(|source| source.map(Stream::new).transpose());
         Ok(Self {
             file,
@@ -73,7 +84,7 @@ impl Output {
     /// Reads all that is left, after the last process has ended.
     pub(super) fn drain(&mut self, listener: Listener<'_>) {
         for index in 0..STREAMS.len() {
-            while self.step(index, listener) {}
+            (0..MAX_LAST_READS).all(|_| self.step(index, listener));
         }
     }
 
@@ -112,7 +123,7 @@ impl Output {
             self.streams[index] = None;
         }
         // A full disk must not stop the container; the record is lost.
-        let _ = self.file.write_all(&records);
+        let _ = self.file.write(&records);
         if length > 0 {
             listener(index, &chunk[..length]);
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::spec::{exit_path, log_path};
+use crate::spec::{exit_path, log_name, log_path};
 use crate::state::ExitRecord;
 
 /// How many attempts of a container keep their log and exit record.
@@ -23,10 +23,22 @@ pub(super) fn write(dir: &Path, record: &ExitRecord) -> io::Result<()> {
     fs::rename(&draft, &path)
 }
 
-/// Removes log and exit record of the attempt that is now too old.
+/// Removes what is now too old: logs and exit records, and of the logs but the
+/// last one all that was put aside.
 pub(super) fn forget_old(dir: &Path, container: &str, attempt: u32) {
     if let Some(old) = attempt.checked_sub(KEPT_ATTEMPTS) {
-        let _ = fs::remove_file(log_path(dir, container, old));
         let _ = fs::remove_file(exit_path(dir, container, old));
+    }
+    let logs = log_path(dir, container, attempt);
+    let entries = logs.parent().and_then(|logs| fs::read_dir(logs).ok());
+    for entry in entries.into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some((number, rotation)) = name.to_str().and_then(log_name) else {
+            continue;
+        };
+        let kept = if rotation.is_some() { 2 } else { KEPT_ATTEMPTS };
+        if number.saturating_add(kept) <= attempt {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
