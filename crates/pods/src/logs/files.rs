@@ -70,7 +70,7 @@ impl LogFiles {
             let done = act(&paths);
             let now = self.paths()?;
             looks += 1;
-            // Between two names a file that is put aside leaves none for a moment.
+            // One of them is gone, or the log is not there at all.
             let absent = matches!(&done, Err(error) if error.kind() == io::ErrorKind::NotFound);
             if looks >= MAX_LOOKS || now == paths && (!absent || paths.len() == 1) {
                 return done;

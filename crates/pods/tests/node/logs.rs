@@ -37,15 +37,12 @@ async fn a_log_is_one_however_many_files_it_has() {
     let client = Client::master(&harness);
     let path = "/containerLogs/default/a/c";
     let get = async |query: &str| client.get(&format!("{path}?{query}")).await.unwrap().1;
-    assert_eq!(get("").await, numbers(1, 5000));
-    assert_eq!(get("follow=true").await, numbers(1, 5000));
+    assert!(get("").await == numbers(1, 5000));
+    assert!(get("follow=true").await == numbers(1, 5000));
     for lines in [0, 1, 2500, 4999, 5000, 9000] {
         let expected = numbers(5001 - lines.min(5000), 5000);
-        assert_eq!(
-            get(&format!("tailLines={lines}")).await,
-            expected,
-            "{lines}"
-        );
+        let tail = get(&format!("tailLines={lines}")).await;
+        assert!(tail == expected, "{lines}");
     }
     let timed = get("timestamps=true&tailLines=3000").await;
     let (time, first) = timed.lines().next().unwrap().split_once(' ').unwrap();
@@ -68,7 +65,7 @@ async fn followers_go_from_file_to_file() {
         response.into_body().collect().await.unwrap().to_bytes()
     });
     for said in futures::future::join_all(followers).await {
-        assert_eq!(String::from_utf8_lossy(&said), numbers(1, 4000));
+        assert!(said == numbers(1, 4000), "{} bytes", said.len());
     }
 }
 
@@ -80,5 +77,5 @@ async fn the_log_before_a_crash_is_complete() {
     harness.wait_for_pod("a", "in a crash loop", crashing).await;
     let path = "/containerLogs/default/a/c?previous=true";
     let (_, text) = Client::master(&harness).get(path).await.unwrap();
-    assert_eq!(text, numbers(1, 3000));
+    assert!(text == numbers(1, 3000), "{} bytes", text.len());
 }

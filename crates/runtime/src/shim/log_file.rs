@@ -12,6 +12,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
 use crate::spec::LogLimits;
 
 /// A log that is being written.
@@ -67,14 +70,27 @@ impl LogFile {
         end.map_or(records.len(), |end| room + end)
     }
 
+    /// The new file comes into the place of the old one at a stroke: at every
+    /// moment there is one that is written, for those who look for it.
     fn rotate(&mut self) -> io::Result<()> {
-        fs::rename(&self.path, self.aside(self.number))?;
-        match append_to(&self.path) {
-            Ok(file) => self.file = file,
+        let aside = self.aside(self.number);
+        let file = append_to(&aside)?;
+        match renameat2(
+            AT_FDCWD,
+            &aside,
+            AT_FDCWD,
+            &self.path,
+            RenameFlags::RENAME_EXCHANGE,
+        ) {
+            Ok(()) => self.file = file,
+            // Some network file systems cannot.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                fs::rename(&self.path, &aside)?;
+                self.file = append_to(&self.path)?;
+            }
             Err(error) => {
-                // Nothing is lost: the file is still open, wherever it is.
-                let _ = fs::rename(self.aside(self.number), &self.path);
-                return Err(error);
+                let _ = fs::remove_file(&aside);
+                return Err(error.into());
             }
         }
         let kept = u64::from(self.limits.max_files.max(2)) - 1;
