@@ -9,7 +9,8 @@
 //! - [`Reference`] is a name, normalised as Kubernetes does it.
 //! - [`Store`] keeps images on disk; any number of processes may use one. [`Store::find`] answers
 //!   with an [`Image`] from which a container can run at once.
-//! - [`Store::import`] reads archives of images.
+//! - [`Store::import`] reads archives of images, [`Store::pull`] asks registries.
+//! - [`Store::collect`] and [`Store::prune`] remove what nobody uses.
 //!
 //! Everything blocks: images are handled by commands that end, not by daemons. What a pod's start
 //! needs of it is [`Store::find`] and [`Store::hold`], a handful of small files.
@@ -17,15 +18,15 @@
 //! Bytes from outside are trusted in nothing: documents are bounded, digests checked, paths of
 //! layers resolved by the kernel within the layer's own directory (`openat2`), sizes limited.
 
-#![allow(dead_code, reason = "registries and collection follow")]
-
 mod compression;
 mod digest;
 mod error;
 mod import;
 mod model;
 mod platform;
+mod pull;
 mod reference;
+mod registry;
 mod store;
 mod tarball;
 mod unpack;
@@ -35,5 +36,7 @@ pub use error::Error;
 pub use import::{Failed, Imported, Source};
 pub use model::Config;
 pub use platform::Platform;
+pub use pull::{Listener, Progress, Pull};
 pub use reference::{DEFAULT_REGISTRY, Reference, ReferenceError};
-pub use store::{Broken, Image, Listing, Origin, Store};
+pub use registry::{Keyring, KeyringError, PullError, Registries, Registry};
+pub use store::{Broken, Collected, Image, Listing, Origin, Prune, Store, Thresholds};

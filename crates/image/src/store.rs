@@ -28,19 +28,22 @@
 //! unpacks differently.
 
 mod blob;
+mod collect;
 mod hold;
 mod index;
 mod ingest;
 mod layers;
 mod lock;
+mod sweep;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use blob::{Partial, Slot};
+pub use collect::{Collected, Prune, Thresholds};
 pub use index::Origin;
 pub(crate) use ingest::Ingest;
 pub(crate) use layers::{LayerPlan, plan_layers};
@@ -62,7 +65,7 @@ pub struct Store {
 }
 
 /// An image that is complete: containers can run from its layers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
     /// The name under which it was found.
@@ -82,7 +85,7 @@ pub struct Image {
     /// For which machines it is.
     pub platform: Platform,
     /// When it was made, as its maker says.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     /// How it came here.
     pub origin: Origin,

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    agent, apiserver, completions, controllers, down, kubeconfig, node, status, supervise, up,
+    agent, apiserver, completions, controllers, down, image, kubeconfig, node, status, supervise,
+    up,
 };
 
 /// The whole Kubernetes network in one binary.
@@ -39,6 +40,7 @@ enum Command {
     Down(down::Args),
     Status(status::Args),
     Kubeconfig(kubeconfig::Args),
+    Image(image::Args),
     Completions(completions::Args),
     /// Run the embedded Kubernetes API server (started by `up`).
     Apiserver(sealane_apiserver::Options),
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Down(args) => down::run(args, log_level),
         Command::Status(args) => status::run(args, log_level),
         Command::Kubeconfig(args) => kubeconfig::run(&args),
+        Command::Image(args) => image::run(args, log_level),
         Command::Completions(args) => completions::run(&args),
         Command::Apiserver(options) => apiserver::run(options, log_level),
         Command::Controllers(options) => controllers::run(options, log_level),

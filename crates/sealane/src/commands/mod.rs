@@ -5,6 +5,7 @@ pub mod apiserver;
 pub mod completions;
 pub mod controllers;
 pub mod down;
+pub mod image;
 pub mod kubeconfig;
 pub mod node;
 pub mod status;
