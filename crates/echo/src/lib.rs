@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 mod client;
+mod connect;
 mod curl;
 mod server;
 
@@ -19,8 +20,33 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Names under which the binary acts as one of this crate's programs.
-pub const APPLETS: [&str; 3] = ["echo-server", "echo-client", "curl"];
+/// Names under which the binary acts as one of this crate's programs: its own,
+/// and those of the programs in whose way it serves.
+pub const APPLETS: [&str; 20] = [
+    "echo-server",
+    "echo-client",
+    "curl",
+    "agnhost",
+    "netexec",
+    "serve-hostname",
+    "connect",
+    "pause",
+    "http-echo",
+    "whoami",
+    "nginx",
+    "nginx-debug",
+    "httpd",
+    "httpd-foreground",
+    "python3",
+    "python",
+    "nc",
+    "ncat",
+    "socat",
+    "sleep",
+];
+
+/// Names that manifests call by a path outside `/bin`.
+pub const AT_ROOT: [&str; 4] = ["agnhost", "http-echo", "pause", "whoami"];
 
 /// Runs the program named by the last part of `argv[0]`: `curl`,
 /// `echo-client`, anything else is the server. The server also takes a
@@ -28,17 +54,35 @@ pub const APPLETS: [&str; 3] = ["echo-server", "echo-client", "curl"];
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut argv = argv.into_iter();
     let name = argv.next().unwrap_or_default();
-    let mut args: Vec<String> = argv
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let name = Path::new(&name).file_name().unwrap_or_default().to_owned();
-    match name.to_str() {
-        Some("curl") => curl::main(&args),
-        Some("echo-client") => client::main(&args),
-        _ if args.first().is_some_and(|a| APPLETS.contains(&a.as_str())) => {
-            let applet = OsString::from(args.remove(0));
-            main(std::iter::once(applet).chain(args.into_iter().map(OsString::from)))
+    let name = Path::new(&name).file_name().unwrap_or_default();
+    let name = name.to_string_lossy().into_owned();
+    let args = argv.map(|word| word.to_string_lossy().into_owned());
+    if APPLETS.contains(&name.as_str()) {
+        let words: Vec<String> = std::iter::once(name).chain(args).collect();
+        return program(&words);
+    }
+    server::main(&args.collect::<Vec<_>>())
+}
+
+/// Runs the program that the first word names.
+pub(crate) fn program(words: &[String]) -> ExitCode {
+    match words {
+        [name, args @ ..] if name == "curl" => curl::main(args),
+        [name, args @ ..] if name == "echo-client" => client::main(args),
+        [name, args @ ..] if name == "connect" => connect::main(args),
+        [name, args @ ..] if name == "echo-server" => server::main(args),
+        words => server::main(words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_program_in_whose_way_is_served_has_a_name() {
+        for name in server::NAMES.iter().chain(&AT_ROOT) {
+            assert!(APPLETS.contains(name), "{name}");
         }
-        _ => server::main(&args),
     }
 }

@@ -5,14 +5,23 @@
 //!                └─ anything else ──────────────────────────> TCP: a line of report, then the bytes echoed
 //! UDP datagram ─────────────────────────────────────────────> one datagram: a line of report, then the payload
 //! ```
+//!
+//! Started with another program's arguments it answers as that program does,
+//! see [`persona`].
 
+mod arguments;
 mod connection;
+mod errand;
 mod http;
-mod options;
+mod netexec;
+mod persona;
+mod query;
 mod report;
 mod sniff;
 mod sockets;
 mod udp;
+mod wait;
+mod whoami;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,28 +29,42 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::SignalFd;
 
-use connection::Connection;
+#[cfg(test)]
+pub(crate) use arguments::NAMES;
+use arguments::{Settings, Socket, Wanted};
+use connection::{Connection, Host};
+use errand::Errand;
+use persona::Persona;
 use report::Identity;
 
-/// Runs the server until it is told to end.
+/// A question to another server needs little.
+const DIAL_STACK_BYTES: usize = 256 << 10;
+
+/// Runs the server until it is told to end, or whatever else the words ask for.
 pub(crate) fn main(args: &[String]) -> ExitCode {
-    let ports = match options::ports(args, std::env::var("PORT").ok()) {
-        Ok(options::Wanted::Ports(ports)) => ports,
-        Ok(options::Wanted::Help) => {
-            print!("{}", options::HELP);
+    let variable = ["PORT", "HTTP_PORT"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()));
+    let settings = match arguments::read(args, variable.as_deref()) {
+        Ok(Wanted::Serve(settings)) => settings,
+        Ok(Wanted::Help) => {
+            print!("{}", arguments::HELP);
             return ExitCode::SUCCESS;
         }
+        Ok(Wanted::Wait(time)) => return wait::main(time),
+        Ok(Wanted::Program(words)) => return crate::program(&words),
         Err(error) => {
             eprintln!("echo-server: {error}");
             return ExitCode::from(2);
         }
     };
-    match Server::start(&ports).and_then(Server::serve) {
+    match Server::start(settings).and_then(Server::serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("echo-server: {error}");
@@ -54,6 +77,8 @@ struct Server {
     epoll: Epoll,
     signals: SignalFd,
     identity: Identity,
+    persona: Persona,
+    linger: Duration,
     listeners: HashMap<RawFd, TcpListener>,
     datagrams: HashMap<RawFd, UdpSocket>,
     connections: HashMap<RawFd, Connection>,
@@ -61,43 +86,55 @@ struct Server {
 }
 
 impl Server {
-    fn start(ports: &[u16]) -> io::Result<Self> {
-        // Process 1 of a container gets no default actions: it has to listen.
-        let mut mask = SigSet::empty();
-        mask.add(Signal::SIGTERM);
-        mask.add(Signal::SIGINT);
-        mask.thread_block()?;
-        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    fn start(settings: Settings) -> io::Result<Self> {
         sockets::allow_many();
         let mut server = Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            signals,
+            signals: wait::signals()?,
             identity: Identity::of_this_process(),
+            persona: settings.persona,
+            linger: settings.linger,
             listeners: HashMap::new(),
             datagrams: HashMap::new(),
             connections: HashMap::new(),
             spare: File::open("/").ok(),
         };
         server.watch(&server.signals, EpollFlags::EPOLLIN)?;
-        for port in ports {
-            server.open(*port)?;
+        for note in &settings.notes {
+            eprintln!("echo-server: {note}");
+        }
+        for socket in &settings.sockets {
+            server.open(*socket)?;
         }
         Ok(server)
     }
 
-    fn open(&mut self, port: u16) -> io::Result<()> {
+    fn open(&mut self, socket: Socket) -> io::Result<()> {
+        let mut port = socket.port;
         let about = |e: io::Error| io::Error::new(e.kind(), format!("listen on port {port}: {e}"));
-        let listener = sockets::listen(port).map_err(about)?;
-        let port = listener.local_addr()?.port();
-        let datagrams = sockets::bind(port).map_err(about)?;
-        self.watch(&listener, EpollFlags::EPOLLIN)?;
-        self.watch(&datagrams, EpollFlags::EPOLLIN)?;
-        eprintln!(
-            "echo-server: {} serves HTTP, TCP and UDP on port {port}",
-            self.identity.name
-        );
-        self.listeners.insert(listener.as_raw_fd(), listener);
-        self.datagrams.insert(datagrams.as_raw_fd(), datagrams);
+        let mut protocols = Vec::new();
+        if socket.tcp {
+            let listener = sockets::listen(port).map_err(about)?;
+            port = listener.local_addr()?.port();
+            self.watch(&listener, EpollFlags::EPOLLIN)?;
+            self.listeners.insert(listener.as_raw_fd(), listener);
+            protocols.extend(["HTTP", "TCP"]);
+        }
+        if socket.udp {
+            let about =
+                |e: io::Error| io::Error::new(e.kind(), format!("listen on port {port}: {e}"));
+            let datagrams = sockets::bind(port).map_err(about)?;
+            port = datagrams.local_addr()?.port();
+            self.watch(&datagrams, EpollFlags::EPOLLIN)?;
+            self.datagrams.insert(datagrams.as_raw_fd(), datagrams);
+            protocols.push("UDP");
+        }
+        let name = &self.identity.name;
+        let protocols = match protocols[..] {
+            [http, tcp, udp] => format!("{http}, {tcp} and {udp}"),
+            _ => protocols.join(" and "),
+        };
+        eprintln!("echo-server: {name} serves {protocols} on port {port}");
         Ok(())
     }
 
@@ -108,17 +145,26 @@ impl Server {
 
     fn serve(mut self) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); 64];
+        let mut end = None;
         loop {
-            let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+            let Some(timeout) = time_left(end) else {
+                return Ok(());
+            };
+            let count = match self.epoll.wait(&mut events, timeout) {
                 Err(nix::errno::Errno::EINTR) => continue,
                 other => other?,
             };
             for event in &events[..count] {
                 let fd = RawFd::try_from(event.data()).unwrap_or(-1);
-                if fd == self.signals.as_raw_fd() {
+                if fd != self.signals.as_raw_fd() {
+                    self.handle(fd);
+                } else if self.linger.is_zero() || end.is_some() {
                     return Ok(());
+                } else {
+                    // Read, so that it does not come again.
+                    let _ = self.signals.read_signal();
+                    end = Some(Instant::now() + self.linger);
                 }
-                self.handle(fd);
             }
         }
     }
@@ -127,7 +173,11 @@ impl Server {
         if self.listeners.contains_key(&fd) {
             self.accept(fd);
         } else if let Some(socket) = self.datagrams.get(&fd) {
-            udp::answer_all(socket, &self.identity);
+            let host = Host {
+                identity: &self.identity,
+                persona: &self.persona,
+            };
+            udp::answer_all(socket, host);
         } else {
             self.advance(fd);
         }
@@ -146,7 +196,11 @@ impl Server {
     }
 
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let Ok(connection) = Connection::new(stream, peer) else {
+        let host = Host {
+            identity: &self.identity,
+            persona: &self.persona,
+        };
+        let Ok(connection) = Connection::new(stream, peer, host) else {
             return;
         };
         if self
@@ -174,7 +228,15 @@ impl Server {
             return;
         };
         let before = connection.interest();
-        let over = connection.advance(&self.identity).is_err() || connection.is_over();
+        let host = Host {
+            identity: &self.identity,
+            persona: &self.persona,
+        };
+        let failed = connection.advance(host).is_err();
+        if let Some(errand) = connection.take_errand() {
+            return self.run(fd, errand);
+        }
+        let over = failed || connection.is_over();
         let now = connection.interest();
         if over {
             // Closing takes it off the epoll set.
@@ -188,4 +250,31 @@ impl Server {
             self.connections.shrink_to_fit();
         }
     }
+
+    /// Does what a connection's request asks for beside an answer.
+    fn run(&mut self, fd: RawFd, errand: Errand) {
+        let dial = match errand {
+            Errand::End { code } => std::process::exit(code),
+            Errand::Dial(dial) => dial,
+        };
+        let Some(connection) = self.connections.remove(&fd) else {
+            return;
+        };
+        let (stream, earlier) = connection.into_parts();
+        // It is in the set, so this cannot fail.
+        let _ = self.epoll.delete(&stream);
+        // The one who asked has gone, or there is no thread: then nobody is told.
+        let _ = thread::Builder::new()
+            .stack_size(DIAL_STACK_BYTES)
+            .spawn(move || dial.run(stream, &earlier));
+    }
+}
+
+/// How long to wait for events; `None` when the time is up.
+fn time_left(end: Option<Instant>) -> Option<EpollTimeout> {
+    let Some(end) = end else {
+        return Some(EpollTimeout::NONE);
+    };
+    let left = end.checked_duration_since(Instant::now())?;
+    Some(EpollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX))
 }

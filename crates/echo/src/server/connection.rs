@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 
 use nix::sys::epoll::EpollFlags;
 
+use super::errand::Errand;
 use super::http::{self, Parsed};
+use super::persona::{Answer, Around, Persona};
 use super::report::{Identity, Report, Request};
 use super::sniff::{Guess, guess};
 use super::sockets::canonical;
@@ -27,28 +29,52 @@ pub(super) struct Connection {
     end_of_input: bool,
     /// We have said our last, once `output` is empty.
     ending: bool,
+    /// What the last request asks for, which is not ours to do.
+    errand: Option<Errand>,
+}
+
+/// Who answers, and as what.
+#[derive(Clone, Copy)]
+pub(super) struct Host<'a> {
+    pub(super) identity: &'a Identity,
+    pub(super) persona: &'a Persona,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, peer: SocketAddr, host: Host<'_>) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
+        let greeting = host.persona.greeting(host.identity);
         Ok(Self {
             local: canonical(stream.local_addr()?),
             peer: canonical(peer),
             stream,
-            speaks: Guess::Open,
-            greeted: false,
+            speaks: match host.persona.is_mute() {
+                true => Guess::Tcp,
+                false => Guess::Open,
+            },
+            greeted: host.persona.is_mute(),
             go_ahead_given: false,
             input: Vec::new(),
-            output: Vec::new(),
+            ending: greeting.is_some(),
+            output: greeting.unwrap_or_default().into_bytes(),
             end_of_input: false,
-            ending: false,
+            errand: None,
         })
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// What is asked for beside an answer, once.
+    pub(super) fn take_errand(&mut self) -> Option<Errand> {
+        self.errand.take()
+    }
+
+    /// The connection, and what is still owed to it.
+    pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.output)
     }
 
     pub(super) fn interest(&self) -> EpollFlags {
@@ -71,7 +97,7 @@ impl Connection {
     }
 
     /// Reads, answers and writes as far as it goes without waiting.
-    pub(super) fn advance(&mut self, identity: &Identity) -> io::Result<()> {
+    pub(super) fn advance(&mut self, host: Host<'_>) -> io::Result<()> {
         let mut chunk = [0; 16 << 10];
         loop {
             self.flush()?;
@@ -85,11 +111,11 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            self.answer(identity);
+            self.answer(host);
         }
     }
 
-    fn answer(&mut self, identity: &Identity) {
+    fn answer(&mut self, host: Host<'_>) {
         if self.speaks == Guess::Open {
             self.speaks = match guess(&self.input) {
                 Guess::Open if self.end_of_input => Guess::Tcp,
@@ -98,8 +124,8 @@ impl Connection {
         }
         match self.speaks {
             Guess::Open => {}
-            Guess::Tcp => self.echo(identity),
-            Guess::Http => while self.answer_request(identity) {},
+            Guess::Tcp => self.echo(host.identity),
+            Guess::Http => while self.answer_request(host) {},
         }
         if self.input.is_empty() {
             self.input = Vec::new();
@@ -116,7 +142,7 @@ impl Connection {
     }
 
     /// True if there may be another request in the input.
-    fn answer_request(&mut self, identity: &Identity) -> bool {
+    fn answer_request(&mut self, host: Host<'_>) -> bool {
         if self.ending || self.input.is_empty() {
             return false;
         }
@@ -131,7 +157,7 @@ impl Connection {
             Parsed::Bad(status) => {
                 self.ending = true;
                 let text = format!("{}\n", status.1);
-                let response = http::respond(status, "text/plain", &text, false, false);
+                let response = http::respond(status, "text/plain", &text, None, false, false);
                 self.output.extend(response);
                 false
             }
@@ -142,32 +168,39 @@ impl Connection {
             } => {
                 self.input.drain(..length);
                 self.go_ahead_given = false;
+                let keep_alive = keep_alive && !host.persona.closes();
                 self.ending = !keep_alive;
-                let response = self.response(identity, request, keep_alive);
-                self.output.extend(response);
+                self.respond(host, request, keep_alive);
                 true
             }
         }
     }
 
-    fn response(&self, identity: &Identity, request: Request, keep_alive: bool) -> Vec<u8> {
-        const TEXT: &str = "text/plain; charset=utf-8";
+    fn respond(&mut self, host: Host<'_>, request: Request, keep_alive: bool) {
         let head_only = request.method == "HEAD";
-        let wants_json = wants_json(&request);
-        let (path, _) = request.path.split_once('?').unwrap_or((&request.path, ""));
-        let (kind, content) = match path {
-            "/hostname" => (TEXT, format!("{}\n", identity.name)),
-            "/health" | "/healthz" | "/readyz" | "/livez" => (TEXT, "ok\n".to_owned()),
-            _ => {
-                let report = Report::new(identity, "http", self.local, self.peer, Some(request));
-                if wants_json {
-                    ("application/json", report.json())
-                } else {
-                    (TEXT, report.text())
-                }
-            }
+        let around = Around {
+            identity: host.identity,
+            local: self.local,
+            peer: self.peer,
         };
-        http::respond(http::OK, kind, &content, keep_alive, head_only)
+        match host.persona.answer(around, request) {
+            Answer::Content(content) => {
+                let location = content.location.as_deref();
+                let response = http::respond(
+                    content.status,
+                    content.kind,
+                    &content.text,
+                    location,
+                    keep_alive,
+                    head_only,
+                );
+                self.output.extend(response);
+            }
+            Answer::Errand(errand) => {
+                self.errand = Some(errand);
+                self.ending = true;
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -182,12 +215,4 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-fn wants_json(request: &Request) -> bool {
-    let (_, query) = request.path.split_once('?').unwrap_or_default();
-    query.split('&').any(|pair| pair == "format=json")
-        || request.headers.iter().any(|(name, value)| {
-            name.eq_ignore_ascii_case("accept") && value.contains("application/json")
-        })
 }

@@ -154,18 +154,45 @@ fn has_token(head: &httparse::Request<'_, '_>, name: &str, token: &str) -> bool 
         .any(|word| word.trim().eq_ignore_ascii_case(token))
 }
 
+/// The words of a status, where they are known.
+pub(super) fn words(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        412 => "Precondition Failed",
+        418 => "I'm a teapot",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        _ => "Status",
+    }
+}
+
 /// A whole response. `HEAD` gets the length of the content and no content.
 pub(super) fn respond(
     (code, words): Status,
     content_type: &str,
     content: &str,
+    location: Option<&str>,
     keep_alive: bool,
     head_only: bool,
 ) -> Vec<u8> {
     let connection = if keep_alive { "keep-alive" } else { "close" };
+    // What was decoded from a request must not end a header.
+    let location = location.filter(|location| !location.contains(char::is_control));
+    let location = location.map_or_else(String::new, |to| format!("Location: {to}\r\n"));
     let mut response = format!(
         "HTTP/1.1 {code} {words}\r\nServer: sealane-echo\r\nContent-Type: {content_type}\r\n\
-         Content-Length: {}\r\nConnection: {connection}\r\n\r\n",
+         Content-Length: {}\r\n{location}Connection: {connection}\r\n\r\n",
         content.len()
     )
     .into_bytes();

@@ -182,7 +182,7 @@ impl Request {
 }
 
 /// Addresses by which others can reach this machine or pod.
-fn addresses() -> Vec<IpAddr> {
+pub(super) fn addresses() -> Vec<IpAddr> {
     let Ok(all) = getifaddrs() else {
         return Vec::new();
     };

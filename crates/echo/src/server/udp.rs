@@ -10,16 +10,18 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg,
 };
 
-use super::report::{Identity, Report};
+use super::connection::Host;
+use super::persona::Around;
+use super::report::Report;
 use super::sockets::canonical;
 
 /// Largest payload of a datagram over IPv4.
 const MAX_BYTES: usize = 65_507;
 
 /// Answers every datagram that waits.
-pub(super) fn answer_all(socket: &UdpSocket, identity: &Identity) {
+pub(super) fn answer_all(socket: &UdpSocket, host: Host<'_>) {
     let mut buffer = vec![0; MAX_BYTES];
-    while answer(socket, identity, &mut buffer).is_some() {}
+    while answer(socket, host, &mut buffer).is_some() {}
 }
 
 /// Where the kernel says that a datagram was sent to.
@@ -29,7 +31,7 @@ enum Asked {
     V6(libc::in6_pktinfo),
 }
 
-fn answer(socket: &UdpSocket, identity: &Identity, buffer: &mut [u8]) -> Option<()> {
+fn answer(socket: &UdpSocket, host: Host<'_>, buffer: &mut [u8]) -> Option<()> {
     let fd = socket.as_raw_fd();
     let port = socket.local_addr().ok()?.port();
     let (length, from, asked) = {
@@ -49,9 +51,20 @@ fn answer(socket: &UdpSocket, identity: &Identity, buffer: &mut [u8]) -> Option<
         port,
     ));
     let peer = canonical(socket_address(&from)?);
-    let report = Report::new(identity, "udp", local, peer, None).line();
-    let payload = &buffer[..length.min(MAX_BYTES - report.len())];
-    let parts = [IoSlice::new(report.as_bytes()), IoSlice::new(payload)];
+    let around = Around {
+        identity: host.identity,
+        local,
+        peer,
+    };
+    let (first, payload) = match host.persona.datagram(around, &buffer[..length]) {
+        Some(answer) => (answer, &[][..]),
+        None => {
+            let report = Report::new(host.identity, "udp", local, peer, None).line();
+            let payload = &buffer[..length.min(MAX_BYTES - report.len())];
+            (report.into_bytes(), payload)
+        }
+    };
+    let parts = [IoSlice::new(&first), IoSlice::new(payload)];
     let source = asked.map(Asked::as_source);
     let control = match &source {
         Some(Asked::V6(info)) => vec![ControlMessage::Ipv6PacketInfo(info)],

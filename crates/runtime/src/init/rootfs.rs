@@ -3,7 +3,7 @@
 mod host;
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
@@ -103,6 +103,10 @@ fn fill_echo(sandbox: &Sandbox, root: &Path) -> Result<(), Failure> {
     let applets =
         sys::clone_mount(&sandbox.places.applets, true).context(|| "take the programs".into())?;
     sys::attach(&applets, &bin).context(|| "mount /bin".into())?;
+    for name in sealane_echo::AT_ROOT {
+        let link = root.join(name);
+        symlink(Path::new("bin").join(name), &link).context(|| format!("make /{name}"))?;
+    }
     let etc = root.join("etc");
     for (name, text) in [
         ("passwd", PASSWD),
