@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod demand;
+mod image_alias;
 mod name;
 mod node;
 mod placement;
@@ -19,6 +20,7 @@ mod selector;
 mod taint;
 
 pub use demand::{Demand, HostPort, PodAffinity, PodTerm, Spread};
+pub use image_alias::{ImageAlias, ImageAliasError, alias_of};
 pub use name::ObjectName;
 pub use node::NodeNet;
 pub use placement::{Placement, Requirement, Term};

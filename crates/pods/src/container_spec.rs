@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Container;
-use sealane_runtime::{Capabilities, ContainerSpec, Image, Limits, Mount};
+use sealane_runtime::{Capabilities, ContainerSpec, Limits, Mount};
 
 use crate::env::{self, EnvError, Variables};
 use crate::folder::Folder;
+use crate::images::Resolved;
 use crate::messages;
 use crate::qos;
 use crate::rules::Rules;
@@ -49,12 +50,21 @@ pub struct Origin<'a> {
 ///
 /// # Errors
 /// When the description cannot be followed; fit for `CreateContainerConfigError`.
-pub fn compile(origin: Origin<'_>, attempt: u32, image: Image) -> Result<ContainerSpec, SpecError> {
+pub fn compile(
+    origin: Origin<'_>,
+    attempt: u32,
+    image: &Resolved,
+) -> Result<ContainerSpec, SpecError> {
     let container = origin.container;
     let env = env::variables(container, origin.env)?;
-    let mut spec = ContainerSpec::new(&container.name, attempt, image);
+    let mut spec = ContainerSpec::new(&container.name, attempt, image.image.clone());
     spec.command = env.expand_all(container.command.as_deref());
     spec.args = env.expand_all(container.args.as_deref());
+    let words = spec.command.iter().chain(&spec.args).cloned().collect();
+    if let Some(args) = image.stand_in(container, words) {
+        spec.command.clear();
+        spec.args = args;
+    }
     spec.working_dir = container.working_dir.as_ref().map(PathBuf::from);
     spec.mounts = mounts(origin, &env)?;
     spec.mounts.extend(message_file(origin, attempt));
@@ -166,6 +176,7 @@ mod tests {
     use crate::desired::Desired;
     use crate::downward::{Allocatable, Facts};
     use crate::seccomp::Profiles;
+    use crate::images::Images;
     use crate::sources::Snapshot;
 
     fn spec(pod: Value, container: Value) -> Result<ContainerSpec, SpecError> {
@@ -202,7 +213,8 @@ mod tests {
             folder: &folder,
             rules: &rules,
         };
-        compile(origin, 2, Image::Echo)
+        let image = Images::default().resolve("sealane.io/echo").unwrap();
+        compile(origin, 2, &image)
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod env;
 mod etc;
 mod folder;
 mod heartbeat;
+mod images;
 mod inotify;
 mod inside;
 mod logs;

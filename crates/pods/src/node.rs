@@ -16,6 +16,7 @@ use crate::downward::Allocatable;
 use crate::env::links::Link;
 use crate::etc::{Dns, Resolver};
 use crate::folder::Folder;
+use crate::images::Images;
 use crate::network::Network;
 use crate::options::Options;
 use crate::rules::Rules;
@@ -29,8 +30,8 @@ const INTERFACE: &str = "eth0";
 pub struct Node {
     /// The node's addresses.
     pub ips: Vec<IpAddr>,
-    /// Paths that pods of the host image must not see.
-    pub hide: Vec<PathBuf>,
+    /// Which images containers run.
+    pub images: Images,
     /// Client of the API server.
     pub client: Client,
     /// Writer of Events.
@@ -80,8 +81,11 @@ impl Node {
     pub fn new(options: &Options, parts: Parts) -> Self {
         Self {
             ips: options.node_ip.clone(),
-            hide: options.hide.clone(),
             rules: Rules::new(options),
+            images: Images {
+                aliases: options.image_alias.clone(),
+                hide: options.hide.clone(),
+            },
             sources: Sources::new(parts.client.clone()),
             api_server: parts.api_server,
             allocatable: parts.allocatable,

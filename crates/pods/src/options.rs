@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use sealane_kube::Access;
+use sealane_objects::ImageAlias;
 use serde::Serialize;
 
 use crate::quantity;
@@ -70,6 +71,11 @@ pub struct Options {
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub hide: Vec<PathBuf>,
 
+    /// Run another image in place of those that match; may be given several times, the first
+    /// match counts. `*` stands for any run of characters.
+    #[arg(long, value_name = "PATTERN=IMAGE")]
+    pub image_alias: Vec<ImageAlias>,
+
     /// File with the resolvers that pods use for names outside the cluster.
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
     pub resolv_conf: PathBuf,
@@ -134,6 +140,7 @@ pub struct Shown<'a> {
     port: u16,
     cgroup: &'a PathBuf,
     hide: &'a [PathBuf],
+    image_alias: &'a [ImageAlias],
     resolv_conf: &'a PathBuf,
     cluster_dns: &'a [IpAddr],
     cluster_domain: &'a str,
@@ -153,6 +160,7 @@ impl Options {
             port: self.port,
             cgroup: &self.cgroup,
             hide: &self.hide,
+            image_alias: &self.image_alias,
             resolv_conf: &self.resolv_conf,
             cluster_dns: &self.cluster_dns,
             cluster_domain: &self.cluster_domain,

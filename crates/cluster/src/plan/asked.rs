@@ -3,8 +3,9 @@
 use std::fmt;
 
 use sealane_net::Ranges;
+use sealane_objects::ImageAlias;
 
-use super::flags::{CLUSTER, MASK_FLAG, NODE, SERVICE};
+use super::flags::{ALIAS_FLAG, CLUSTER, MASK_FLAG, NODE, SERVICE};
 use super::{ClusterName, Plan};
 
 /// The flags of `sealane up`; `None` where a flag was left out.
@@ -24,6 +25,8 @@ pub struct Asked {
     pub node_mask_v4: Option<u8>,
     /// `--no-internet`
     pub no_internet: bool,
+    /// `--image-alias`, in the order of the command line
+    pub image_aliases: Vec<ImageAlias>,
 }
 
 /// A flag that asks for something else than the cluster has.
@@ -76,7 +79,23 @@ impl Asked {
             internet(plan.internet),
             self.no_internet.then(|| internet(false)),
         );
+        compare(
+            ALIAS_FLAG,
+            rules(&plan.image_aliases),
+            (!self.image_aliases.is_empty()).then(|| rules(&self.image_aliases)),
+        );
         found
+    }
+}
+
+fn rules(aliases: &[ImageAlias]) -> String {
+    match aliases {
+        [] => "none".to_owned(),
+        _ => aliases
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }
 

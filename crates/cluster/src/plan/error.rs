@@ -4,6 +4,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 use sealane_net::Overlap;
+use sealane_objects::ImageAlias;
 use thiserror::Error;
 
 /// One reason why what was asked for cannot be made.
@@ -80,6 +81,16 @@ pub enum PlanError {
         "--service-cluster-ip-range {0}: is too small, /28 is the smallest that holds the addresses of `kubernetes` and DNS"
     )]
     ServiceTooSmall(IpNet),
+    /// A rule for images that comes too late to count.
+    #[error(
+        "--image-alias {late}: never applies, since {first} comes before it and takes the same images; swap them, or leave one out"
+    )]
+    AliasTooLate {
+        /// The rule that would never apply.
+        late: ImageAlias,
+        /// The rule that takes its images.
+        first: ImageAlias,
+    },
     /// Every fall-back is in use.
     #[error(
         "find a free range for {purpose}: every default is in use on this machine, give one with {flag}"

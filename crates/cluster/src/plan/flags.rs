@@ -1,7 +1,10 @@
-//! The flags that take ranges, as errors name them.
+//! Flags, as errors name them.
 
 /// Prefix length of a node's IPv4 pod subnet.
 pub const MASK_FLAG: &str = "--node-cidr-mask-size-ipv4";
+
+/// Which images stand in for others.
+pub const ALIAS_FLAG: &str = "--image-alias";
 
 /// A flag that takes ranges, and what they are for.
 #[derive(Debug, Clone, Copy)]

@@ -34,6 +34,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use sealane_net::{Mtu, Ranges, Use, names};
+use sealane_objects::ImageAlias;
 use serde::{Deserialize, Serialize};
 
 pub use asked::{Asked, Difference};
@@ -72,6 +73,9 @@ pub struct Plan {
     pub mtu: Mtu,
     /// Whether pods may reach the world beyond this machine.
     pub internet: bool,
+    /// Which images stand in for others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_aliases: Vec<ImageAlias>,
 }
 
 /// What a plan has to get along with on this machine.

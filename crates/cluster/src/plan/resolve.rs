@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use sealane_net::{Family, Overlap, Ranges, Use};
+use sealane_objects::ImageAlias;
 
 use super::flags::{CLUSTER, NODE, RangeFlag, SERVICE};
 use super::ranges::{hosts_v4, subnets};
@@ -71,6 +72,7 @@ pub fn resolve(asked: &Asked, observed: &Observed) -> Result<Plan, PlanErrors> {
         local_port: API_PORT,
         mtu: observed.uplink_mtu.unwrap_or_default(),
         internet: !asked.no_internet,
+        image_aliases: asked.image_aliases.clone(),
     };
     finish(plan, observed, errors)
 }
@@ -169,11 +171,24 @@ fn finish(
     mut errors: Vec<PlanError>,
 ) -> Result<Plan, PlanErrors> {
     check_sizes(&plan, &mut errors);
+    check_aliases(&plan.image_aliases, &mut errors);
     set_ports(&mut plan, observed, &mut errors);
     if errors.is_empty() {
         Ok(plan)
     } else {
         Err(PlanErrors(errors))
+    }
+}
+
+/// The first match counts, so a rule after one that takes all its images is a mistake.
+fn check_aliases(aliases: &[ImageAlias], errors: &mut Vec<PlanError>) {
+    for (index, late) in aliases.iter().enumerate() {
+        if let Some(first) = aliases[..index].iter().find(|first| first.covers(late)) {
+            errors.push(PlanError::AliasTooLate {
+                late: late.clone(),
+                first: first.clone(),
+            });
+        }
     }
 }
 

@@ -219,6 +219,23 @@ fn all_mistakes_are_named_at_once() {
 }
 
 #[test]
+fn a_rule_for_images_that_comes_too_late_is_refused() {
+    let asked = |rules: [&str; 2]| Asked {
+        image_aliases: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
+        ..Asked::default()
+    };
+    let plan = resolve(&asked(["a/b=x", "a/*=y"]), &Observed::default()).unwrap();
+    let text = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+    let error = resolve(&asked(["a/*=y", "a/b=x"]), &Observed::default()).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.starts_with("--image-alias a/b=x: never applies, since a/*=y comes before it"),
+        "{error}"
+    );
+}
+
+#[test]
 fn when_every_default_is_taken_the_flag_is_named() {
     let busy = using(&[("10.0.0.0/8", "r"), ("100.64.0.0/10", "r")]);
     let error = resolve(&Asked::default(), &busy).unwrap_err().to_string();
@@ -266,6 +283,7 @@ fn only_flags_that_were_given_can_differ() {
     let other = Asked {
         nodes: Some(3),
         no_internet: true,
+        image_aliases: vec!["a=b".parse().unwrap(), "c/*=d".parse().unwrap()],
         ..Asked::default()
     };
     let text: Vec<String> = other
@@ -278,6 +296,7 @@ fn only_flags_that_were_given_can_differ() {
         [
             "--nodes: the cluster has 2, asked for 3",
             "--no-internet: the cluster has the internet, asked for no internet",
+            "--image-alias: the cluster has none, asked for a=b c/*=d",
         ]
     );
 }

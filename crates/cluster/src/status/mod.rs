@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use sealane_net::Ranges;
+use sealane_objects::ImageAlias;
 use serde::Serialize;
 
 use crate::attach;
@@ -63,6 +64,8 @@ pub struct Status {
     pub service_cidr: Ranges,
     /// Whether pods may reach the internet.
     pub internet: bool,
+    /// Which images stand in for others.
+    pub image_aliases: Vec<ImageAlias>,
     /// Its nodes.
     pub nodes: Vec<NodeStatus>,
     /// Its pods.
@@ -174,6 +177,7 @@ fn compose(
         cluster_cidr: plan.cluster_cidr.clone(),
         service_cidr: plan.service_cidr.clone(),
         internet: plan.internet,
+        image_aliases: plan.image_aliases.clone(),
         nodes,
         pods: view.pods,
         processes,

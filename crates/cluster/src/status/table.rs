@@ -15,7 +15,7 @@ pub fn render(status: &Status) -> String {
         text.push_str(&format!("  problem: {problem}\n"));
     }
     text.push('\n');
-    let facts = [
+    let mut facts = vec![
         [
             "API".to_owned(),
             status.api.clone(),
@@ -43,7 +43,15 @@ pub fn render(status: &Status) -> String {
         ],
         ["internet".to_owned(), internet.to_owned(), String::new()],
     ];
-    text.push_str(&align(facts.map(|fact| fact.to_vec()).to_vec()));
+    facts.extend(status.image_aliases.iter().map(|alias| {
+        let (pattern, image) = (alias.pattern(), alias.image());
+        [
+            "alias".to_owned(),
+            format!("{pattern} = {image}"),
+            String::new(),
+        ]
+    }));
+    text.push_str(&align(facts.iter().map(|fact| fact.to_vec()).collect()));
     text.push('\n');
     text.push_str(&nodes(&status.nodes));
     text.push('\n');

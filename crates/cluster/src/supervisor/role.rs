@@ -46,7 +46,7 @@ pub fn roles(layout: &Layout, plan: &Plan, resolv_conf: &Path) -> Vec<Role> {
     let mut roles = vec![apiserver(layout, plan), controllers(layout, plan)];
     for node in plan.node_plans() {
         roles.push(agent(layout, plan, &node));
-        roles.push(kubelet(layout, &node, resolv_conf));
+        roles.push(kubelet(layout, plan, &node, resolv_conf));
     }
     roles
 }
@@ -121,7 +121,7 @@ fn agent(layout: &Layout, plan: &Plan, node: &NodePlan) -> Role {
     }
 }
 
-fn kubelet(layout: &Layout, node: &NodePlan, resolv_conf: &Path) -> Role {
+fn kubelet(layout: &Layout, plan: &Plan, node: &NodePlan, resolv_conf: &Path) -> Role {
     let state = layout.node_state(&node.name);
     let ips: Vec<String> = node
         .addresses
@@ -146,6 +146,9 @@ fn kubelet(layout: &Layout, node: &NodePlan, resolv_conf: &Path) -> Role {
         .path("--resolv-conf", resolv_conf);
     for path in layout.hidden() {
         args = args.path("--hide", &path);
+    }
+    for alias in &plan.image_aliases {
+        args = args.flag("--image-alias", alias);
     }
     Role {
         name: node.name.clone(),

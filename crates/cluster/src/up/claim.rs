@@ -121,13 +121,14 @@ async fn existing(asked: &Asked, plan: Plan, layout: &Layout) -> anyhow::Result<
     for difference in may_change {
         match difference.flag {
             "--nodes" => plan.nodes = asked.nodes.unwrap_or(plan.nodes),
+            "--image-alias" => plan.image_aliases.clone_from(&asked.image_aliases),
             _ => plan.internet = false,
         }
     }
     Ok((recheck(&plan, &observe(&asked.name).await?)?, Before::Kept))
 }
 
-/// More nodes, and the way out, fit what is stored; other ranges would not, and
+/// More nodes, the way out and rules for images fit what is stored; other ranges would not, and
 /// fewer nodes would leave Nodes in the store that never become ready.
 fn can_change(difference: &Difference, plan: &Plan) -> bool {
     match difference.flag {
@@ -135,7 +136,7 @@ fn can_change(difference: &Difference, plan: &Plan) -> bool {
             .asked
             .parse()
             .is_ok_and(|asked: u32| asked > plan.nodes),
-        flag => flag == "--no-internet",
+        flag => ["--no-internet", "--image-alias"].contains(&flag),
     }
 }
 
@@ -145,9 +146,21 @@ fn contradiction(layout: &Layout, differences: &[Difference], runs: bool) -> Str
         .iter()
         .map(|difference| format!("  {difference}"))
         .collect();
+    // What a cluster on disk can be given, a running one can after a stop.
+    let stoppable = runs
+        && differences
+            .iter()
+            .all(|difference| difference.flag == "--image-alias");
+    let change = match stoppable {
+        true => format!(
+            "stop it first (`sealane down --keep-state --name {}`)",
+            layout.name
+        ),
+        false => format!("remove it first (`sealane down --name {}`)", layout.name),
+    };
     format!(
         "cluster {name} {state}, and is not what was asked for:\n{lines}\n\
-         leave these flags out to use it as it is, remove it first (`sealane down --name {name}`), \
+         leave these flags out to use it as it is, {change}, \
          or choose another --name",
         name = layout.name,
         lines = lines.join("\n"),

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use ipnet::IpNet;
 use sealane_net::Ranges;
+use sealane_objects::ImageAlias;
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +73,11 @@ pub struct Options {
     #[arg(long)]
     pub no_internet: bool,
 
+    /// Run another image in place of those that match, as in 'contoso/*=sealane.io/echo'; may be
+    /// given several times, the first match counts. `*` stands for any run of characters.
+    #[arg(long, value_name = "PATTERN=IMAGE")]
+    pub image_alias: Vec<ImageAlias>,
+
     /// How long to wait until the cluster is ready, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub timeout: u64,
@@ -87,6 +93,7 @@ impl Options {
             service_cidr: self.service_cluster_ip_range.clone(),
             node_mask_v4: self.node_cidr_mask_size_ipv4,
             no_internet: self.no_internet,
+            image_aliases: self.image_alias.clone(),
         }
     }
 }
@@ -115,6 +122,9 @@ pub struct Report {
     pub node_cidr: Ranges,
     /// Whether pods may reach the internet.
     pub internet: bool,
+    /// Which images stand in for others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_aliases: Vec<ImageAlias>,
     /// How long each step took.
     pub phases: Vec<Phase>,
 }
@@ -245,6 +255,7 @@ fn report(claim: &Claim, phases: Vec<Phase>) -> Report {
         service_cidr: plan.service_cidr.clone(),
         node_cidr: plan.node_cidr.clone(),
         internet: plan.internet,
+        image_aliases: plan.image_aliases.clone(),
         phases,
     }
 }

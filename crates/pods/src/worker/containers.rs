@@ -5,11 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container as Spec;
 use sealane_kube::events::Severity;
-use sealane_runtime::{ContainerSpec, Error, Image, Shim, resolve_image};
+use sealane_runtime::{ContainerSpec, Error, Shim};
 
 use super::Worker;
 use crate::container_spec::{self, Origin};
 use crate::desired::Desired;
+use crate::images::Resolved;
 use crate::messages;
 use crate::observe;
 use crate::record::{Exit, Hold, State, Stop};
@@ -29,12 +30,13 @@ impl Worker {
         let Some(container) = pod.container(name) else {
             return;
         };
-        let image = match self.image(container) {
+        let image = container.image.as_deref().unwrap_or_default();
+        let image = match self.node.images.resolve(image) {
             Ok(image) => image,
-            Err(reason) => return self.hold_image(pod, name, &reason),
+            Err(error) => return self.hold_image(pod, name, &error.to_string()),
         };
         let attempt = self.next_attempt(name);
-        let spec = match self.spec(pod, container, attempt, image) {
+        let spec = match self.spec(pod, container, attempt, &image) {
             Ok(spec) => spec,
             Err(error) => return self.hold_config(pod, name, &error.to_string()),
         };
@@ -44,7 +46,7 @@ impl Worker {
         if !pod.init_names().contains(&name) {
             self.record.initialized = true;
         }
-        self.begin(pod, container);
+        self.begin(pod, container, &image);
         self.launch(pod, &shim, &spec).await;
         if matches!(self.record.container(name).state, State::Running(_)) {
             self.after_start(pod, name);
@@ -56,24 +58,12 @@ impl Worker {
         container.attempt + u32::from(container.exit().is_some())
     }
 
-    fn image(&self, container: &Spec) -> Result<Image, String> {
-        let name = container.image.as_deref().unwrap_or_default();
-        match resolve_image(name) {
-            Ok(Image::Host { mut hide }) => {
-                hide.extend(self.node.hide.iter().cloned());
-                Ok(Image::Host { hide })
-            }
-            Ok(image) => Ok(image),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
     fn spec(
         &self,
         pod: &Desired,
         container: &Spec,
         attempt: u32,
-        image: Image,
+        image: &Resolved,
     ) -> Result<ContainerSpec, container_spec::SpecError> {
         let volumes = volumes::plan(pod.spec());
         self.with_env(pod, |env| {
@@ -89,14 +79,13 @@ impl Worker {
     }
 
     /// Notes on disk that a start is under way, then says so.
-    fn begin(&mut self, pod: &Desired, spec: &Spec) {
-        let image = spec.image.as_deref().unwrap_or_default();
+    fn begin(&mut self, pod: &Desired, spec: &Spec, image: &Resolved) {
         let container = self.record.container_mut(&spec.name);
         container.begin(Timestamp::now());
-        container.image_id = format!("{image}@sealane:{}", env!("CARGO_PKG_VERSION"));
+        container.image_id.clone_from(&image.id);
         self.keep(pod);
-        let present = format!("Container image \"{image}\" already present on machine");
-        self.tell(pod, &spec.name, Severity::Normal, "Pulled", present);
+        let pulled = image.pulled(spec.image.as_deref().unwrap_or_default());
+        self.tell(pod, &spec.name, Severity::Normal, "Pulled", pulled);
         let created = format!("Created container: {}", spec.name);
         self.tell(pod, &spec.name, Severity::Normal, "Created", created);
     }
