@@ -172,7 +172,7 @@ impl Shim {
         // Ours would keep pipes open that the command has closed.
         drop(io);
         match channel.expect().await.map_err(|cause| self.gone(cause))? {
-            Reply::ExecStarted { pid } => Ok(Exec::new(self.clone(), channel, pid)),
+            Reply::ExecStarted { pid, .. } => Ok(Exec::new(self.clone(), channel, pid)),
             Reply::Failed { code, reason } => Err(Error::Exec {
                 pod: self.spec().pod(),
                 container: spec.container.clone(),

@@ -16,6 +16,33 @@ pub enum Image {
     },
     /// Nothing but our own program, as server and client.
     Echo,
+    /// Unpacked layers, as an image store keeps them.
+    Layers(Box<Layers>),
+}
+
+/// An image of unpacked layers, and how its containers run unless told otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layers {
+    /// Directories of the layers in overlayfs form, lowest first.
+    pub dirs: Vec<PathBuf>,
+    /// The program and its first arguments.
+    #[serde(default)]
+    pub entrypoint: Vec<String>,
+    /// Arguments of the entry point, or the command where there is none.
+    #[serde(default)]
+    pub cmd: Vec<String>,
+    /// Environment, before the container's own.
+    #[serde(default)]
+    pub env: Vec<(String, String)>,
+    /// `USER`, `UID`, `USER:GROUP`, `UID:GID`; empty is root.
+    #[serde(default)]
+    pub user: String,
+    /// Where the command starts.
+    #[serde(default)]
+    pub working_dir: Option<PathBuf>,
+    /// Paths that stay writable under a read-only root.
+    #[serde(default)]
+    pub volumes: Vec<PathBuf>,
 }
 
 /// Why an image cannot be had; the text is fit for `ErrImagePull`.

@@ -26,6 +26,7 @@ mod privileges;
 mod rootfs;
 mod settings;
 mod terminal;
+mod user;
 mod within;
 
 use std::convert::Infallible;
@@ -49,6 +50,7 @@ use crate::sys;
 use crate::wire;
 
 pub(crate) use settings::Settings;
+pub(crate) use user::Identity;
 
 /// The child's line to the shim. It closes when the command is executed, and
 /// says the process id just before that, or the reason of a failure.
@@ -95,19 +97,25 @@ fn try_container(
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP)
         .context(|| "make the container's namespaces".into())?;
     make_private()?;
-    let root = rootfs::build(sandbox, &spec.image)?;
+    let root = rootfs::build(sandbox, spec)?;
     let mounts = mounts::gather(sandbox, spec)?;
     enter_root(&root)?;
+    rootfs::prepare(spec)?;
+    let who = settings.look_up()?;
     mounts.place(spec)?;
+    settings.make_dir()?;
     if !spec.privileged {
         masks::apply()?;
     }
     if spec.read_only_root {
         rootfs::make_read_only()?;
     }
+    let known = who.as_ref().map(|who| settings.identified(who));
+    let settings = known.as_ref().unwrap_or(settings);
     let terminal = take_streams(io, settings)?;
-    settings.change_dir(true)?;
-    finish(settings, settings.argv(), pid, reporter, terminal)
+    settings.change_dir()?;
+    let birth = Birth { pid, who };
+    finish(settings, settings.argv(), birth, reporter, terminal)
 }
 
 /// A further command for a running container.
@@ -142,8 +150,9 @@ fn try_command(command: Command<'_>, reporter: &Reporter) -> Result<Infallible, 
             .context(|| "enter the container's namespaces".into())?;
     }
     let terminal = take_streams(command.io, command.settings)?;
-    command.settings.change_dir(false)?;
-    finish(command.settings, command.argv, pid, reporter, terminal)
+    command.settings.change_dir()?;
+    let birth = Birth { pid, who: None };
+    finish(command.settings, command.argv, birth, reporter, terminal)
 }
 
 /// Makes these the standard streams; returns the near end of a terminal, if it is one.
@@ -198,6 +207,13 @@ fn enter_root(root: &Path) -> Result<(), Failure> {
     chdir("/").context(|| "change to /".into())
 }
 
+/// What the shim is told of a child that is about to execute its command.
+struct Birth {
+    pid: u32,
+    /// Who it is, where the image was asked.
+    who: Option<Identity>,
+}
+
 /// The last steps, the same for containers and commands.
 ///
 /// The filter of system calls comes last, so that it need not allow what these steps do. Without
@@ -205,7 +221,7 @@ fn enter_root(root: &Path) -> Result<(), Failure> {
 fn finish(
     settings: &Settings,
     argv: &[String],
-    pid: u32,
+    Birth { pid, who }: Birth,
     reporter: &Reporter,
     terminal: Option<OwnedFd>,
 ) -> Result<Infallible, Failure> {
@@ -219,7 +235,7 @@ fn finish(
     privileges::drop_to(settings)?;
     let prepared = command::prepare(settings, argv)?;
     let fds: Vec<RawFd> = terminal.iter().map(AsRawFd::as_raw_fd).collect();
-    reporter.say(&Reply::ExecStarted { pid }, &fds);
+    reporter.say(&Reply::ExecStarted { pid, who }, &fds);
     confine(settings.no_new_privs)?;
     prepared.execute()
 }

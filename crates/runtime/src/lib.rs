@@ -36,7 +36,7 @@ mod wire;
 
 pub use client::{Attach, Exec, ExecIo, Launcher, Shim, adopt, cleanup, create, reset};
 pub use error::{Error, Result};
-pub use image::{Image, ImageError, resolve_image, warm_up};
+pub use image::{Image, ImageError, Layers, resolve_image, warm_up};
 pub use shim::shim_main;
 pub use spec::{
     AttachSpec, Capabilities, ContainerSpec, ExecSpec, Limits, LogLimits, Mount, SandboxSpec,

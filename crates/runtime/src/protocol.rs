@@ -18,6 +18,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::init::Identity;
 use crate::spec::{AttachSpec, ContainerSpec, ExecSpec, SandboxSpec};
 use crate::state::{Exit, ShimState, Started};
 
@@ -75,7 +76,12 @@ pub(crate) enum Reply {
         exit: Exit,
     },
     /// The command runs; its terminal, if any, comes with this.
-    ExecStarted { pid: u32 },
+    ExecStarted {
+        pid: u32,
+        /// From a container's child to the shim: who its image says that it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Option<Identity>,
+    },
     /// The container is followed; its input or its terminal, if it has one, comes with this.
     Attached { input: bool, terminal: bool },
     /// The command ended.

@@ -92,6 +92,9 @@ pub struct ContainerSpec {
     /// Supplementary group ids.
     #[serde(default)]
     pub groups: Vec<u32>,
+    /// The groups that an image of layers gives its user do not count.
+    #[serde(default)]
+    pub strict_groups: bool,
     /// Mount the root file system read-only.
     #[serde(default)]
     pub read_only_root: bool,
@@ -131,6 +134,7 @@ impl ContainerSpec {
             user: None,
             group: None,
             groups: Vec::new(),
+            strict_groups: false,
             read_only_root: false,
             capabilities: Capabilities::default(),
             allow_privilege_escalation: false,

@@ -57,6 +57,68 @@ pub(crate) fn attach(mount: &OwnedFd, target: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A file system to be, which takes its parameters one by one (fsopen(2)).
+pub(crate) fn open_file_system(kind: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: the name is a valid C string for the length of the call.
+    let fd = check(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?;
+    // SAFETY: the kernel has just given us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Gives it a parameter that is a path.
+pub(crate) fn set_path(context: BorrowedFd<'_>, key: &CStr, path: &Path) -> io::Result<()> {
+    configure(
+        context,
+        FSCONFIG_SET_STRING,
+        Some(key),
+        Some(&c_path(path)?),
+    )
+}
+
+/// Gives it a parameter without a value.
+pub(crate) fn set_flag(context: BorrowedFd<'_>, key: &CStr) -> io::Result<()> {
+    configure(context, FSCONFIG_SET_FLAG, Some(key), None)
+}
+
+/// Makes it, as a detached mount with these attributes (`MOUNT_ATTR_*`).
+pub(crate) fn make_mount(context: BorrowedFd<'_>, attributes: u64) -> io::Result<OwnedFd> {
+    configure(context, FSCONFIG_CMD_CREATE, None, None)?;
+    let fd = context.as_raw_fd();
+    // SAFETY: no memory is involved.
+    let mount =
+        check(unsafe { libc::syscall(libc::SYS_fsmount, fd, FSMOUNT_CLOEXEC, attributes) })?;
+    // SAFETY: the kernel has just given us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(mount as RawFd) })
+}
+
+fn configure(
+    context: BorrowedFd<'_>,
+    command: libc::c_uint,
+    key: Option<&CStr>,
+    value: Option<&CStr>,
+) -> io::Result<()> {
+    let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: key and value are null or valid C strings for the length of the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            context.as_raw_fd(),
+            command,
+            pointer(key),
+            pointer(value),
+            0,
+        )
+    })?;
+    Ok(())
+}
+
+/// fsopen(2), `linux/mount.h`.
+const FSOPEN_CLOEXEC: libc::c_uint = 1;
+const FSMOUNT_CLOEXEC: libc::c_uint = 1;
+const FSCONFIG_SET_FLAG: libc::c_uint = 0;
+const FSCONFIG_SET_STRING: libc::c_uint = 1;
+const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
+
 /// Adds attributes (`MOUNT_ATTR_*`) to a mount, leaving the others as they are.
 pub(crate) fn restrict_mount(
     mount: BorrowedFd<'_>,

@@ -1,6 +1,8 @@
-//! The root file system of a container: a tmpfs of its own, filled by image.
+//! The root file system of a container: a tmpfs of its own, filled by image, or
+//! the image itself under a private layer.
 
 mod host;
+mod layers;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,6 +14,7 @@ use super::make_dirs;
 use crate::failure::{Context, Failure};
 use crate::image::Image;
 use crate::shim::Sandbox;
+use crate::spec::ContainerSpec;
 use crate::sys;
 
 /// Directories that every image has, with their modes.
@@ -53,7 +56,7 @@ const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
 
 /// Makes the root file system in the pod's place for it, in the caller's mount
 /// namespace. Returns its path: a mount point.
-pub(super) fn build(sandbox: &Sandbox, image: &Image) -> Result<PathBuf, Failure> {
+pub(super) fn build(sandbox: &Sandbox, spec: &ContainerSpec) -> Result<PathBuf, Failure> {
     let stage = &sandbox.places.root;
     mount(
         Some("tmpfs"),
@@ -63,15 +66,27 @@ pub(super) fn build(sandbox: &Sandbox, image: &Image) -> Result<PathBuf, Failure
         Some("mode=755"),
     )
     .context(|| format!("mount tmpfs on {}", stage.display()))?;
+    if let Image::Layers(image) = &spec.image {
+        return layers::mount_all(stage, &sandbox.spec.dir, spec, image);
+    }
     let root = stage.join("rootfs");
     make_dirs(&root)?;
     bind_to_itself(&root)?;
     make_skeleton(&root, &SKELETON)?;
-    match image {
+    match &spec.image {
         Image::Echo => fill_echo(sandbox, &root)?,
         Image::Host { hide } => host::fill(stage, &root, hide)?,
+        Image::Layers(_) => {}
     }
     Ok(root)
+}
+
+/// What is left to do when the root file system is the root.
+pub(super) fn prepare(spec: &ContainerSpec) -> Result<(), Failure> {
+    match &spec.image {
+        Image::Layers(image) => layers::prepare(image, spec.read_only_root),
+        _ => Ok(()),
+    }
 }
 
 /// `pivot_root` wants a mount point; the rest of the tmpfs stays out of sight.

@@ -117,6 +117,9 @@ impl Container {
                     started_at,
                 };
                 let pid = executed.pid;
+                if let (Some(settings), Some(who)) = (&mut self.settings, &executed.who) {
+                    *settings = settings.identified(who);
+                }
                 if let Some(terminal) = executed.terminal
                     && let Err(error) = self.take_terminal(terminal)
                 {

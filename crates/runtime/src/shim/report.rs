@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::failure::{Context, Failure};
-use crate::init::Reporter;
+use crate::init::{Identity, Reporter};
 use crate::protocol::Reply;
 use crate::wire;
 
@@ -23,6 +23,7 @@ pub(super) struct Executed {
     /// As this machine sees it.
     pub(super) pid: u32,
     pub(super) terminal: Option<OwnedFd>,
+    pub(super) who: Option<Identity>,
 }
 
 /// A line with both its ends.
@@ -63,8 +64,9 @@ impl Report {
             last = serde_json::from_slice(&frame).ok();
         }
         match last {
-            Some(Reply::ExecStarted { pid }) => Ok(Executed {
+            Some(Reply::ExecStarted { pid, who }) => Ok(Executed {
                 pid,
+                who,
                 terminal: self.fds.pop(),
             }),
             Some(Reply::Failed { code, reason }) => Err(Failure { code, reason }),

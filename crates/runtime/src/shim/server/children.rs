@@ -45,7 +45,10 @@ impl Server {
             None => {}
             Some(Err(failure)) => self.refuse(id, failure),
             Some(Ok(executed)) => {
-                let started = Reply::ExecStarted { pid: executed.pid };
+                let started = Reply::ExecStarted {
+                    pid: executed.pid,
+                    who: None,
+                };
                 if let Some(connection) = self.connection(id) {
                     connection.say_with(&started, executed.terminal);
                 }
