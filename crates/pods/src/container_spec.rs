@@ -175,8 +175,8 @@ mod tests {
     use super::*;
     use crate::desired::Desired;
     use crate::downward::{Allocatable, Facts};
-    use crate::seccomp::Profiles;
     use crate::images::Images;
+    use crate::seccomp::Profiles;
     use crate::sources::Snapshot;
 
     fn spec(pod: Value, container: Value) -> Result<ContainerSpec, SpecError> {
