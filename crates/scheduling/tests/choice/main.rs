@@ -1,0 +1,5 @@
+//! The choice of a node, from outside: tables for each rule and wish, and a naive judge of random clusters.
+
+mod hard;
+mod rules;
+mod world;
