@@ -66,10 +66,11 @@ impl Actor {
                 pod,
                 uid,
                 version,
+                reason,
                 message,
                 turns,
             } => {
-                let patch = refusal(uid, version, message, *turns);
+                let patch = refusal((uid, version), reason, message, *turns);
                 let pods = self.pods(pod);
                 pods.patch_status(&pod.name, &PatchParams::default(), &Patch::Strategic(patch))
                     .await
@@ -217,11 +218,11 @@ fn outcome(action: &Action, result: Result<(), Error>) -> Outcome {
     }
 }
 
-fn refusal(uid: &str, version: &str, message: &str, turns: bool) -> Value {
+fn refusal((uid, version): (&str, &str), reason: &str, message: &str, turns: bool) -> Value {
     let mut condition = json!({
         "type": "PodScheduled",
         "status": "False",
-        "reason": "Unschedulable",
+        "reason": reason,
         "message": message,
     });
     if turns {
@@ -289,9 +290,9 @@ mod tests {
 
     #[test]
     fn a_refusal_turns_the_condition_once_and_then_only_changes_its_message() {
-        let first = refusal("u", "7", "no nodes", true);
+        let first = refusal(("u", "7"), "Unschedulable", "no nodes", true);
         assert!(first["status"]["conditions"][0]["lastTransitionTime"].is_string());
-        let second = refusal("u", "8", "0/1 nodes", false);
+        let second = refusal(("u", "8"), "Unschedulable", "0/1 nodes", false);
         assert_eq!(
             second,
             json!({

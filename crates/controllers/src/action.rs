@@ -51,6 +51,7 @@ pub enum Action {
         pod: ObjectName,
         uid: String,
         version: String,
+        reason: &'static str,
         message: String,
         /// Whether the condition turns to False with this, or was so before.
         turns: bool,

@@ -1,214 +1,294 @@
-//! Which node a pod gets.
+//! Which node a pod gets: the task around [`sealane_scheduling`].
 //!
 //! ```text
 //!  pod appears ──> pending ──fits──> Bind, assumed ──Done──> bound (the watch says so)
 //!                    │  ^                    └──Gone──> forgotten
 //!         fits nowhere  └──── Outdated, Refused: after a pause ┘
 //!                    v
-//!             Refuse: condition and Event say why; tried again when a node
-//!             changes in a way that matters, or a pod leaves
+//!             Refuse: condition and Event say why; tried again when something
+//!             happens that could help against one of the reasons
 //! ```
 //!
-//! The choice itself is in [`fit`]. A pod counts on its node from the moment
-//! it is assigned, before the API server has heard of it, so that a hundred
-//! pods at once are spread like a hundred one after the other.
+//! A pod counts on its node from the moment it is assigned, before the API server
+//! has heard of it, so that a hundred pods at once are spread like a hundred
+//! one after the other and none is promised what another was given. Pending
+//! pods are tried by priority, then in the order of their coming; of pods that are
+//! alike only the first is tried in a pass, since the others would get the same answer.
+//! A pod with scheduling gates waits until the last one is taken away.
+//!
+//! Pods are not pushed aside for others of higher priority: preemption is not done.
 
-pub mod fit;
+mod facts;
+mod pod;
+mod spreading;
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sealane_kube::Change;
 use sealane_kube::events::Severity;
 use sealane_objects::ObjectName;
+use sealane_scheduling::{Board, ClassId, Happening, Refusal, Traits};
 use serde_json::{Value, json};
 
 use crate::action::{About, Action, Controller, Input, Outcome};
 use crate::view::{NodeView, PodView};
-use fit::Candidate;
+use crate::workloads::news::{Labels, News};
+use facts::facts;
+use pod::{Place, Pod};
+use spreading::Spreading;
 
-/// Pods that name another scheduler are left to it.
-const OUR_NAME: &str = "default-scheduler";
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub struct Scheduler {
-    nodes: Option<BTreeMap<String, Candidate>>,
-    pods: Option<BTreeMap<ObjectName, Pod>>,
-    /// Pods that nothing stands in the way of trying, in the order of their coming.
-    pending: BTreeMap<u64, ObjectName>,
+    board: Board,
+    seen: Seen,
+    pods: BTreeMap<ObjectName, Pod>,
+    /// Pods that want a node, in the order in which they are tried.
+    pending: BTreeMap<Place, ObjectName>,
     arrivals: u64,
+    /// When pods have to be looked at without any news.
+    alarms: BTreeSet<(Instant, Place)>,
+    spreading: Spreading,
 }
 
-struct Pod {
-    view: Arc<PodView>,
-    /// What was last said of why it has no node.
-    refused: Option<String>,
-    /// The node that we gave it and that the API does not show yet.
-    assumed: Option<String>,
-    /// Its place in `pending`.
-    queued: Option<u64>,
-    failures: u32,
-    not_before: Option<Instant>,
+/// Which watches have given their first full set.
+#[derive(Default)]
+struct Seen {
+    nodes: bool,
+    pods: bool,
+    namespaces: bool,
 }
+
+/// Pods that are alike and were refused, in one pass over the queue.
+type Refused = BTreeMap<ClassId, Refusal>;
 
 impl Scheduler {
+    fn is_synced(&self) -> bool {
+        self.seen.nodes && self.seen.pods && self.seen.namespaces
+    }
+
+    /// Whether a node changed in a way that a pending pod could care for.
     fn nodes_changed(&mut self, change: &Change<NodeView>) -> bool {
         match change {
             Change::Reset(all) => {
-                let candidates = all
-                    .iter()
-                    .map(|(name, node)| (name.name.clone(), Candidate::of(node)));
-                self.nodes = Some(candidates.collect());
-                self.recount();
+                self.seen.nodes = true;
+                let listed: BTreeSet<_> = all.iter().map(|(name, _)| &name.name).collect();
+                let known = self.board.nodes().map(|(name, _)| name.to_owned());
+                let gone: Vec<_> = known.filter(|name| !listed.contains(name)).collect();
+                for name in gone {
+                    self.board.set_node(&name, None);
+                }
+                for (name, node) in all {
+                    self.board.set_node(&name.name, Some(facts(node)));
+                }
                 true
             }
-            Change::Applied(name, node) => self.node_applied(&name.name, node),
-            Change::Deleted(name, _) => self
-                .nodes
-                .as_mut()
-                .and_then(|nodes| nodes.remove(&name.name))
-                .is_some(),
+            Change::Applied(name, node) => self.board.set_node(&name.name, Some(facts(node))),
+            Change::Deleted(name, _) => self.board.set_node(&name.name, None),
         }
     }
 
-    /// Whether the node changed in a way that a pending pod could care for.
-    fn node_applied(&mut self, name: &str, node: &NodeView) -> bool {
-        let known = self.nodes.as_ref().and_then(|nodes| nodes.get(name));
-        let pods = known.map_or_else(|| self.count_on(name), |candidate| candidate.pods);
-        let Some(nodes) = &mut self.nodes else {
-            return false;
-        };
-        let candidate = Candidate {
-            pods,
-            ..Candidate::of(node)
-        };
-        let changed = nodes.get(name) != Some(&candidate);
-        nodes.insert(name.to_owned(), candidate);
-        changed
-    }
-
-    fn pods_changed(&mut self, change: &Change<Arc<PodView>>) -> bool {
+    fn namespaces_changed(&mut self, change: &Change<Arc<Labels>>) -> bool {
         match change {
             Change::Reset(all) => {
-                let before = self.pods.replace(BTreeMap::new()).unwrap_or_default();
-                self.pending.clear();
-                for (name, view) in all {
-                    self.insert(name, view, before.get(name));
+                self.seen.namespaces = true;
+                let listed: BTreeSet<_> = all.iter().map(|(name, _)| &name.name).collect();
+                let known = self.board.namespaces().cloned();
+                let gone: Vec<_> = known.filter(|name| !listed.contains(name)).collect();
+                for name in gone {
+                    self.board.set_namespace(&name, None);
                 }
-                self.recount();
+                for (name, labels) in all {
+                    self.board
+                        .set_namespace(&name.name, Some((**labels).clone()));
+                }
                 true
             }
-            Change::Applied(name, view) => {
-                let before = self.remove(name);
-                let held = before.as_ref().and_then(Pod::holds).map(str::to_owned);
-                self.insert(name, view, before.as_ref());
-                self.count(name, 1);
-                // A pod that has ended makes room on a full node.
-                held.is_some() && self.pod(name).and_then(Pod::holds).is_none()
+            Change::Applied(name, labels) => {
+                let labels = Some((**labels).clone());
+                self.board.set_namespace(&name.name, labels)
             }
-            Change::Deleted(name, _) => self.remove(name).is_some_and(|pod| pod.holds().is_some()),
+            Change::Deleted(name, _) => self.board.set_namespace(&name.name, None),
         }
     }
 
-    fn pod(&self, name: &ObjectName) -> Option<&Pod> {
-        self.pods.as_ref()?.get(name)
-    }
-
-    fn pod_mut(&mut self, name: &ObjectName, uid: &str) -> Option<&mut Pod> {
-        self.pods
-            .as_mut()?
-            .get_mut(name)
-            .filter(|pod| pod.view.uid == uid)
-    }
-
-    fn insert(&mut self, name: &ObjectName, view: &Arc<PodView>, before: Option<&Pod>) {
-        let Some(pods) = &mut self.pods else { return };
-        let before = before.filter(|pod| pod.view.uid == view.uid);
-        let mut pod = Pod::of(view, before);
-        if pod.is_wanting() {
-            let place = before.and_then(|pod| pod.queued).unwrap_or(self.arrivals);
-            self.arrivals = self.arrivals.max(place + 1);
-            self.pending.insert(place, name.clone());
-            pod.queued = Some(place);
+    fn pods_listed(&mut self, all: &[(ObjectName, Arc<PodView>)]) {
+        self.seen.pods = true;
+        self.pending.clear();
+        let mut before = std::mem::take(&mut self.pods);
+        for pod in before.values() {
+            self.lift(pod);
         }
-        pods.insert(name.clone(), pod);
+        for (name, view) in all {
+            let before = before.remove(name);
+            self.insert(name, view, before);
+        }
+        for pod in before.values() {
+            self.board.part(pod.class);
+        }
     }
 
-    fn remove(&mut self, name: &ObjectName) -> Option<Pod> {
-        self.count(name, -1);
-        let pod = self.pods.as_mut()?.remove(name)?;
+    /// What the change of one pod means for others.
+    fn pod_applied(&mut self, name: &ObjectName, view: &Arc<PodView>) -> Vec<Happening> {
+        let before = self.pods.remove(name);
+        if let Some(before) = &before {
+            self.lift(before);
+            self.unqueue(before);
+        }
+        let held = before.as_ref().and_then(standing);
+        self.insert(name, view, before);
+        let holds = self.pods.get(name).and_then(standing);
+        match (held, holds) {
+            (before, after) if before == after => vec![],
+            (None, Some(_)) => vec![Happening::PodCame],
+            (Some(_), None) => vec![Happening::PodLeft],
+            // Its labels changed, or it begins to leave.
+            _ => vec![Happening::PodLeft, Happening::PodCame],
+        }
+    }
+
+    fn pod_deleted(&mut self, name: &ObjectName) -> Option<Happening> {
+        let pod = self.pods.remove(name)?;
+        self.lift(&pod);
+        self.unqueue(&pod);
+        self.board.part(pod.class);
+        pod.holds().map(|_| Happening::PodLeft)
+    }
+
+    fn insert(&mut self, name: &ObjectName, view: &Arc<PodView>, before: Option<Pod>) {
+        let class = self.board.join(traits(name, view));
+        let parted = before.as_ref().map(|before| before.class);
+        let before = before.filter(|before| before.view.uid == view.uid);
+        let queued = before.as_ref().and_then(|before| before.queued);
+        let mut pod = Pod::of(view, class, before);
+        if let Some(parted) = parted {
+            self.board.part(parted);
+        }
+        pod.queued = None;
+        if let Some(node) = pod.holds() {
+            self.board.put(class, node, view.deleting);
+        }
+        if pod.is_wanting() && !view.gated {
+            let arrival = queued.map_or(self.arrivals, |(_, arrival)| arrival);
+            self.enqueue(name, &mut pod, arrival);
+        }
+        self.pods.insert(name.clone(), pod);
+    }
+
+    fn enqueue(&mut self, name: &ObjectName, pod: &mut Pod, arrival: u64) {
+        let place = (Reverse(pod.view.demand.priority), arrival);
+        self.arrivals = self.arrivals.max(arrival + 1);
+        self.pending.insert(place, name.clone());
+        pod.queued = Some(place);
+    }
+
+    fn unqueue(&mut self, pod: &Pod) {
         if let Some(place) = pod.queued {
             self.pending.remove(&place);
         }
-        Some(pod)
     }
 
-    /// Counts a pod in or out on the node that it holds a place of.
-    fn count(&mut self, name: &ObjectName, by: isize) {
-        let Some(node) = self.pod(name).and_then(Pod::holds).map(str::to_owned) else {
-            return;
+    /// Takes a pod from the node on which it counts.
+    fn lift(&mut self, pod: &Pod) {
+        if let Some(node) = pod.holds() {
+            self.board.take(pod.class, node, pod.view.deleting);
+        }
+    }
+
+    /// Tries the pods that this could help, and those that were never tried.
+    fn try_after(&mut self, happening: Happening, now: Instant, actions: &mut Vec<Action>) {
+        let helped = |name: &ObjectName| {
+            let pod = self.pods.get(name)?;
+            let helped = pod.refusal.as_ref().is_none_or(|r| r.helped_by(happening));
+            helped.then(|| name.clone())
         };
-        if let Some(candidate) = self.nodes.as_mut().and_then(|nodes| nodes.get_mut(&node)) {
-            candidate.pods = candidate.pods.saturating_add_signed(by);
-        }
-    }
-
-    fn count_on(&self, node: &str) -> usize {
-        let pods = self.pods.iter().flat_map(BTreeMap::values);
-        pods.filter(|pod| pod.holds() == Some(node)).count()
-    }
-
-    fn recount(&mut self) {
-        let Some(nodes) = &mut self.nodes else { return };
-        for candidate in nodes.values_mut() {
-            candidate.pods = 0;
-        }
-        for node in self
-            .pods
-            .iter()
-            .flat_map(BTreeMap::values)
-            .filter_map(Pod::holds)
-        {
-            if let Some(candidate) = nodes.get_mut(node) {
-                candidate.pods += 1;
-            }
-        }
-    }
-
-    /// Tries every pod that is due.
-    fn try_all(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let names: Vec<_> = self.pending.values().cloned().collect();
+        let names: Vec<_> = self.pending.values().filter_map(helped).collect();
+        let mut refused = Refused::new();
         for name in names {
-            self.try_one(&name, now, actions);
+            self.try_one(&name, now, &mut refused, actions);
         }
     }
 
-    fn try_one(&mut self, name: &ObjectName, now: Instant, actions: &mut Vec<Action>) {
-        let (Some(nodes), Some(pods)) = (&mut self.nodes, &mut self.pods) else {
+    fn try_one(
+        &mut self,
+        name: &ObjectName,
+        now: Instant,
+        refused: &mut Refused,
+        actions: &mut Vec<Action>,
+    ) {
+        if !self.is_synced() {
+            return;
+        }
+        let Some(pod) = self.pods.get_mut(name) else {
             return;
         };
-        let Some(pod) = pods.get_mut(name).filter(|pod| pod.queued.is_some()) else {
-            return;
-        };
+        let Some(place) = pod.queued else { return };
         if pod.not_before.is_some_and(|at| at > now) {
             return;
         }
         pod.not_before = None;
-        match fit::choose(&pod.view, nodes) {
-            Ok(node) => {
-                let candidate = nodes
-                    .get_mut(&node)
-                    .expect("the choice is one of the nodes");
-                candidate.pods += 1;
-                if let Some(place) = pod.queued.take() {
-                    self.pending.remove(&place);
-                }
-                actions.push(pod.bind(name, node));
+        let class = pod.class;
+        let answer = match refused.get(&class) {
+            Some(refusal) => Err(refusal.clone()),
+            None => {
+                let silent = pod.view.demand.spread.is_empty();
+                let like = silent.then(|| self.spreading.like(&name.namespace, &pod.view));
+                let like = like.flatten();
+                self.board.choose(class, like.as_ref()).map(str::to_owned)
             }
-            Err(reasons) => pod.refuse(name, reasons.to_string(), actions),
+        };
+        match answer {
+            Ok(node) => {
+                self.board.put(class, &node, false);
+                self.pending.remove(&place);
+                pod.queued = None;
+                actions.push(pod.bind(name, node));
+                refused.retain(|_, refusal| !refusal.helped_by(Happening::PodCame));
+            }
+            Err(refusal) => {
+                refused.entry(class).or_insert_with(|| refusal.clone());
+                if let Some(at) = pod.refuse(name, refusal, now, actions) {
+                    self.alarms.insert((at, place));
+                }
+            }
+        }
+    }
+
+    /// Looks at a pod that has changed itself.
+    fn look_at(&mut self, name: &ObjectName, now: Instant, actions: &mut Vec<Action>) {
+        let Some(pod) = self.pods.get_mut(name) else {
+            return;
+        };
+        if pod.view.gated && pod.is_wanting() {
+            return pod.hold_back(name, actions);
+        }
+        // One that was refused as it is gets no other answer.
+        if pod.refusal.is_none() {
+            self.try_one(name, now, &mut Refused::new(), actions);
+        }
+    }
+
+    fn look_at_all(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        for (name, pod) in &mut self.pods {
+            if pod.view.gated && pod.is_wanting() {
+                pod.hold_back(name, actions);
+            }
+        }
+        self.try_after(Happening::Node, now, actions);
+    }
+
+    fn ring(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let mut refused = Refused::new();
+        while let Some((_, place)) = self.alarms.first().copied().filter(|(at, _)| *at <= now) {
+            self.alarms.pop_first();
+            if let Some(name) = self.pending.get(&place).cloned() {
+                self.try_one(&name, now, &mut refused, actions);
+            }
         }
     }
 
@@ -228,84 +308,47 @@ impl Scheduler {
     }
 
     fn queue_again(&mut self, name: &ObjectName, uid: &str, now: Instant) {
-        if self
-            .pod_mut(name, uid)
-            .is_none_or(|pod| pod.assumed.is_none())
-        {
-            return;
-        }
-        self.count(name, -1);
-        let place = self.arrivals;
-        let Some(pod) = self.pod_mut(name, uid) else {
+        let Some(mut pod) = self.pods.remove(name) else {
             return;
         };
-        pod.assumed = None;
-        pod.not_before = Some(now + pause(pod.failures));
-        pod.failures += 1;
-        pod.queued = Some(place);
-        self.arrivals += 1;
-        self.pending.insert(place, name.clone());
+        if pod.view.uid == uid && pod.assumed.is_some() {
+            self.lift(&pod);
+            pod.assumed = None;
+            let at = now + pause(pod.failures);
+            pod.not_before = Some(at);
+            pod.failures += 1;
+            let arrival = self.arrivals;
+            self.enqueue(name, &mut pod, arrival);
+            self.alarms.extend(pod.queued.map(|place| (at, place)));
+        }
+        self.pods.insert(name.clone(), pod);
+    }
+
+    /// A refusal that the API did not take, because the pod had changed, is said again.
+    fn refusal_ended(&mut self, (name, uid): (&ObjectName, &str), outcome: &Outcome, now: Instant) {
+        if *outcome == Outcome::Done {
+            return;
+        }
+        let pod = self.pods.get_mut(name);
+        if let Some(pod) = pod.filter(|pod| pod.view.uid == uid) {
+            pod.unsaid();
+            self.alarms
+                .extend(pod.queued.map(|place| (now + FIRST_PAUSE, place)));
+        }
     }
 }
 
-impl Pod {
-    /// A pod that is seen again keeps what we decided about it, until the API shows it.
-    fn of(view: &Arc<PodView>, before: Option<&Self>) -> Self {
-        let assumed = before.and_then(|pod| pod.assumed.clone());
-        Self {
-            assumed: assumed.filter(|_| view.node.is_none()),
-            queued: None,
-            failures: before.map_or(0, |pod| pod.failures),
-            not_before: before.and_then(|pod| pod.not_before),
-            refused: view.refused.clone(),
-            view: Arc::clone(view),
-        }
-    }
+/// Where a pod counts and as what: what others can notice of it.
+fn standing(pod: &Pod) -> Option<(String, ClassId, bool)> {
+    let node = pod.holds()?.to_owned();
+    Some((node, pod.class, pod.view.deleting))
+}
 
-    /// The node on which it takes up a place.
-    fn holds(&self) -> Option<&str> {
-        let node = self.view.node.as_deref().or(self.assumed.as_deref());
-        node.filter(|_| !self.view.finished)
-    }
-
-    fn is_wanting(&self) -> bool {
-        let view = &self.view;
-        let unplaced = view.node.is_none() && self.assumed.is_none();
-        unplaced && !view.deleting && !view.finished && view.scheduler == OUR_NAME
-    }
-
-    fn bind(&mut self, name: &ObjectName, node: String) -> Action {
-        self.assumed = Some(node.clone());
-        Action::Bind {
-            pod: name.clone(),
-            uid: self.view.uid.clone(),
-            node,
-        }
-    }
-
-    /// Says why there is no node, unless that is what was said last.
-    fn refuse(&mut self, name: &ObjectName, message: String, actions: &mut Vec<Action>) {
-        let before = self.refused.replace(message.clone());
-        if before.as_ref() == Some(&message) {
-            return;
-        }
-        let uid = self.view.uid.clone();
-        actions.push(Action::Tell {
-            about: About::Pod {
-                name: name.clone(),
-                uid: uid.clone(),
-            },
-            severity: Severity::Warning,
-            reason: "FailedScheduling",
-            message: message.clone(),
-        });
-        actions.push(Action::Refuse {
-            pod: name.clone(),
-            uid,
-            version: self.view.version.clone(),
-            message,
-            turns: before.is_none(),
-        });
+fn traits(name: &ObjectName, view: &PodView) -> Traits {
+    Traits {
+        namespace: name.namespace.clone(),
+        labels: view.facts.labels.clone(),
+        demand: Arc::clone(&view.demand),
     }
 }
 
@@ -332,50 +375,74 @@ impl Controller for Scheduler {
         match input {
             Input::Nodes(change) => {
                 if self.nodes_changed(change) {
-                    self.try_all(now, actions);
+                    self.try_after(Happening::Node, now, actions);
                 }
             }
-            Input::Pods(change) => {
-                if self.pods_changed(change) {
-                    self.try_all(now, actions);
-                } else if let Change::Applied(name, _) = change {
-                    self.try_one(name, now, actions);
+            Input::Pods(Change::Reset(all)) => {
+                self.pods_listed(all);
+                self.look_at_all(now, actions);
+            }
+            Input::Pods(Change::Applied(name, view)) => {
+                for happening in self.pod_applied(name, view) {
+                    self.try_after(happening, now, actions);
+                }
+                self.look_at(name, now, actions);
+            }
+            Input::Pods(Change::Deleted(name, _)) => {
+                if let Some(happening) = self.pod_deleted(name) {
+                    self.try_after(happening, now, actions);
                 }
             }
+            Input::Workloads(News::Namespaces(change)) => {
+                if self.namespaces_changed(change) {
+                    self.try_after(Happening::Node, now, actions);
+                }
+            }
+            Input::Workloads(news) => self.spreading.hear(news),
             Input::Ended(Action::Bind { pod, uid, node }, outcome) => {
                 self.bind_ended((pod, uid, node), outcome, now, actions);
             }
-            Input::Tick => self.try_all(now, actions),
-            Input::Ended(..) | Input::Leases(_) | Input::Workloads(_) => {}
+            Input::Ended(Action::Refuse { pod, uid, .. }, outcome) => {
+                self.refusal_ended((pod, uid), outcome, now);
+            }
+            Input::Tick => self.ring(now, actions),
+            Input::Ended(..) | Input::Leases(_) => {}
         }
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        let waiting = self
-            .pending
-            .values()
-            .filter_map(|name| self.pod(name)?.not_before);
-        waiting.min()
+        self.alarms.first().map(|(at, _)| *at)
     }
 
     fn state(&self, now: Instant) -> Value {
-        let pods = || self.pods.iter().flatten();
-        let assumed: BTreeMap<_, _> = pods()
+        let assumed: BTreeMap<_, _> = self
+            .pods
+            .iter()
             .filter_map(|(name, pod)| Some((name.to_string(), pod.assumed.clone()?)))
             .collect();
-        let pending: BTreeMap<_, _> = pods()
-            .filter(|(_, pod)| pod.queued.is_some())
-            .map(|(name, pod)| {
-                let wait = pod
-                    .not_before
-                    .map(|at| at.saturating_duration_since(now).as_millis());
+        let pending: BTreeMap<_, _> = self
+            .pending
+            .values()
+            .filter_map(|name| {
+                let pod = self.pods.get(name)?;
+                let wait = pod.not_before;
+                let wait = wait.map(|at| at.saturating_duration_since(now).as_millis());
+                let shown = json!({"refused": pod.said(), "wait_ms": wait});
+                Some((name.to_string(), shown))
+            })
+            .collect();
+        let nodes: BTreeMap<_, _> = self
+            .board
+            .nodes()
+            .map(|(name, node)| {
+                let (pods, used) = (self.board.pods_on(name), self.board.used_on(name));
                 (
-                    name.to_string(),
-                    json!({"refused": pod.refused, "wait_ms": wait}),
+                    name.to_owned(),
+                    json!({"facts": node, "pods": pods, "used": used}),
                 )
             })
             .collect();
-        json!({"nodes": self.nodes, "assumed": assumed, "pending": pending, "pods": pods().count()})
+        json!({"nodes": nodes, "assumed": assumed, "pending": pending, "pods": self.pods.len()})
     }
 }
 

@@ -218,7 +218,9 @@ impl Controller for Workloads {
                 let due = self.desk.due(now);
                 self.concerned.extend(due);
             }
-            Input::Workloads(News::Services(_) | News::Slices(_) | News::Endpoints(_))
+            Input::Workloads(
+                News::Services(_) | News::Slices(_) | News::Endpoints(_) | News::Namespaces(_),
+            )
             | Input::Leases(_) => {}
         }
         if self.is_synced() {

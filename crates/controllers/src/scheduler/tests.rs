@@ -1,3 +1,5 @@
+use sealane_objects::{Demand, Resources};
+
 use super::*;
 use crate::testing::{name, node, pod};
 use crate::view::Truth;
@@ -10,10 +12,13 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
-        Self {
+        let mut story = Self {
             scheduler: Scheduler::default(),
             now: Instant::now(),
-        }
+        };
+        let namespaces = News::Namespaces(Change::Reset(vec![]));
+        assert!(story.tell(Input::Workloads(namespaces)).is_empty());
+        story
     }
 
     /// Two ready nodes and no pods.
@@ -39,6 +44,12 @@ impl Story {
             name("default", pod),
             Arc::new(view),
         ))))
+    }
+
+    /// A pod that fits nowhere.
+    fn apply_big(&mut self) -> Vec<Action> {
+        let view = Arc::new(asking("big", 1_000_000, 0));
+        self.tell(Input::Pods(Change::Applied(name("default", "big"), view)))
     }
 
     fn apply_node(&mut self, node: &str, view: NodeView) -> Vec<String> {
@@ -156,7 +167,10 @@ fn a_pod_that_fits_nowhere_says_why_once_and_is_tried_when_a_node_changes() {
             ..node("n2")
         },
     );
-    let why = "0/2 nodes are available: 1 node(s) were not ready, 1 node(s) were unschedulable.";
+    let why = "0/2 nodes are available: \
+        1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }, \
+        1 node(s) were unschedulable. \
+        preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.";
     assert_eq!(
         story.apply("a", pod("u")),
         [
@@ -200,7 +214,7 @@ fn a_full_node_takes_the_next_pod_when_one_ends() {
         ["bind pod default/a to node node-1"]
     );
     story.apply("a", on("u1", "node-1"));
-    assert!(story.apply("b", pod("u2"))[0].contains("1 node(s) had too many pods"));
+    assert!(story.apply("b", pod("u2"))[0].contains("1 Too many pods"));
     let ended = PodView {
         finished: true,
         ..on("u1", "node-1")
@@ -259,7 +273,7 @@ fn a_gap_in_the_watch_does_not_bind_twice_and_counts_right() {
         (name("default", "b"), Arc::new(on("u2", "node-1"))),
     ];
     assert!(story.tell(Input::Pods(Change::Reset(listed))).is_empty());
-    assert_eq!(story.scheduler.nodes.as_ref().unwrap()["node-1"].pods, 2);
+    assert_eq!(story.scheduler.board.pods_on("node-1"), 2);
     assert_eq!(
         story.apply("c", pod("u3")),
         ["bind pod default/c to node node-2"]
@@ -303,31 +317,167 @@ fn counts_never_drift_from_what_is_there() {
             let pod_name = format!("p{}", step % 3);
             story.apply(&pod_name, first.clone());
             story.apply(&pod_name, second.clone());
-            let counted: usize = story
-                .scheduler
-                .nodes
-                .iter()
-                .flatten()
-                .map(|(_, n)| n.pods)
-                .sum();
-            let there = story.scheduler.pods.iter().flatten();
-            assert_eq!(
-                counted,
-                there.filter(|(_, pod)| pod.holds().is_some()).count()
-            );
+            let board = &story.scheduler.board;
+            let counted: usize = board.nodes().map(|(name, _)| board.pods_on(name)).sum();
+            let there = story.scheduler.pods.values();
+            assert_eq!(counted, there.filter(|pod| pod.holds().is_some()).count());
         }
     }
     for n in 0..3 {
         let last = Change::Deleted(name("default", &format!("p{n}")), Arc::new(pod("u")));
         story.tell(Input::Pods(last));
     }
-    assert!(
-        story
-            .scheduler
-            .nodes
-            .iter()
-            .flatten()
-            .all(|(_, node)| node.pods == 0)
-    );
+    let board = &story.scheduler.board;
+    assert!(board.nodes().all(|(name, _)| board.pods_on(name) == 0));
     assert!(story.scheduler.pending.is_empty());
+}
+
+/// A pod that asks for so much of a CPU.
+fn asking(uid: &str, cpu_millis: u64, priority: i32) -> PodView {
+    let requests = Resources {
+        cpu_millis,
+        ..Resources::default()
+    };
+    let demand = Demand {
+        weight: requests.clone(),
+        requests,
+        priority,
+        ..Demand::default()
+    };
+    PodView {
+        demand: demand.into(),
+        ..pod(uid)
+    }
+}
+
+fn of_one_cpu(uid: &str) -> NodeView {
+    NodeView {
+        allocatable: Resources {
+            cpu_millis: 1000,
+            ..Resources::default()
+        },
+        ..node(uid)
+    }
+}
+
+#[test]
+fn a_burst_is_not_promised_more_than_there_is_and_goes_on_when_room_is_made() {
+    let mut story = Story::of_two_nodes();
+    story.apply_node("node-1", of_one_cpu("n1"));
+    story.apply_node("node-2", of_one_cpu("n2"));
+    for n in 0..4 {
+        let name = format!("p{n}");
+        assert!(story.apply(&name, asking(&name, 500, 0))[0].starts_with("bind"));
+    }
+    let refused = story.apply("late", asking("late", 500, 0));
+    assert!(
+        refused[0].contains("0/2 nodes are available: 2 Insufficient cpu."),
+        "{refused:?}"
+    );
+    // Its own echo, and a pod that comes, change nothing for it.
+    assert!(story.apply("late", asking("late", 500, 0)).is_empty());
+    let placed = PodView {
+        node: Some("node-1".into()),
+        ..asking("p0", 500, 0)
+    };
+    assert!(story.apply("p0", placed.clone()).is_empty());
+    let gone = Change::Deleted(name("default", "p0"), Arc::new(placed));
+    assert_eq!(
+        texts(&story.tell(Input::Pods(gone))),
+        ["bind pod default/late to node node-1"]
+    );
+}
+
+#[test]
+fn the_queue_goes_by_priority_and_then_by_arrival() {
+    let mut story = Story::of_two_nodes();
+    story.apply_node("node-1", of_one_cpu("n1"));
+    story.apply_node(
+        "node-2",
+        NodeView {
+            unschedulable: true,
+            ..node("n2")
+        },
+    );
+    story.apply("first", asking("first", 1000, 0));
+    for (name, priority) in [("low", -5), ("early", 7), ("late", 7), ("big", 9)] {
+        let cpu = if name == "big" { 2000 } else { 1000 };
+        story.apply(name, asking(name, cpu, priority));
+    }
+    let gone = |name: &str, uid: &str| {
+        Input::Pods(Change::Deleted(
+            crate::testing::name("default", name),
+            Arc::new(asking(uid, 1000, 0)),
+        ))
+    };
+    let mut order = Vec::new();
+    for done in ["first", "early", "late"] {
+        order.extend(
+            texts(&story.tell(gone(done, done)))
+                .into_iter()
+                .filter(|text| text.starts_with("bind")),
+        );
+    }
+    assert_eq!(
+        order,
+        ["early", "late", "low"].map(|name| format!("bind pod default/{name} to node node-1"))
+    );
+}
+
+#[test]
+fn gates_hold_a_pod_back_and_say_so_once() {
+    let mut story = Story::of_two_nodes();
+    let gated = PodView {
+        gated: true,
+        ..pod("u")
+    };
+    let said = story.apply("a", gated.clone());
+    assert_eq!(
+        said,
+        ["leave pod default/a pending: Scheduling is blocked due to non-empty scheduling gates"]
+    );
+    assert!(story.apply("a", gated).is_empty());
+    assert_eq!(
+        story.apply("a", pod("u")),
+        ["bind pod default/a to node node-1"]
+    );
+}
+
+#[test]
+fn reasons_that_change_quickly_are_told_at_growing_intervals() {
+    let mut story = Story::of_two_nodes();
+    story.apply_node("node-1", of_one_cpu("n1"));
+    story.apply_node("node-2", of_one_cpu("n2"));
+    assert_eq!(story.apply("a", asking("u", 2000, 0)).len(), 2);
+    // The second node is cordoned: another reason, too soon to be told.
+    let cordoned = NodeView {
+        unschedulable: true,
+        ..of_one_cpu("n2")
+    };
+    assert!(story.apply_node("node-2", cordoned).is_empty());
+    let at = story.scheduler.wake_at().unwrap();
+    assert!(at > story.now);
+    story.now = at;
+    let told = texts(&story.tell(Input::Tick));
+    assert!(
+        told[0].contains("1 Insufficient cpu, 1 node(s) were unschedulable"),
+        "{told:?}"
+    );
+    assert_eq!(story.scheduler.wake_at(), None);
+    story.apply_node("node-2", of_one_cpu("n2"));
+    let later = story.scheduler.wake_at().unwrap();
+    assert_eq!(later - story.now, Duration::from_secs(2));
+}
+
+#[test]
+fn a_refusal_that_did_not_reach_the_pod_is_said_again() {
+    let mut story = Story::of_two_nodes();
+    let refused = story.apply_big();
+    let Some(refuse @ Action::Refuse { .. }) = refused.last() else {
+        panic!("{refused:?}");
+    };
+    story.tell(Input::Ended(refuse.clone(), Outcome::Outdated));
+    story.now = story.scheduler.wake_at().unwrap();
+    assert_eq!(texts(&story.tell(Input::Tick)).len(), 2);
+    assert_eq!(story.scheduler.wake_at(), None);
 }

@@ -1,11 +1,13 @@
 //! What watches tell of workloads and Services.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{BoxStream, StreamExt};
-use kube::Client;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::DynamicObject;
-use sealane_kube::{Change, watch_objects};
+use kube::{Api, Client};
+use sealane_kube::{Change, Filter, watch_as, watch_objects};
 
 use super::deployment::Deployment;
 use super::replica_set::ReplicaSet;
@@ -13,6 +15,8 @@ use super::{DaemonSet, Revision, StatefulSet};
 use crate::act::resource;
 use crate::action::Kind;
 use crate::endpoints::{EndpointsView, Service, Slice};
+
+pub type Labels = BTreeMap<String, String>;
 
 /// A change of one of the kinds that keep pods, or send traffic to them.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ pub enum News {
     Services(Change<Arc<Service>>),
     Slices(Change<Arc<Slice>>),
     Endpoints(Change<Arc<EndpointsView>>),
+    /// Labels of namespaces.
+    Namespaces(Change<Arc<Labels>>),
 }
 
 /// Watches all of them.
@@ -57,7 +63,15 @@ pub fn watches(client: &Client) -> Vec<BoxStream<'static, News>> {
         watch(client, Kind::Service, News::Services, Service::of),
         watch(client, Kind::EndpointSlice, News::Slices, Slice::of),
         watch(client, Kind::Endpoints, News::Endpoints, EndpointsView::of),
+        namespaces(client),
     ]
+}
+
+fn namespaces(client: &Client) -> BoxStream<'static, News> {
+    let labels = |namespace: Namespace| Arc::new(namespace.metadata.labels.unwrap_or_default());
+    watch_as(Api::all(client.clone()), &Filter::all(), labels)
+        .map(News::Namespaces)
+        .boxed()
 }
 
 fn watch<T: Send + Sync + 'static>(

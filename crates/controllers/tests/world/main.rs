@@ -240,7 +240,8 @@ async fn a_pod_that_fits_nowhere_says_why_until_it_fits() {
         .await;
 
     let why = "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, \
-               1 node(s) were not ready.";
+               1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }. \
+               preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.";
     let condition = eventually("the pod says why", async || {
         let conditions = server.pods().get("a").await.ok()?.status?.conditions?;
         let why_now = |c: &&_| -> bool {
