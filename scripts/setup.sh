@@ -75,6 +75,9 @@ TABLE
     cat <<'TABLE'
 file:/usr/bin/python3  python3                  run the Python client of Kubernetes
 python:ensurepip   python3-venv                 give it an environment of its own
+program:docker-registry  docker-registry        pull images from
+program:skopeo     skopeo                       push images to it, and make archives
+program:umoci      umoci                        compare our unpacking with its
 TABLE
 }
 

@@ -36,6 +36,8 @@ pub struct Pull {
     pub keyring: Keyring,
     /// The pause before a request is repeated for the first time.
     pub pause: Duration,
+    /// How long a server may say nothing.
+    pub silence: Duration,
 }
 
 impl Default for Pull {
@@ -44,6 +46,7 @@ impl Default for Pull {
             registries: Registries::default(),
             keyring: Keyring::default(),
             pause: Duration::from_millis(250),
+            silence: Duration::from_secs(30),
         }
     }
 }
@@ -81,13 +84,7 @@ impl Store {
         let mut last = None;
         for endpoint in endpoints(reference, &how.registries).map_err(config)? {
             let host = endpoint.host.clone();
-            let session = Session::new(
-                endpoint,
-                reference.repository(),
-                &how.registries,
-                &how.keyring,
-                how.pause,
-            );
+            let session = Session::new(endpoint, reference.repository(), how);
             let (result, who) = match session {
                 Ok(session) => {
                     let result = pull_from(self, &session, reference, listener);

@@ -20,13 +20,11 @@ use ureq::{Agent, Body};
 
 use super::certificates;
 use super::challenge::Challenge;
-use super::config::Registries;
 use super::endpoint::{Endpoint, is_loopback};
 use super::fault::Fault;
-use super::keyring::{Credential, Keyring};
+use super::keyring::Credential;
+use crate::pull::Pull;
 
-/// How long a server may say nothing.
-const SILENCE: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(15);
 /// How often a request is made, in all.
 const ATTEMPTS: u32 = 5;
@@ -68,21 +66,16 @@ pub(crate) struct Wanted<'a> {
 
 impl Session {
     /// Gets ready to ask; a server that may speak plain HTTP is asked which it speaks.
-    pub(crate) fn new(
-        endpoint: Endpoint,
-        repository: &str,
-        registries: &Registries,
-        keyring: &Keyring,
-        pause: Duration,
-    ) -> Result<Self, Fault> {
+    pub(crate) fn new(endpoint: Endpoint, repository: &str, how: &Pull) -> Result<Self, Fault> {
+        let silence = Some(how.silence);
         let config = Agent::config_builder()
-            .tls_config(certificates::tls(&endpoint, registries)?)
+            .tls_config(certificates::tls(&endpoint, &how.registries)?)
             .user_agent(concat!("sealane/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
-            .timeout_per_write(Some(SILENCE));
+            .timeout_recv_response(silence)
+            .timeout_per_read(silence)
+            .timeout_per_write(silence);
         // Proxies are for the world outside.
         let config = if is_loopback(&endpoint.host) {
             config.proxy(None)
@@ -91,7 +84,8 @@ impl Session {
         };
         let agent: Agent = config.build().into();
         let scheme = scheme(&endpoint, &agent)?;
-        let credentials = keyring
+        let credentials = how
+            .keyring
             .lookup(&endpoint.identity)
             .into_iter()
             .map(Some)
@@ -108,7 +102,7 @@ impl Session {
             repository: repository.to_owned(),
             endpoint,
             agent,
-            pause,
+            pause: how.pause,
         })
     }
 
