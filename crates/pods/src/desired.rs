@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 /// Shortest time that a container gets between SIGTERM and SIGKILL, as in the kubelet.
-const SHORTEST_GRACE: Duration = Duration::from_secs(2);
+pub const SHORTEST_GRACE: Duration = Duration::from_secs(2);
 /// `terminationGracePeriodSeconds` of a pod that does not say.
 const DEFAULT_GRACE: i64 = 30;
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::{Client, Resource};
 use sealane_cni::invoke::{Attachment, Runtime};
@@ -52,6 +53,8 @@ pub struct Node {
     pub allocatable: Allocatable,
     /// What holds for every pod.
     pub rules: Rules,
+    /// When this process began.
+    pub started_at: Timestamp,
     state_dir: PathBuf,
     run_dir: PathBuf,
     cgroup: PathBuf,
@@ -89,6 +92,7 @@ impl Node {
             sources: Sources::new(parts.client.clone()),
             api_server: parts.api_server,
             allocatable: parts.allocatable,
+            started_at: Timestamp::now(),
             client: parts.client,
             recorder: parts.recorder,
             cni: Runtime {

@@ -12,10 +12,18 @@
 //! started is asked for its readiness at shorter intervals until the first period is over, so
 //! that it does not wait ten seconds because it was asked a millisecond too early. Failures of
 //! these extra questions are not told.
+//!
+//! Containers that ran before this process did are first asked after a random part of a period, so
+//! that a restart does not put hundreds of questions into one moment. (The kubelet does that with
+//! new containers too, while it is young; they would wait for nothing.)
+//!
+//! No clock is read here, and nothing is asked: [`run`] does both, and [`rules`] says what a verdict
+//! changes in the pod.
 
 pub mod ask;
 mod grpc;
 mod http;
+pub mod rules;
 pub mod run;
 
 use std::time::Duration;
@@ -130,14 +138,22 @@ impl Prober {
         }
     }
 
-    /// When the first question is due.
-    pub fn first(&self, now: Timestamp) -> Timestamp {
-        self.begin.max(now)
+    /// When the first question is due: after that share (0 to 1) of a period, if there is one.
+    pub fn first(&self, now: Timestamp, share: Option<f64>) -> Timestamp {
+        let share = share.unwrap_or(0.0).clamp(0.0, 1.0);
+        self.begin.max(now + self.rhythm.period.mul_f64(share))
     }
 
-    /// Takes an answer to the question of time `asked`.
-    pub fn take(&mut self, good: bool, asked: Timestamp) -> Consequence {
+    /// Takes an answer to the question of time `asked`; none, when it could not be asked, changes
+    /// nothing and is told.
+    pub fn take(&mut self, answer: Option<bool>, asked: Timestamp) -> Consequence {
         let early = self.is_early(asked);
+        let Some(good) = answer else {
+            return Consequence {
+                verdict: None,
+                tell: !early,
+            };
+        };
         self.run = match self.run {
             (before, count) if before == good => (good, count.saturating_add(1)),
             _ => (good, 1),
@@ -176,5 +192,7 @@ impl Prober {
     }
 }
 
+#[cfg(test)]
+mod story;
 #[cfg(test)]
 mod tests;

@@ -54,6 +54,30 @@ pub struct Target {
     pub container: String,
 }
 
+/// An answer that is not bad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A good one.
+    Good,
+    /// A good one that people should look at, in the kubelet's words.
+    Odd(String),
+    /// None: the container could not be asked, which says nothing about it.
+    Missing(String),
+}
+
+impl Answer {
+    /// The same for whom no answer is a bad one.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn given(self) -> Result<(), Bad> {
+        match self {
+            Self::Good | Self::Odd(_) => Ok(()),
+            Self::Missing(why) => Err(Bad(why)),
+        }
+    }
+}
+
 /// A bad answer, in the kubelet's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bad(pub String);
@@ -147,21 +171,19 @@ impl Question {
     ///
     /// # Errors
     /// Why the answer is not good.
-    pub async fn ask(&self, target: &Target, timeout: Duration) -> Result<(), Bad> {
+    pub async fn ask(&self, target: &Target, timeout: Duration) -> Result<Answer, Bad> {
         match self {
-            Self::Exec(command) => exec(target, command, timeout).await,
-            Self::Http(get) => http::get(get, timeout).await,
-            Self::Tcp { host, port } => tcp(host, *port, timeout).await,
+            Self::Exec(command) => return exec(target, command, timeout).await,
+            Self::Http(get) => return http::get(get, timeout).await,
+            Self::Tcp { host, port } => tcp(host, *port, timeout).await?,
             Self::Grpc {
                 host,
                 port,
                 service,
-            } => grpc::check(host, *port, service, timeout).await,
-            Self::Sleep(pause) => {
-                tokio::time::sleep(*pause).await;
-                Ok(())
-            }
+            } => grpc::check(host, *port, service, timeout).await?,
+            Self::Sleep(pause) => tokio::time::sleep(*pause).await,
         }
+        Ok(Answer::Good)
     }
 }
 
@@ -186,17 +208,20 @@ fn port(port: &IntOrString, container: &Container) -> Result<u16, Bad> {
     number
         .filter(|number| *number > 0)
         .ok_or_else(|| match port {
-            IntOrString::String(name) => Bad(format!("couldn't find port: {name:?}")),
+            IntOrString::String(name) => {
+                Bad(format!("strconv.Atoi: parsing {name:?}: invalid syntax"))
+            }
             IntOrString::Int(number) => Bad(format!("invalid port number: {number}")),
         })
 }
 
-async fn exec(target: &Target, command: &[String], timeout: Duration) -> Result<(), Bad> {
+async fn exec(target: &Target, command: &[String], timeout: Duration) -> Result<Answer, Bad> {
     let run = inside::run(&target.shim, &target.container, command);
     match tokio::time::timeout(timeout, run).await {
-        Ok(Ok((0, _))) => Ok(()),
+        Ok(Ok((0, _))) => Ok(Answer::Good),
         Ok(Ok((_, output))) => Err(Bad(output)),
-        Ok(Err(why)) => Err(Bad(why)),
+        // A command that does not exist, for one.
+        Ok(Err(why)) => Ok(Answer::Missing(why)),
         Err(_) => Err(Bad(format!(
             "command timed out: {:?} timed out after {}s",
             command.join(" "),
@@ -252,7 +277,8 @@ mod tests {
         let named = |name: &str| port(&IntOrString::String(name.into()), &container);
         assert_eq!(named("web"), Ok(8080));
         assert_eq!(named("81"), Ok(81));
-        assert_eq!(named("x"), Err(Bad("couldn't find port: \"x\"".into())));
+        let wrong = "strconv.Atoi: parsing \"x\": invalid syntax";
+        assert_eq!(named("x"), Err(Bad(wrong.into())));
         assert_eq!(port(&IntOrString::Int(80), &container), Ok(80));
         assert!(port(&IntOrString::Int(0), &container).is_err());
     }

@@ -170,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn only_serving_is_good() {
         let timeout = Duration::from_secs(5);
-        let cases: [(&[u8], &str, &str); 4] = [
+        let cases: [(&[u8], &str, &str); 6] = [
             (&[0, 0, 0, 0, 2, 8, 1], "0", ""),
             (
                 &[0, 0, 0, 0, 2, 8, 2],
@@ -181,6 +181,16 @@ mod tests {
                 &[0, 0, 0, 0, 0],
                 "0",
                 "service unhealthy (responded with \"UNKNOWN\")",
+            ),
+            (
+                &[0, 0, 0, 0, 2, 8, 3],
+                "0",
+                "service unhealthy (responded with \"SERVICE_UNKNOWN\")",
+            ),
+            (
+                &[],
+                "5",
+                "error: health rpc probe failed: rpc error: code = 5 desc = ",
             ),
             (
                 &[],
@@ -194,6 +204,18 @@ mod tests {
             let why = seen.map_or_else(|Bad(why)| why, |()| String::new());
             assert_eq!(why, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_too_late() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let timeout = Duration::from_millis(50);
+        let Bad(why) = check("127.0.0.1", port, "", timeout).await.unwrap_err();
+        assert!(
+            why.starts_with("timeout: failed to connect service"),
+            "{why}"
+        );
     }
 
     #[test]

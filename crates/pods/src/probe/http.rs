@@ -20,7 +20,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-use super::ask::{Bad, address, connect};
+use super::ask::{Answer, Bad, address, connect};
 
 /// As many redirects are followed, within the same host.
 const REDIRECTS: usize = 10;
@@ -55,7 +55,7 @@ impl Get {
 ///
 /// # Errors
 /// A status code outside of 200 to 399, or no answer.
-pub async fn get(get: &Get, timeout: Duration) -> Result<(), Bad> {
+pub async fn get(get: &Get, timeout: Duration) -> Result<Answer, Bad> {
     match tokio::time::timeout(timeout, follow(get, timeout)).await {
         Ok(answer) => answer,
         Err(_) => Err(Bad(format!(
@@ -65,7 +65,7 @@ pub async fn get(get: &Get, timeout: Duration) -> Result<(), Bad> {
     }
 }
 
-async fn follow(first: &Get, timeout: Duration) -> Result<(), Bad> {
+async fn follow(first: &Get, timeout: Duration) -> Result<Answer, Bad> {
     let mut get = first.clone();
     for _ in 0..=REDIRECTS {
         let answer = once(&get, timeout).await;
@@ -75,10 +75,12 @@ async fn follow(first: &Get, timeout: Duration) -> Result<(), Bad> {
             get = next;
             continue;
         }
-        if (200..400).contains(&status.as_u16()) {
-            return Ok(());
-        }
         let code = status.as_u16();
+        match code {
+            200..300 => return Ok(Answer::Good),
+            300..400 => return Ok(Answer::Odd("Probe terminated redirects".to_owned())),
+            _ => {}
+        }
         return Err(Bad(format!("HTTP probe failed with statuscode: {code}")));
     }
     let url = get.url();

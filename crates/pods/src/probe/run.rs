@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::ask::{Bad, Question, Target};
+use super::ask::{Answer, Bad, Question, Target};
 use super::{Prober, Purpose};
 
 /// A verdict that is new.
@@ -41,7 +41,9 @@ pub struct Probing<T> {
     pub purpose: Purpose,
     /// Where verdicts go.
     pub verdicts: mpsc::UnboundedSender<Verdict>,
-    /// Tells people of a failure.
+    /// The part of a period that passes before the first question, after a restart of this process.
+    pub share: Option<f64>,
+    /// Tells people, for a reason, in a sentence.
     pub tell: T,
 }
 
@@ -54,25 +56,28 @@ impl Drop for Running {
     }
 }
 
-impl<T: Fn(String) + Send + Sync + 'static> Probing<T> {
+impl<T: Fn(&'static str, String) + Send + Sync + 'static> Probing<T> {
     /// Begins.
     pub fn start(self) -> Running {
         Running(tokio::spawn(self.run()).abort_handle())
     }
 
     async fn run(mut self) {
-        let mut due = self.prober.first(Timestamp::now());
+        let mut due = self.prober.first(Timestamp::now(), self.share);
         loop {
             sleep_until(due).await;
             let asked = Timestamp::now();
+            // In a box: of hundreds of probes few ask at the same time, and the rest is small.
             let answer = match &self.question {
-                Ok(question) => question.ask(&self.target, self.timeout).await,
-                Err(why) => Err(why.clone()),
+                Ok(question) => Box::pin(question.ask(&self.target, self.timeout)).await,
+                Err(Bad(why)) => Ok(Answer::Missing(why.clone())),
             };
-            let follows = self.prober.take(answer.is_ok(), asked);
-            if let (true, Err(Bad(why))) = (follows.tell, &answer) {
-                (self.tell)(format!("{} probe failed: {why}", self.purpose.title()));
-            }
+            let given = match &answer {
+                Ok(Answer::Missing(_)) => None,
+                answer => Some(answer.is_ok()),
+            };
+            let follows = self.prober.take(given, asked);
+            self.tell_of(&answer, follows.tell);
             if let Some(good) = follows.verdict {
                 let verdict = Verdict {
                     container: self.target.container.clone(),
@@ -85,6 +90,24 @@ impl<T: Fn(String) + Send + Sync + 'static> Probing<T> {
                 }
             }
             due = self.prober.next(asked).max(Timestamp::now());
+        }
+    }
+
+    /// Tells people what they should know, in the kubelet's words.
+    fn tell_of(&self, answer: &Result<Answer, Bad>, failure: bool) {
+        let title = self.purpose.title();
+        match answer {
+            Ok(Answer::Odd(why)) => {
+                (self.tell)("ProbeWarning", format!("{title} probe warning: {why}"));
+            }
+            Ok(Answer::Missing(why)) if failure => {
+                let state = "probe errored and resulted in unknown state";
+                (self.tell)("Unhealthy", format!("{title} {state}: {why}"));
+            }
+            Err(Bad(why)) if failure => {
+                (self.tell)("Unhealthy", format!("{title} probe failed: {why}"));
+            }
+            _ => {}
         }
     }
 }

@@ -12,13 +12,14 @@ fn rhythm(fields: Value) -> Rhythm {
     Rhythm::of(&serde_json::from_value(fields).unwrap())
 }
 
-/// Plays answers, `+` or `-`, from the start on; each as `SECONDS:WHAT FOLLOWS`.
+/// Plays answers, `+`, `-` or `?` for none, from the start on; each as `SECONDS:WHAT FOLLOWS`.
 fn play(purpose: Purpose, fields: Value, verdict: bool, answers: &str) -> String {
     let mut prober = Prober::new(purpose, rhythm(fields), at(0), verdict);
-    let mut now = prober.first(at(0));
+    let mut now = prober.first(at(0), None);
     let mut told = Vec::new();
     for answer in answers.chars() {
-        let follows = prober.take(answer == '+', now);
+        let given = (answer != '?').then_some(answer == '+');
+        let follows = prober.take(given, now);
         let word = match (follows.verdict, follows.tell) {
             (Some(true), _) => "good",
             (Some(false), true) => "bad, told",
@@ -93,6 +94,22 @@ fn verdicts_need_as_many_answers_as_the_thresholds_say() {
             "+--++",
             "0:- 1:told 2:bad, told 3:- 4:good",
         ),
+        (
+            "no answer changes nothing, and does not interrupt a row",
+            Liveness,
+            json!({"periodSeconds": 5, "failureThreshold": 2}),
+            true,
+            "-?-",
+            "0:told 5:told 10:bad, told",
+        ),
+        (
+            "no answer makes nobody ready",
+            Readiness,
+            json!({"initialDelaySeconds": 1, "periodSeconds": 1}),
+            true,
+            "???+",
+            "1:told 2:told 3:told 4:-",
+        ),
     ];
     for (case, purpose, fields, verdict, answers, expected) in cases {
         assert_eq!(play(purpose, fields, verdict, answers), expected, "{case}");
@@ -107,4 +124,23 @@ fn readiness_is_asked_for_often_within_the_first_period_only() {
     let played = play(Purpose::Readiness, fields, false, "--------+");
     let expected = "0:- 0.1:- 0.3:- 0.7:- 1.5:- 3.1:told 6.1:told 9.1:told 12.1:good";
     assert_eq!(played, expected);
+}
+
+#[test]
+fn after_a_restart_of_this_process_questions_are_spread_over_a_period() {
+    let prober = |fields: Value| Prober::new(Purpose::Liveness, rhythm(fields), at(0), true);
+    let now = at(100_000);
+    let cases = [
+        (None, 100_000),
+        (Some(0.0), 100_000),
+        (Some(0.25), 101_000),
+        (Some(1.0), 104_000),
+        (Some(7.0), 104_000),
+    ];
+    for (share, expected) in cases {
+        let first = prober(json!({"periodSeconds": 4})).first(now, share);
+        assert_eq!(first, at(expected), "{share:?}");
+    }
+    let delayed = json!({"periodSeconds": 4, "initialDelaySeconds": 200});
+    assert_eq!(prober(delayed).first(now, Some(0.5)), at(200_000));
 }

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::Worker;
 use crate::desired::Desired;
-use crate::probe::ask::{Bad, Question};
+use crate::probe::ask::{Answer, Bad, Question};
 use crate::record::Doom;
 
 /// A hook that hangs: preStop is cut short by the grace period, postStart by the pod's end.
@@ -99,7 +99,7 @@ impl Worker {
         let (container, attempt) = (name.to_owned(), self.record.container(name).attempt);
         let task = tokio::spawn(async move {
             let answer = match question {
-                Ok(question) => question.ask(&target, LONGEST).await,
+                Ok(question) => question.ask(&target, LONGEST).await.and_then(Answer::given),
                 Err(why) => Err(why),
             };
             // A worker that is gone has nobody to tell.

@@ -1,23 +1,22 @@
 //! The worker's part in probes: which ones run, and what their verdicts change.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Container as Spec;
 use sealane_kube::events::Severity;
 use tokio::sync::mpsc;
 
 use super::Worker;
-use crate::decide::outcome;
-use crate::desired::{Desired, RestartPolicy};
+use crate::desired::Desired;
 use crate::probe::ask::{Question, Target};
+use crate::probe::rules::{self, Key, Needed};
 use crate::probe::run::{Probing, Running, Verdict};
-use crate::probe::{Prober, Purpose, Rhythm};
-use crate::record::{Container, Doom, State};
+use crate::probe::{Prober, Rhythm};
 
 /// The probes of one pod: each of one attempt of a container.
 pub(super) struct Probes {
-    running: BTreeMap<(String, u32, Purpose), Running>,
+    running: BTreeMap<Key, Running>,
     sender: mpsc::UnboundedSender<Verdict>,
     verdicts: mpsc::UnboundedReceiver<Verdict>,
 }
@@ -43,20 +42,6 @@ impl Probes {
     }
 }
 
-/// The probes that a running container needs now.
-fn due(spec: &Spec, container: &Container, leaving: bool) -> Vec<Purpose> {
-    let has = |purpose: &Purpose| purpose.of(spec).is_some();
-    let ending = leaving || container.doom.is_some() || container.stopping.is_some();
-    let startup = spec.startup_probe.is_some() && !container.startup_passed;
-    let purposes: &[Purpose] = match (startup, ending) {
-        (true, true) => &[],
-        (true, false) => &[Purpose::Startup],
-        (false, true) => &[Purpose::Readiness],
-        (false, false) => &[Purpose::Liveness, Purpose::Readiness],
-    };
-    purposes.iter().copied().filter(has).collect()
-}
-
 impl Worker {
     /// Starts the probes that are due, and ends the others.
     pub(super) fn supervise(&mut self, pod: &Desired) {
@@ -64,56 +49,41 @@ impl Worker {
             self.probes.running.clear();
             return;
         }
-        let leaving = pod.grace().is_some() || outcome(pod, &self.record).is_some();
-        let mut wanted = Vec::new();
-        for spec in pod.sidecars().chain(pod.main()) {
-            let container = self.record.container(&spec.name);
-            let State::Running(since) = container.state else {
-                continue;
-            };
-            for purpose in due(spec, container, leaving) {
-                let key = (spec.name.clone(), container.attempt, purpose);
-                wanted.push((key, spec, since));
-            }
-        }
-        let is_wanted = |key: &_| wanted.iter().any(|(wanted, _, _)| wanted == key);
+        let wanted = rules::needed(pod, &self.record);
+        let is_wanted = |key: &Key| wanted.iter().any(|needed| needed.key == *key);
         self.probes.running.retain(|key, _| is_wanted(key));
-        for (key, spec, since) in wanted {
-            if !self.probes.running.contains_key(&key)
-                && let Some(running) = self.probing(pod, spec, key.2, since)
+        for needed in wanted {
+            if !self.probes.running.contains_key(&needed.key)
+                && let Some(running) = self.probing(pod, &needed)
             {
-                self.probes.running.insert(key, running);
+                self.probes.running.insert(needed.key, running);
             }
         }
     }
 
-    fn probing(
-        &self,
-        pod: &Desired,
-        spec: &Spec,
-        purpose: Purpose,
-        since: Timestamp,
-    ) -> Option<Running> {
-        let probe = purpose.of(spec)?;
-        let container = self.record.container(&spec.name);
-        let verdict = match purpose {
-            Purpose::Startup => false,
-            Purpose::Liveness => true,
-            Purpose::Readiness => container.readiness_passed,
-        };
+    fn probing(&self, pod: &Desired, needed: &Needed<'_>) -> Option<Running> {
+        let Needed {
+            key,
+            spec,
+            probe,
+            since,
+            verdict,
+        } = needed;
         let target = self.target(pod, &spec.name)?;
         let rhythm = Rhythm::of(probe);
         let (node, about, name) = (self.node.clone(), pod.clone(), spec.name.clone());
+        let resumed = *since < self.node.started_at;
         let probing = Probing {
-            prober: Prober::new(purpose, rhythm, since, verdict),
+            prober: Prober::new(key.purpose, rhythm, *since, *verdict),
             question: Question::of_probe(probe, spec, target.ip),
             target,
             timeout: rhythm.timeout,
-            attempt: container.attempt,
-            purpose,
+            attempt: key.attempt,
+            purpose: key.purpose,
             verdicts: self.probes.sender.clone(),
-            tell: move |message| {
-                node.tell_of(&about, &name, Severity::Warning, "Unhealthy", message);
+            share: resumed.then(random_share),
+            tell: move |reason, message| {
+                node.tell_of(&about, &name, Severity::Warning, reason, message);
             },
         };
         Some(probing.start())
@@ -132,42 +102,15 @@ impl Worker {
         })
     }
 
-    /// Enters a verdict; one about an older attempt is ignored.
+    /// Enters a verdict.
     pub(super) fn judge(&mut self, verdict: &Verdict) {
         let pod = self.desired.borrow().clone();
-        let Some(container) = self.record.containers.get_mut(&verdict.container) else {
-            return;
-        };
-        let running = matches!(container.state, State::Running(_));
-        if container.attempt != verdict.attempt || !running {
-            return;
-        }
-        match (verdict.purpose, verdict.good) {
-            (Purpose::Startup, true) => container.startup_passed = true,
-            (Purpose::Readiness, good) => container.readiness_passed = good,
-            (Purpose::Liveness, true) => {}
-            (Purpose::Startup | Purpose::Liveness, false) => {
-                let doom = doom(&pod, verdict, Timestamp::now());
-                container.doom.get_or_insert(doom);
-            }
-        }
+        rules::enter(verdict, &pod, &mut self.record, Timestamp::now());
     }
 }
 
-/// What follows from a probe that failed for good.
-fn doom(pod: &Desired, verdict: &Verdict, now: Timestamp) -> Doom {
-    let (name, word) = (&verdict.container, verdict.purpose.word());
-    let sidecar = pod.sidecars().any(|sidecar| sidecar.name == *name);
-    let again = sidecar || pod.restart_policy() != RestartPolicy::Never;
-    let ending = if again { ", will be restarted" } else { "" };
-    let probe = pod
-        .container(name)
-        .and_then(|spec| verdict.purpose.of(spec));
-    let own = probe.and_then(|probe| probe.termination_grace_period_seconds);
-    let grace = own.and_then(|seconds| u64::try_from(seconds).ok());
-    let grace = grace.map_or(pod.own_grace(), std::time::Duration::from_secs);
-    Doom {
-        message: format!("Container {name} failed {word} probe{ending}"),
-        kill_at: now + grace,
-    }
+/// Any number from 0 to 1.
+fn random_share() -> f64 {
+    let number = RandomState::new().hash_one(0) >> 32;
+    number as f64 / f64::from(u32::MAX)
 }

@@ -52,6 +52,26 @@ async fn a_container_that_is_not_alive_is_started_again() {
 }
 
 #[tokio::test]
+async fn a_command_that_takes_too_long_fails_and_one_that_is_not_there_says_nothing() {
+    let harness = Harness::start().await;
+    let script = "exec sleep 1000";
+    let probe = |command: Value| json!({"exec": {"command": command}, "periodSeconds": 1, "failureThreshold": 1});
+    let slow = probe(json!(["sleep", "1000"]));
+    harness.create_pod("slow", pod(script, json!({"livenessProbe": slow})));
+    let missing = probe(json!(["no-such-command"]));
+    harness.create_pod("odd", pod(script, json!({"livenessProbe": missing})));
+    let late = "Liveness probe failed: command timed out: \"sleep 1000\" timed out after 1s";
+    wait_event(&harness, "slow", late).await;
+    let unknown = "Unhealthy: Liveness probe errored and resulted in unknown state: ";
+    wait_event(&harness, "odd", unknown).await;
+    // By then the other, which began no later, has been asked as often, and nothing came of it.
+    harness
+        .wait_for_pod("slow", "restarted", |pod| restarts(pod) == 1)
+        .await;
+    assert_eq!(restarts(&harness.pod("odd").unwrap()), 0);
+}
+
+#[tokio::test]
 async fn readiness_follows_the_probe_and_survives_a_restart_of_the_node() {
     let mut harness = Harness::start().await;
     let script = "touch /tmp/ready; exec sleep 1000";

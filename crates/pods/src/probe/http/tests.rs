@@ -76,7 +76,14 @@ async fn redirects_are_followed_within_the_host() {
     assert_eq!(why, "HTTP probe failed with statuscode: 500");
     assert!(served.join().unwrap()[1].starts_with("GET /other "));
     let (port, served) = server(&[&moved("http://elsewhere.example/")]);
-    get(&ask(port), TIMEOUT).await.unwrap();
+    let odd = Answer::Odd("Probe terminated redirects".to_owned());
+    assert_eq!(get(&ask(port), TIMEOUT).await, Ok(odd));
+    served.join().unwrap();
+    let circle: Vec<String> = (0..=REDIRECTS).map(|_| moved("/again")).collect();
+    let circle: Vec<&str> = circle.iter().map(String::as_str).collect();
+    let (port, served) = server(&circle);
+    let Bad(why) = get(&ask(port), TIMEOUT).await.unwrap_err();
+    assert!(why.ends_with("stopped after 10 redirects"), "{why}");
     served.join().unwrap();
 }
 
