@@ -21,7 +21,7 @@
 //! | [`history`] | every version of every object of a collection, in order |
 //! | [`chance`] | random choices that can be repeated |
 //! | [`shared`] | one cluster for several tests of a file, gone with the last of them |
-//! | [`report`] | what is printed when a test fails: the lines to debug with, the state, the ends of all logs |
+//! | [`report`] | what is printed when a test fails: the lines to debug with, the state, the ends of all logs; times |
 //! | [`namespace`], [`topology`] | network namespaces, veths and bridges without a cluster; code and commands inside them |
 //! | [`cni`] | a CNI plugin called as a container runtime does |
 //! | [`capture`], [`packet`] | the packets seen at an interface, parsed, from before the first one is sent |

@@ -1,7 +1,9 @@
-//! What is printed when a test of a cluster fails.
+//! What tests print: when one of a cluster fails, and times that are told and not judged.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::binary;
 use crate::cluster::Cluster;
@@ -68,5 +70,26 @@ fn print_logs(folder: &Path) {
         let lines: Vec<&str> = text.lines().collect();
         eprintln!("--- the end of {}", path.display());
         eprintln!("{}", lines[lines.len().saturating_sub(TAIL)..].join("\n"));
+    }
+}
+
+/// How long things took: printed by tests that do not judge it, since machines differ.
+#[derive(Debug, Default)]
+pub struct Times(Vec<(String, Duration)>);
+
+impl Times {
+    /// Enters one.
+    pub fn add(&mut self, what: &str, took: Duration) {
+        self.0.push((what.to_owned(), took));
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|(what, _)| what.len()).max();
+        let width = width.unwrap_or_default();
+        self.0
+            .iter()
+            .try_for_each(|(what, took)| writeln!(to, "{what:width$}  {took:>8.2?}"))
     }
 }

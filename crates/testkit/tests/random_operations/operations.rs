@@ -3,7 +3,7 @@
 use sealane_testkit::binary::sealane;
 use sealane_testkit::cluster::Role;
 use sealane_testkit::process::Process;
-use sealane_testkit::{Chance, Cluster, SOON, eventually};
+use sealane_testkit::{Chance, Cluster, LATER, SOON, eventually};
 use serde_json::{Value, json};
 
 use crate::declared::{Declared, Workload, persist, pod_path, unless};
@@ -132,21 +132,33 @@ fn stray(cluster: &Cluster, declared: &mut Declared, chance: &mut Chance) -> Opt
         return None;
     }
     let patch = json!({"metadata": {"uid": uid, "labels": {"app": "stray"}}});
-    let patched = persist(&format!("relabel {name}"), || {
+    persist(&format!("relabel {name}"), || {
         let patched = cluster.api().merge(&pod_path(&name), &patch);
         patched
             .or_else(|error| unless("not found", error))
             .or_else(|error| unless("onflict", error))
     });
-    // A pod that its workload has deleted in that moment leaves all the same.
-    let lives = patched["metadata"]["deletionTimestamp"].is_null() && !patched.is_null();
-    if lives {
+    let released = is_released(cluster, &name, uid);
+    if released {
         declared.strays.insert(name.clone());
     }
-    Some(format!(
-        "relabel pod {name}{}",
-        if lives { "" } else { " (too late)" }
-    ))
+    let outcome = if released { "" } else { " (too late)" };
+    Some(format!("relabel pod {name}{outcome}"))
+}
+
+/// Waits until a pod has no owner any more: until then it may be deleted with it.
+#[track_caller]
+fn is_released(cluster: &Cluster, name: &str, uid: &Value) -> bool {
+    eventually(LATER, &format!("pod {name} is released or gone"), || {
+        let pod = cluster.api().get(&pod_path(name));
+        let metadata = pod.or_else(|error| unless("not found", error))?["metadata"].clone();
+        let leaves = metadata["uid"] != *uid || metadata["deletionTimestamp"].is_string();
+        match metadata["ownerReferences"].is_null() {
+            _ if leaves => Ok(false),
+            true => Ok(true),
+            false => Err(format!("it has an owner: {metadata:#}")),
+        }
+    })
 }
 
 fn kill_container(cluster: &Cluster, _: &mut Declared, chance: &mut Chance) -> Option<String> {
