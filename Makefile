@@ -49,15 +49,19 @@ test: setup ## Every check and every test, on real packets (as root).
 	cargo build --workspace --bins --tests --locked
 	cargo test --workspace --locked
 
-# How often the API server is killed under two thousand objects and a hundred watchers, and a seed
-# for the moments; `make test` kills it ten times.
+# How often the API server is killed under two thousand objects and a hundred watchers, how many random
+# operations a cluster must survive, and a seed for both; `make test` takes ten and two hundred.
 SEALANE_KILLS ?= 50
+SEALANE_OPERATIONS ?= 1000
 SEALANE_SEED ?= 1
 
 .PHONY: soak
-soak: setup ## The crash test of the API server, longer: SEALANE_KILLS=50 SEALANE_SEED=1.
+soak: setup ## Crash tests, longer (as root): SEALANE_KILLS=50 SEALANE_OPERATIONS=1000 SEALANE_SEED=1.
 	SEALANE_KILLS=$(SEALANE_KILLS) SEALANE_SEED=$(SEALANE_SEED) \
 	cargo test --package sealane-apiserver --test api --locked -- --nocapture crashes::
+	cargo build --package sealane --locked
+	SEALANE_OPERATIONS=$(SEALANE_OPERATIONS) SEALANE_SEED=$(SEALANE_SEED) \
+	cargo test --package sealane-testkit --test random_operations --locked -- --nocapture
 
 .PHONY: check
 check: setup ## Formatting, lints, documentation, layers and licences; no tests.

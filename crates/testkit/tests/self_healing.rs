@@ -20,7 +20,7 @@ use sealane_testkit::{Cluster, LATER, Pod, SOON, UpOptions, eventually};
 use serde_json::{Value, json};
 
 const PODS: &str = "/api/v1/namespaces/default/pods?labelSelector=app%3Dweb";
-const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io/service-name%3Dweb";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/default/deployments/web";
 const REPLICAS: usize = 4;
 
