@@ -182,6 +182,7 @@ impl Store {
         };
         let mut removed = Vec::new();
         if self.entries()?.iter().any(gone) {
+            let _busy = lock::shared(&self.dir.join("busy"))?;
             self.change(|entries| {
                 removed = entries
                     .extract_if(.., |e| gone(e))

@@ -110,18 +110,23 @@ impl<R: BufRead> Tarball<R> {
         self.padding = size.next_multiple_of(BLOCK as u64) - size;
     }
 
+    /// Passes over what is left of an entry. The last one's padding may be missing: umoci leaves
+    /// it out, and everybody takes it.
     fn skip(&mut self) -> io::Result<()> {
         let mut rest = self.left + self.padding;
-        (self.left, self.padding) = (0, 0);
         while rest > 0 {
             let n = self.input.fill_buf()?.len();
-            if n == 0 {
+            if n == 0 && rest > self.padding {
                 return Err(malformed("it ends within an entry"));
+            }
+            if n == 0 {
+                break;
             }
             let n = (n as u64).min(rest);
             self.input.consume(n as usize);
             rest -= n;
         }
+        (self.left, self.padding) = (0, 0);
         Ok(())
     }
 
@@ -437,8 +442,11 @@ mod tests {
             let mut file = header(700, EntryType::Regular);
             builder.append_data(&mut file, "a", &[7; 700][..]).unwrap();
         });
-        for len in [1, 511, 513, 1100] {
+        for len in [1, 511, 513, 1100, 512 + 699] {
             assert!(entries(&good[..len]).is_err(), "{len}");
+        }
+        for len in [512 + 700, 512 + 701, 512 + 1024] {
+            assert_eq!(entries(&good[..len]).unwrap().len(), 1, "{len}");
         }
         assert!(
             entries(&[b'x'; 1024])

@@ -1,4 +1,5 @@
 //! Layers, also hostile ones, as they lie in the store; and as overlayfs shows them.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A real registry, Debian's `docker-registry`, on this machine's loopback; images come by `skopeo`.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 mod support;
 

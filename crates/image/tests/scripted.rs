@@ -1,4 +1,5 @@
 //! Registries that misbehave, and those that want to be convinced.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 #[path = "support/server.rs"]
 mod server;

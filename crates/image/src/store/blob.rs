@@ -157,10 +157,7 @@ impl Store {
 
     /// A place for content whose digest is not known yet.
     pub(super) fn unnamed(&self) -> Result<Partial, Error> {
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let name = format!("unnamed-{}-{number}", std::process::id());
-        let path = self.dir.join("ingest").join(name);
+        let path = self.stage("unnamed");
         let mut partial = Partial {
             file: lock::exclusive(&path)?,
             path,

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Image, Store, index, lock};
+use super::{Image, Store, lock};
 use crate::digest::Digest;
 use crate::error::Error;
 
@@ -51,7 +51,7 @@ impl Store {
             return Ok(());
         }
         let text = serde_json::to_vec(&hold).expect("a hold consists of texts");
-        index::replace(&path, &text)
+        self.replace(&path, &text)
     }
 
     /// Ends what a pod holds; one that holds nothing is fine.

@@ -5,7 +5,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,15 @@ use crate::reference::Reference;
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const ORIGIN: &str = "io.sealane.image.origin";
 const ADDED: &str = "io.sealane.image.added";
+const DIRS: [&str; 7] = [
+    "",
+    "blobs/sha256",
+    "blobs/sha512",
+    "layers",
+    "holds",
+    "used",
+    "ingest",
+];
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// How an image came into the store.
@@ -106,9 +117,8 @@ impl Store {
         })
     }
 
-    /// Changes the table as its only writer.
+    /// Changes the table as its only writer; the caller has `busy`, so that nobody sweeps.
     pub(super) fn change(&self, change: impl FnOnce(&mut Vec<Entry>)) -> Result<(), Error> {
-        self.make_dirs()?;
         let _lock = lock::exclusive(&self.dir.join("lock"))?;
         let mut index = self.index()?;
         let foreign: Vec<Descriptor> = index
@@ -126,12 +136,11 @@ impl Store {
             .collect();
         let text = serde_json::to_vec_pretty(&index)
             .expect("an index has no map with other keys than texts");
-        replace(&self.dir.join("index.json"), &text)
+        self.replace(&self.dir.join("index.json"), &text)
     }
 
     /// Makes the layout, on the first addition.
     pub(super) fn make_dirs(&self) -> Result<(), Error> {
-        use std::os::unix::fs::DirBuilderExt;
         let mark = self.dir.join("oci-layout");
         if mark.exists() {
             return Ok(());
@@ -139,43 +148,43 @@ impl Store {
         // Layers hold programs that are set-user-ID, and devices: nobody else may enter.
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700);
-        for name in [
-            "",
-            "blobs/sha256",
-            "blobs/sha512",
-            "layers",
-            "holds",
-            "used",
-            "ingest",
-        ] {
+        for name in DIRS {
             let path = self.dir.join(name);
             private
                 .create(&path)
                 .map_err(Error::io("make directory", &path))?;
         }
+        let _lock = lock::exclusive(&self.dir.join("lock"))?;
         let index = self.dir.join("index.json");
         if !index.exists() {
             let empty =
                 serde_json::to_vec(&Index::default()).expect("an empty index can be written");
-            replace(&index, &empty)?;
+            self.replace(&index, &empty)?;
         }
-        replace(&mark, LAYOUT.as_bytes())
+        self.replace(&mark, LAYOUT.as_bytes())
     }
-}
 
-/// Puts a small file in its place, whole and on disk, or not at all.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let write = || {
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(|error| {
-        // What is left of it is swept.
-        let _ = fs::remove_file(&beside);
-        Error::io("write", path)(error)
-    })
+    /// Puts a small file in its place, whole and on disk, or not at all.
+    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let stage = self.stage("file");
+        let write = || {
+            let mut file = File::create(&stage)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&stage, path)
+        };
+        write().map_err(|error| {
+            // If that fails it is swept.
+            let _ = fs::remove_file(&stage);
+            Error::io("write", path)(error)
+        })
+    }
+
+    /// A name in `ingest/` that nobody else has.
+    pub(super) fn stage(&self, kind: &str) -> PathBuf {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{kind}-{}-{number}", std::process::id());
+        self.dir.join("ingest").join(name)
+    }
 }

@@ -33,10 +33,10 @@ pub struct Args {
     place: Place,
 
     #[command(flatten)]
-    credentials: credentials::Args,
+    credentials: credentials::Credentials,
 
     #[command(flatten)]
-    registries: registries::Args,
+    registries: registries::RegistryFlags,
 
     /// Print the image for programs.
     #[arg(short, long, value_name = "FORMAT")]

@@ -9,7 +9,7 @@ use sealane_image::{Keyring, Reference};
 
 /// Where credentials come from. Never from the command line, which everybody can read.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct Credentials {
     /// Credentials as Docker keeps them, or `-` for the standard input, one document on each line;
     /// the content of a Secret will do [default: $DOCKER_CONFIG/config.json or
     /// ~/.docker/config.json, if there is one].
@@ -25,7 +25,7 @@ pub struct Args {
     password_stdin: bool,
 }
 
-impl Args {
+impl Credentials {
     /// All that we know.
     pub fn keyring(&self, image: &Reference) -> anyhow::Result<Keyring> {
         let mut keyring = Keyring::default();

@@ -11,7 +11,7 @@ const DEFAULT: &str = "/etc/sealane/registries.yaml";
 
 /// Mirrors, plain HTTP and authorities.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct RegistryFlags {
     /// Ask this server first, then the registry itself; may be repeated.
     #[arg(long, value_name = "REGISTRY=URL", value_parser = mirror)]
     registry_mirror: Vec<(String, String)>,
@@ -30,7 +30,7 @@ pub struct Args {
     registries: Option<PathBuf>,
 }
 
-impl Args {
+impl RegistryFlags {
     /// The file, and the flags on top of it.
     pub fn read(&self) -> anyhow::Result<Registries> {
         let mut registries = self.file()?;
