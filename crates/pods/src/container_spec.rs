@@ -90,9 +90,8 @@ fn mounts(origin: Origin<'_>, env: &Variables) -> Result<Vec<Mount>, VolumeError
     let mut mounts: Vec<Mount> = ["hosts", "hostname", "resolv.conf"]
         .map(|name| Mount {
             source: origin.folder.etc().join(name),
-            sub_path: None,
             target: Path::new("/etc").join(name),
-            read_only: false,
+            ..Mount::default()
         })
         .into_iter()
         .filter(|mount| !covered(&mount.target))
@@ -108,9 +107,8 @@ fn message_file(origin: Origin<'_>, attempt: u32) -> Option<Mount> {
     let target = target.filter(|path| path.starts_with('/'))?;
     Some(Mount {
         source: messages::path(origin.folder.dir(), &container.name, attempt),
-        sub_path: None,
         target: PathBuf::from(target),
-        read_only: false,
+        ..Mount::default()
     })
 }
 
@@ -119,7 +117,8 @@ fn limits(container: &Container) -> Limits {
     Limits {
         memory_bytes: allowance.memory_bytes.filter(|bytes| *bytes > 0),
         cpu_millis: allowance.cpu_millis.filter(|millis| *millis > 0),
-        cpu_shares_millis: allowance.cpu_request_millis,
+        // One that asks for nothing gets what the others leave.
+        cpu_shares_millis: Some(allowance.cpu_request_millis.unwrap_or(0)),
         pids: None,
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container as Spec;
 
-use crate::desired::{Desired, RestartPolicy};
+use crate::desired::{Desired, RestartPolicy, Restarts};
 use crate::record::{Container, Exit, Record, Sandbox, State, Stop};
 
 /// How long `ErrImagePull` is shown before it becomes `ImagePullBackOff`.
@@ -130,14 +130,12 @@ pub fn outcome(pod: &Desired, record: &Record) -> Option<Outcome> {
     if record.end.is_some() {
         return Some(Outcome::Failed);
     }
-    let policy = pod.restart_policy();
-    let once = pod.init().iter().filter(|init| !Desired::is_sidecar(init));
-    let init_failed = once
-        .map(|init| record.container(&init.name))
-        .any(|container| {
-            let exit = container.exit().filter(|exit| exit.code != 0);
-            exit.is_some_and(|exit| !runs_again(container, exit, policy.for_init()))
-        });
+    let mut once = pod.init().iter().filter(|init| !Desired::is_sidecar(init));
+    let init_failed = once.any(|init| {
+        let container = record.container(&init.name);
+        let exit = container.exit().filter(|exit| exit.code != 0);
+        exit.is_some_and(|exit| !runs_again(container, exit, pod.restarts(init)))
+    });
     if init_failed {
         return Some(Outcome::Failed);
     }
@@ -145,7 +143,7 @@ pub fn outcome(pod: &Desired, record: &Record) -> Option<Outcome> {
     for spec in pod.main() {
         let container = record.container(&spec.name);
         let exit = container.exit()?;
-        if runs_again(container, exit, policy) {
+        if runs_again(container, exit, pod.restarts(spec)) {
             return None;
         }
         failed |= exit.code != 0;
@@ -158,9 +156,13 @@ pub fn outcome(pod: &Desired, record: &Record) -> Option<Outcome> {
 }
 
 /// Whether a container that ended so runs again. One that was ended because of a probe does
-/// unless nothing does, whatever its exit code says.
-pub fn runs_again(container: &Container, exit: &Exit, policy: RestartPolicy) -> bool {
-    policy.restarts(exit.code) || container.doom.is_some() && policy != RestartPolicy::Never
+/// unless nothing does, whatever its exit code says; one that is to be another does in any case.
+pub fn runs_again(container: &Container, exit: &Exit, restarts: Restarts<'_>) -> bool {
+    let doomed = container
+        .doom
+        .as_ref()
+        .is_some_and(|doom| doom.changed || restarts.policy != RestartPolicy::Never);
+    doomed || restarts.after(exit.code)
 }
 
 fn build(pod: &Desired, record: &Record, live: Live, now: Timestamp) -> Decision {
@@ -193,7 +195,6 @@ fn run(pod: &Desired, record: &Record, live: Live, now: Timestamp) -> Decision {
 /// Starts containers: init containers one after the other, then the others, in order. A
 /// sidecar counts as done when it has started; a postStart hook holds up those after it.
 fn start(pod: &Desired, record: &Record, now: Timestamp) -> Decision {
-    let policy = pod.restart_policy();
     let mut wake = None;
     for spec in pod.init() {
         let sidecar = Desired::is_sidecar(spec);
@@ -205,12 +206,7 @@ fn start(pod: &Desired, record: &Record, now: Timestamp) -> Decision {
         if !sidecar && (done || record.initialized) {
             continue;
         }
-        let policy = if sidecar {
-            RestartPolicy::Always
-        } else {
-            policy.for_init()
-        };
-        let next = next_of(spec, container, policy, now).no_later_than(wake);
+        let next = next_of(spec, container, pod.restarts(spec), now).no_later_than(wake);
         if next.step != Step::Wait || !(done || record.initialized) {
             return next;
         }
@@ -218,7 +214,7 @@ fn start(pod: &Desired, record: &Record, now: Timestamp) -> Decision {
     }
     for spec in pod.main() {
         let container = record.container(&spec.name);
-        let next = next_of(spec, container, policy, now).no_later_than(wake);
+        let next = next_of(spec, container, pod.restarts(spec), now).no_later_than(wake);
         if next.step != Step::Wait || container.post_start {
             return next;
         }
@@ -228,7 +224,7 @@ fn start(pod: &Desired, record: &Record, now: Timestamp) -> Decision {
 }
 
 /// What one container needs next.
-fn next_of(spec: &Spec, container: &Container, policy: RestartPolicy, now: Timestamp) -> Decision {
+fn next_of(spec: &Spec, container: &Container, restarts: Restarts<'_>, now: Timestamp) -> Decision {
     let name = &spec.name;
     if let Some(hold) = &container.hold {
         let shelve_at = hold.since + SHOW_PULL_ERROR;
@@ -249,7 +245,7 @@ fn next_of(spec: &Spec, container: &Container, policy: RestartPolicy, now: Times
             Some(doom) => stop_one(name, Some(spec), container, doom.kill_at, now),
             None => wait(None),
         },
-        State::Exited(exit) if !runs_again(container, exit, policy) => wait(None),
+        State::Exited(exit) if !runs_again(container, exit, restarts) => wait(None),
         State::Exited(exit) => match container.backoff.until(exit.finished_at) {
             Some(until) if until > now && !container.backoff_announced => {
                 step(Step::AnnounceBackOff(name.to_owned()))

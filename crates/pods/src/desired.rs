@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, Pod, PodSpec};
 
 /// Shortest time that a container gets between SIGTERM and SIGKILL, as in the kubelet.
 pub const SHORTEST_GRACE: Duration = Duration::from_secs(2);
@@ -31,6 +31,14 @@ pub enum RestartPolicy {
     Never,
 }
 
+fn policy(text: Option<&str>) -> RestartPolicy {
+    match text {
+        Some("Never") => RestartPolicy::Never,
+        Some("OnFailure") => RestartPolicy::OnFailure,
+        _ => RestartPolicy::Always,
+    }
+}
+
 impl RestartPolicy {
     /// Whether a container that ended with `code` runs again.
     pub fn restarts(self, code: i32) -> bool {
@@ -47,6 +55,34 @@ impl RestartPolicy {
             Self::Always => Self::OnFailure,
             policy => policy,
         }
+    }
+}
+
+/// When one container runs again: its own word goes before its pod's.
+///
+/// Source: Kubernetes docs "Pod Lifecycle", individual container restart policy and rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Restarts<'a> {
+    /// Where no rule applies.
+    pub policy: RestartPolicy,
+    rules: &'a [ContainerRestartRule],
+}
+
+impl Restarts<'_> {
+    /// Whether it runs again after it ended with `code`.
+    pub fn after(self, code: i32) -> bool {
+        let applies = |rule: &ContainerRestartRule| {
+            let codes = rule.exit_codes.as_ref();
+            codes.is_some_and(|codes| {
+                let listed = codes.values.iter().flatten().any(|value| *value == code);
+                match codes.operator.as_str() {
+                    "In" => listed,
+                    "NotIn" => !listed,
+                    _ => false,
+                }
+            })
+        };
+        self.rules.iter().any(applies) || self.policy.restarts(code)
     }
 }
 
@@ -106,12 +142,15 @@ impl Desired {
             .collect()
     }
 
-    /// `spec.restartPolicy`.
-    pub fn restart_policy(&self) -> RestartPolicy {
-        match self.spec().restart_policy.as_deref() {
-            Some("Never") => RestartPolicy::Never,
-            Some("OnFailure") => RestartPolicy::OnFailure,
-            _ => RestartPolicy::Always,
+    /// When a container of this pod runs again.
+    pub fn restarts<'a>(&self, spec: &'a Container) -> Restarts<'a> {
+        let own = spec.restart_policy.as_deref();
+        let policy = policy(own.or(self.spec().restart_policy.as_deref()));
+        let init = self.init().iter().any(|init| init.name == spec.name);
+        let once = init && !Self::is_sidecar(spec);
+        Restarts {
+            policy: if once { policy.for_init() } else { policy },
+            rules: spec.restart_policy_rules.as_deref().unwrap_or_default(),
         }
     }
 

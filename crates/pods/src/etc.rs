@@ -51,6 +51,19 @@ pub fn hostname(pod: &Desired) -> String {
     cut.trim_end_matches(['-', '.']).to_owned()
 }
 
+/// What the kernel and /etc/hostname say: the hostname, or with `setHostnameAsFQDN` the whole
+/// name, if the pod has one.
+pub fn kernel_hostname(pod: &Desired, domain: &str) -> String {
+    let hostname = hostname(pod);
+    let spec = pod.spec();
+    let whole = spec.set_hostname_as_fqdn == Some(true) && spec.hostname_override.is_none();
+    let subdomain = spec.subdomain.as_deref().filter(|name| !name.is_empty());
+    match subdomain.filter(|_| whole) {
+        Some(subdomain) => format!("{hostname}.{subdomain}.{}.svc.{domain}", pod.namespace()),
+        None => hostname,
+    }
+}
+
 /// A pod's /etc/hosts.
 pub fn hosts(pod: &Desired, ips: &[IpAddr], domain: &str) -> String {
     let mut text = String::from(

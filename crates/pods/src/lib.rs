@@ -57,6 +57,7 @@ mod sources;
 mod status;
 mod sysctls;
 mod tokens;
+mod usage;
 mod volumes;
 mod worker;
 

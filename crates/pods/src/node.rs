@@ -22,7 +22,7 @@ use crate::network::Network;
 use crate::options::Options;
 use crate::rules::Rules;
 use crate::sources::follow::Sources;
-use crate::sysctls;
+use crate::{qos, sysctls, volumes};
 
 /// The network interface of every pod.
 const INTERFACE: &str = "eth0";
@@ -60,7 +60,8 @@ pub struct Node {
     cgroup: PathBuf,
     resolv_conf: PathBuf,
     cluster_dns: Vec<IpAddr>,
-    cluster_domain: String,
+    /// The domain of the cluster's names.
+    pub cluster_domain: String,
 }
 
 /// What a node is made from besides its flags.
@@ -137,9 +138,15 @@ impl Node {
         spec.namespace = pod.namespace().to_owned();
         spec.name = pod.name().to_owned();
         spec.host_network = pod.host_network();
+        spec.host_pid = pod.spec().host_pid == Some(true);
+        spec.host_ipc = pod.spec().host_ipc == Some(true);
+        spec.share_processes = pod.spec().share_process_namespace == Some(true);
+        spec.host_mounts = volumes::any_follows_the_node(pod.spec());
+        spec.limits = qos::pod_limits(pod.spec());
+        spec.limits.pids = self.rules.pod_max_pids;
         spec.sysctls = sysctls::wanted(pod.spec());
         if !spec.host_network {
-            spec.hostname = crate::etc::hostname(pod);
+            spec.hostname = crate::etc::kernel_hostname(pod, &self.cluster_domain);
         }
         spec
     }
@@ -148,14 +155,10 @@ impl Node {
     pub fn bare_sandbox(&self, uid: &str) -> SandboxSpec {
         SandboxSpec {
             pod_uid: uid.to_owned(),
-            namespace: String::new(),
-            name: String::new(),
-            hostname: String::new(),
             dir: self.folder(uid).dir().to_owned(),
             socket: self.sockets().join(format!("{uid}.sock")),
             cgroup: self.cgroup.join(uid),
-            host_network: false,
-            sysctls: Vec::new(),
+            ..SandboxSpec::default()
         }
     }
 

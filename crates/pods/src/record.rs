@@ -57,7 +57,7 @@ pub struct Record {
 /// Why a pod was ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct End {
-    /// `DeadlineExceeded`.
+    /// `DeadlineExceeded`, `Evicted`, `SysctlForbidden`.
     pub reason: String,
     /// The reason in a sentence.
     pub message: String,
@@ -102,6 +102,9 @@ pub struct Container {
     pub image_backoff: Backoff,
     /// The image that the newest attempt ran.
     pub image_id: String,
+    /// What the pod said it should be.
+    #[serde(default)]
+    pub image: String,
     /// The strongest thing done to end the newest attempt.
     pub stopping: Option<Stop>,
     /// Its startup probe has passed.
@@ -130,6 +133,9 @@ pub struct Doom {
     pub message: String,
     /// When it is killed.
     pub kill_at: Timestamp,
+    /// It is to run something else, so it is started again whatever the restart policy says.
+    #[serde(default)]
+    pub changed: bool,
 }
 
 /// What an attempt is doing.
@@ -263,6 +269,7 @@ impl Container {
         backoff: Backoff::NEW,
         image_backoff: Backoff::NEW,
         image_id: String::new(),
+        image: String::new(),
         stopping: None,
         startup_passed: false,
         readiness_passed: false,

@@ -5,10 +5,13 @@
 //! not shared), it is refused; where it merely loses something (a host port), it
 //! runs and an Event says what was lost.
 
-use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{
+    AppArmorProfile, Container, PodSpec, ResourceRequirements, SecurityContext, Volume,
+};
 use serde_json::Value;
 
-use crate::sysctls;
+use crate::usage;
+use crate::worker::signal_of;
 
 /// What cannot be done, each in a phrase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,10 +33,6 @@ pub fn review(spec: &PodSpec) -> Review {
         review.container(container);
     }
     for container in &spec.containers {
-        let own = container.restart_policy.is_some();
-        review.refuse(own, || {
-            format!("container {}: a restartPolicy of its own", container.name)
-        });
         review.container(container);
     }
     review
@@ -55,11 +54,7 @@ impl Review {
     }
 
     fn pod(&mut self, spec: &PodSpec) {
-        let set = |flag: Option<bool>| flag == Some(true);
         for (unsupported, field) in [
-            (set(spec.host_pid), "hostPID"),
-            (set(spec.host_ipc), "hostIPC"),
-            (set(spec.share_process_namespace), "shareProcessNamespace"),
             (spec.host_users == Some(false), "hostUsers: false"),
             (spec.runtime_class_name.is_some(), "runtimeClassName"),
             (some(&spec.resource_claims), "resourceClaims"),
@@ -70,15 +65,43 @@ impl Review {
         ] {
             self.refuse(unsupported, || field.to_owned());
         }
+        self.resources("pod", spec.resources.as_ref());
+        let ephemeral = some(&spec.ephemeral_containers);
+        self.ignore(ephemeral, || "ephemeralContainers".to_owned());
         let Some(context) = &spec.security_context else {
             return;
         };
-        self.refused.extend(sysctls::forbidden(spec));
         for (unsupported, field) in [
             (context.se_linux_options.is_some(), "seLinuxOptions"),
-            (context.app_armor_profile.is_some(), "appArmorProfile"),
+            (
+                context.se_linux_change_policy.is_some(),
+                "seLinuxChangePolicy",
+            ),
+            (
+                confines(context.app_armor_profile.as_ref()),
+                "appArmorProfile",
+            ),
+            (context.windows_options.is_some(), "windowsOptions"),
         ] {
             self.ignore(unsupported, || format!("securityContext.{field}"));
+        }
+    }
+
+    /// Resources that no part of this node counts or gives out.
+    fn resources(&mut self, whose: &str, resources: Option<&ResourceRequirements>) {
+        let Some(resources) = resources else { return };
+        self.refuse(some(&resources.claims), || {
+            format!("{whose}: resources.claims")
+        });
+        let limits = resources.limits.iter().flatten();
+        for (name, _) in limits {
+            let known = ["cpu", "memory", usage::RESOURCE].contains(&name.as_str());
+            self.refuse(!known, || format!("{whose}: resources.limits.{name}"));
+            if name == usage::RESOURCE {
+                self.ignored.push(format!(
+                    "{whose}: resources.limits.{name} counts logs and emptyDir volumes, not what is written elsewhere"
+                ));
+            }
         }
     }
 
@@ -110,9 +133,6 @@ impl Review {
             self.refuse(!["", "Memory"].contains(&medium), || {
                 format!("volume {name}: medium {medium}")
             });
-            self.ignore(medium.is_empty() && empty.size_limit.is_some(), || {
-                format!("volume {name}: sizeLimit of an emptyDir on disk")
-            });
         }
         let projected = volume
             .projected
@@ -131,37 +151,72 @@ impl Review {
     fn container(&mut self, container: &Container) {
         let name = &container.name;
         self.name(name);
-        let mounts = || container.volume_mounts.iter().flatten();
-        let propagation = mounts()
-            .filter_map(|mount| mount.mount_propagation.as_deref())
-            .any(|propagation| propagation != "None");
-        for (unsupported, field) in [
-            (some(&container.volume_devices), "volumeDevices"),
-            (some(&container.restart_policy_rules), "restartPolicyRules"),
-            (propagation, "volumeMounts.mountPropagation"),
-        ] {
-            self.refuse(unsupported, || format!("container {name}: {field}"));
+        self.mounts(container);
+        self.resources(&format!("container {name}"), container.resources.as_ref());
+        let rules = container.restart_policy_rules.iter().flatten();
+        for rule in rules {
+            let action = &rule.action;
+            self.refuse(action != "Restart", || {
+                format!("container {name}: restartPolicyRules with the action {action}")
+            });
+        }
+        let signal = container.lifecycle.as_ref();
+        let signal = signal.and_then(|lifecycle| lifecycle.stop_signal.as_deref());
+        if let Some(signal) = signal.filter(|signal| signal_of(signal).is_none()) {
+            self.refuse(true, || {
+                format!("container {name}: lifecycle.stopSignal {signal}")
+            });
         }
         let host_port = container
             .ports
             .iter()
             .flatten()
             .any(|port| port.host_port.is_some());
-        let context = container.security_context.as_ref();
-        for (unsupported, field) in [
-            (host_port, "ports.hostPort"),
-            (
-                context.is_some_and(|context| context.se_linux_options.is_some()),
-                "seLinuxOptions",
-            ),
-            (
-                context.is_some_and(|context| context.app_armor_profile.is_some()),
-                "appArmorProfile",
-            ),
-        ] {
-            self.ignore(unsupported, || format!("container {name}: {field}"));
+        self.ignore(host_port, || format!("container {name}: ports.hostPort"));
+        if let Some(context) = &container.security_context {
+            self.security(name, context);
         }
     }
+
+    fn security(&mut self, name: &str, context: &SecurityContext) {
+        let mount = context.proc_mount.as_deref();
+        self.refuse(mount.is_some_and(|mount| mount != "Default"), || {
+            format!("container {name}: procMount {}", mount.unwrap_or_default())
+        });
+        for (unsupported, field) in [
+            (context.se_linux_options.is_some(), "seLinuxOptions"),
+            (
+                confines(context.app_armor_profile.as_ref()),
+                "appArmorProfile",
+            ),
+            (context.windows_options.is_some(), "windowsOptions"),
+        ] {
+            self.ignore(unsupported, || {
+                format!("container {name}: securityContext.{field}")
+            });
+        }
+    }
+
+    fn mounts(&mut self, container: &Container) {
+        let name = &container.name;
+        self.refuse(some(&container.volume_devices), || {
+            format!("container {name}: volumeDevices")
+        });
+        let context = container.security_context.as_ref();
+        let privileged = context.is_some_and(|context| context.privileged == Some(true));
+        let mounts = container.volume_mounts.iter().flatten();
+        let mut wanted = mounts.filter_map(|mount| mount.mount_propagation.as_deref());
+        if !privileged && wanted.any(|propagation| propagation == "Bidirectional") {
+            self.refused.push(format!(
+                "container {name}: Bidirectional mount propagation is available only to privileged containers"
+            ));
+        }
+    }
+}
+
+/// Whether a profile asks for something; without AppArmor nothing is confined anyway.
+fn confines(profile: Option<&AppArmorProfile>) -> bool {
+    profile.is_some_and(|profile| profile.type_ != "Unconfined")
 }
 
 fn some<T>(list: &Option<Vec<T>>) -> bool {
@@ -178,90 +233,6 @@ fn kind(volume: &Volume) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn of(spec: Value) -> Review {
-        review(&serde_json::from_value(spec).unwrap())
-    }
-
-    #[test]
-    fn an_ordinary_pod_has_nothing_to_complain_about() {
-        let spec = json!({
-            "volumes": [{"name": "a", "emptyDir": {"medium": "Memory"}}, {"name": "b", "hostPath": {"path": "/x"}}],
-            "initContainers": [{"name": "i", "image": "x"}],
-            "containers": [{
-                "name": "c", "image": "x", "terminationMessagePath": "/dev/termination-log",
-                "volumeMounts": [{"name": "a", "mountPath": "/a"}],
-                "ports": [{"containerPort": 80}],
-            }],
-        });
-        assert_eq!(of(spec), Review::default());
-    }
-
-    #[test]
-    fn what_would_change_the_meaning_is_refused() {
-        let cases = [
-            (
-                json!({"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}]}),
-                "volume v: type nfs",
-            ),
-            (
-                json!({"volumes": [{"name": "v", "emptyDir": {"medium": "HugePages"}}]}),
-                "volume v: medium HugePages",
-            ),
-            (
-                json!({"volumes": [{"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"path": "p"}}]}}]}),
-                "volume v: projected clusterTrustBundle",
-            ),
-            (json!({"hostPID": true}), "hostPID"),
-            (
-                json!({"shareProcessNamespace": true}),
-                "shareProcessNamespace",
-            ),
-            (
-                json!({"containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/", "mountPropagation": "Bidirectional"}]}]}),
-                "container c: volumeMounts.mountPropagation",
-            ),
-        ];
-        for (mut spec, expected) in cases {
-            if spec.get("containers").is_none() {
-                spec["containers"] = json!([]);
-            }
-            assert_eq!(
-                of(spec).refused,
-                [format!("{expected} is not supported yet")]
-            );
-        }
-    }
-
-    #[test]
-    fn names_that_would_leave_the_folder_are_refused() {
-        let spec =
-            json!({"volumes": [{"name": "../x", "emptyDir": {}}], "containers": [{"name": "a/b"}]});
-        let words = [
-            "name \"../x\" is not a DNS label",
-            "name \"a/b\" is not a DNS label",
-        ];
-        assert_eq!(of(spec).refused, words);
-    }
-
-    #[test]
-    fn what_is_merely_lost_is_said() {
-        let spec = json!({
-            "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}],
-            "containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 2}]}],
-        });
-        let found = of(spec);
-        assert!(found.refused.is_empty(), "{found:?}");
-        assert_eq!(
-            found.ignored,
-            [
-                "volume v: sizeLimit of an emptyDir on disk is not supported yet and is ignored",
-                "container c: ports.hostPort is not supported yet and is ignored",
-            ]
-        );
-    }
-}
+mod fields;
+#[cfg(test)]
+mod tests;

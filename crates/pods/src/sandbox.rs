@@ -135,7 +135,7 @@ fn write_etc(
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned(),
-        false => etc::hostname(pod),
+        false => etc::kernel_hostname(pod, &dns.domain),
     };
     folder.write_etc("hosts", &hosts)?;
     folder.write_etc("hostname", &format!("{hostname}\n"))?;

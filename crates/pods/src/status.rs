@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::backoff;
 use crate::conditions;
 use crate::decide::{Outcome, outcome, runs_again};
-use crate::desired::{Desired, RestartPolicy};
+use crate::desired::Desired;
 use crate::qos::qos_class;
 use crate::record::{Container, Exit, Record, State};
 
@@ -35,8 +35,14 @@ pub struct Surroundings<'a> {
 
 /// The status to be shown for a pod.
 pub fn compile(pod: &Desired, record: &Record, around: Surroundings<'_>) -> PodStatus {
-    let init = statuses(pod, record, pod.init(), true);
-    let main = statuses(pod, record, pod.main(), false);
+    // A pod that was turned away at once is told without its containers, as by the kubelet.
+    let rejected = record.end.is_some() && record.sandbox_attempt == 0;
+    let containers = |specs, init| match rejected {
+        true => Vec::new(),
+        false => statuses(pod, record, specs, init),
+    };
+    let init = containers(pod.init(), true);
+    let main = containers(pod.main(), false);
     let phase = phase(pod, record, &init, &main);
     // What ended the pod is told with the phase that it leads to.
     let end = record.end.as_ref().filter(|_| phase == "Failed");
@@ -77,7 +83,7 @@ pub fn compile(pod: &Desired, record: &Record, around: Surroundings<'_>) -> PodS
         start_time: Some(time(record.seen_at)),
         qos_class: Some(qos_class(pod.spec()).to_owned()),
         init_container_statuses: Some(init).filter(|all| !all.is_empty()),
-        container_statuses: Some(main),
+        container_statuses: Some(main).filter(|all| !all.is_empty()),
         observed_generation: pod.pod.metadata.generation,
         nominated_node_name: around.previous.nominated_node_name.clone(),
         ..PodStatus::default()
@@ -159,14 +165,9 @@ fn statuses(
     specs: &[ContainerSpec],
     init: bool,
 ) -> Vec<ContainerStatus> {
-    let policy = |spec: &ContainerSpec| match (init, Desired::is_sidecar(spec)) {
-        (true, true) => RestartPolicy::Always,
-        (true, false) => pod.restart_policy().for_init(),
-        (false, _) => pod.restart_policy(),
-    };
     specs
         .iter()
-        .map(|spec| container_status(pod, record, spec, policy(spec), init))
+        .map(|spec| container_status(pod, record, spec, init))
         .collect()
 }
 
@@ -174,14 +175,13 @@ fn container_status(
     pod: &Desired,
     record: &Record,
     spec: &ContainerSpec,
-    policy: RestartPolicy,
     init: bool,
 ) -> ContainerStatus {
     let container = record.container(&spec.name);
     // An init container that is no sidecar has no start but its end.
     let once = init && !Desired::is_sidecar(spec);
     let id = |attempt| container_id(pod, &spec.name, attempt);
-    let (state, last) = states(pod, record, spec, container, policy);
+    let (state, last) = states(pod, record, spec, container);
     let exists = !matches!(container.state, State::New);
     let newest = if exists {
         Some(container.attempt)
@@ -212,7 +212,6 @@ fn states<'a>(
     record: &Record,
     spec: &ContainerSpec,
     container: &'a Container,
-    policy: RestartPolicy,
 ) -> (ContainerState, Option<(u32, &'a Exit)>) {
     let before = container
         .last
@@ -222,7 +221,7 @@ fn states<'a>(
         State::Running(since) => (running(*since), before),
         State::Exited(exit) => {
             let newest = (container.attempt, exit);
-            match waiting(pod, record, spec, container, policy) {
+            match waiting(pod, record, spec, container) {
                 Some(state) => (state, Some(newest)),
                 None => (
                     ended(exit, container_id(pod, &spec.name, container.attempt)),
@@ -231,7 +230,7 @@ fn states<'a>(
             }
         }
         State::New | State::Starting => {
-            let state = waiting(pod, record, spec, container, policy);
+            let state = waiting(pod, record, spec, container);
             (
                 state.unwrap_or_else(|| wait("ContainerCreating", None)),
                 before,
@@ -246,7 +245,6 @@ fn waiting(
     record: &Record,
     spec: &ContainerSpec,
     container: &Container,
-    policy: RestartPolicy,
 ) -> Option<ContainerState> {
     if let Some(refusal) = &record.refused {
         return Some(wait("CreateContainerConfigError", Some(refusal.clone())));
@@ -255,7 +253,8 @@ fn waiting(
         return Some(wait(&hold.reason, Some(hold.message.clone())));
     }
     if let State::Exited(exit) = &container.state {
-        let crashing = container.backoff_announced && runs_again(container, exit, policy);
+        let crashing =
+            container.backoff_announced && runs_again(container, exit, pod.restarts(spec));
         return crashing.then(|| {
             let message = crash_message(container, &spec.name, &pod.in_words());
             wait("CrashLoopBackOff", Some(message))

@@ -39,19 +39,43 @@ pub fn wanted(spec: &PodSpec) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Why a pod must not have what it asks for, one sentence for each setting.
-pub fn forbidden(spec: &PodSpec) -> Vec<String> {
+/// Why a pod must not have what it asks for; the first reason, in the kubelet's words. `allowed`
+/// are the unsafe ones that this node offers: names, or beginnings of names with a `*`.
+pub fn forbidden(spec: &PodSpec, allowed: &[String]) -> Option<String> {
     let host_network = spec.host_network == Some(true);
+    let host_ipc = spec.host_ipc == Some(true);
     let judge = |sysctl: &Sysctl| {
         let name = name(sysctl);
-        let of_network = OF_NETWORK.contains(&name.as_str());
-        if of_network && host_network {
-            return Some(format!("sysctl {name:?} not allowed with host net enabled"));
+        let safe = OF_NETWORK.contains(&name.as_str()) || name == OF_IPC;
+        if !safe && !allowed.iter().any(|pattern| matches(pattern, &name)) {
+            return Some(format!("forbidden sysctl: {name:?} not allowlisted"));
         }
-        (!of_network && name != OF_IPC)
-            .then(|| format!("forbidden sysctl: {name:?} not allowlisted"))
+        let kind = match () {
+            () if host_network && name.starts_with("net.") => "host net",
+            () if host_ipc && is_of_ipc(&name) => "host ipc",
+            () => return None,
+        };
+        Some(format!(
+            "forbidden sysctl: {name:?} not allowed with {kind} enabled"
+        ))
     };
-    asked(spec).filter_map(judge).collect()
+    asked(spec).find_map(judge)
+}
+
+/// ipc_namespaces(7): what each IPC namespace has of its own.
+fn is_of_ipc(name: &str) -> bool {
+    ["kernel.shm", "kernel.msg", "fs.mqueue."]
+        .iter()
+        .any(|group| name.starts_with(group))
+        || name == "kernel.sem"
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    let pattern = pattern.replace('/', ".");
+    match pattern.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => pattern == name,
+    }
 }
 
 #[cfg(test)]
@@ -65,26 +89,38 @@ mod tests {
         for (name, host, expected) in [
             ("net.ipv4.tcp_syncookies", false, None),
             ("net/ipv4/tcp_syncookies", false, None),
-            ("kernel.shm_rmid_forced", true, None),
+            ("kernel.shm_rmid_forced", false, None),
+            ("net.core.somaxconn", false, None),
+            (
+                "kernel.shm_rmid_forced",
+                true,
+                Some(
+                    "forbidden sysctl: \"kernel.shm_rmid_forced\" not allowed with host ipc enabled",
+                ),
+            ),
             (
                 "net.ipv4.tcp_syncookies",
                 true,
-                Some("sysctl \"net.ipv4.tcp_syncookies\" not allowed with host net enabled"),
+                Some(
+                    "forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host net enabled",
+                ),
             ),
             (
                 "kernel.msgmax",
                 false,
                 Some("forbidden sysctl: \"kernel.msgmax\" not allowlisted"),
             ),
+            (
+                "net.ipv4.ip_forward",
+                false,
+                Some("forbidden sysctl: \"net.ipv4.ip_forward\" not allowlisted"),
+            ),
         ] {
             let sysctls = json!([{"name": name, "value": "1"}]);
-            let spec = json!({"containers": [], "hostNetwork": host, "securityContext": {"sysctls": sysctls}});
+            let spec = json!({"containers": [], "hostNetwork": host, "hostIPC": host, "securityContext": {"sysctls": sysctls}});
             let spec: PodSpec = serde_json::from_value(spec).unwrap();
-            assert_eq!(
-                forbidden(&spec).first().map(String::as_str),
-                expected,
-                "{name}"
-            );
+            let allowed = ["net.core.*".to_owned()];
+            assert_eq!(forbidden(&spec, &allowed).as_deref(), expected, "{name}");
             assert!(!wanted(&spec)[0].0.contains('/'));
         }
     }

@@ -23,7 +23,7 @@ use k8s_openapi::api::core::v1::{
     HostPathVolumeSource, PodSpec, ProjectedVolumeSource, SecretVolumeSource, VolumeMount,
 };
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use sealane_runtime::Mount;
+use sealane_runtime::{Mount, Propagation};
 
 use crate::env::Variables;
 use crate::quantity;
@@ -200,9 +200,27 @@ pub fn mounts(
                 sub_path: sub_path(mount, variables)?,
                 target: PathBuf::from(&mount.mount_path),
                 read_only: files || mount.read_only.unwrap_or(false),
+                propagation: propagation(mount),
             })
         })
         .collect()
+}
+
+fn propagation(mount: &VolumeMount) -> Propagation {
+    match mount.mount_propagation.as_deref() {
+        Some("HostToContainer") => Propagation::FromHost,
+        Some("Bidirectional") => Propagation::Both,
+        _ => Propagation::None,
+    }
+}
+
+/// Whether a volume of the pod is to show what is mounted in it later.
+pub fn any_follows_the_node(spec: &PodSpec) -> bool {
+    let init = spec.init_containers.iter().flatten();
+    let mut mounts = init
+        .chain(&spec.containers)
+        .flat_map(|container| container.volume_mounts.iter().flatten());
+    mounts.any(|mount| propagation(mount) != Propagation::None)
 }
 
 /// The part of the volume that is mounted, if not all of it.

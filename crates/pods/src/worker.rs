@@ -34,13 +34,19 @@ use crate::record::{End, Record, Sandbox};
 use crate::review::review;
 use crate::sandbox::{self, Built, SandboxError};
 use crate::status::{self, Surroundings};
+use crate::sysctls;
 use hooks::Hooks;
 use probes::Probes;
+use usage::Usage;
 use values::Values;
 
+pub use containers::signal_of;
+
+mod changes;
 mod containers;
 mod hooks;
 mod probes;
+mod usage;
 mod values;
 
 /// Pause after a sandbox could not be taken down.
@@ -78,6 +84,7 @@ pub struct Worker {
     values: Values,
     probes: Probes,
     hooks: Hooks,
+    usage: Usage,
 }
 
 #[derive(Default)]
@@ -123,6 +130,7 @@ impl Worker {
             values: Values::default(),
             probes: Probes::default(),
             hooks: Hooks::default(),
+            usage: Usage::default(),
         };
         (worker, viewed)
     }
@@ -136,6 +144,8 @@ impl Worker {
             self.listen();
             let pod = self.desired.borrow_and_update().clone();
             let now = Timestamp::now();
+            self.notice_changes(&pod);
+            self.watch_usage(&pod, now);
             self.limit_end(&pod, now);
             self.keep(&pod);
             self.show(&pod, now);
@@ -234,6 +244,9 @@ impl Worker {
         if self.record.sandbox_attempt > 0 || self.record.ended_before || pod.grace().is_some() {
             return;
         }
+        if let Some(reason) = sysctls::forbidden(pod.spec(), &self.node.rules.unsafe_sysctls) {
+            return self.reject(&pod, "SysctlForbidden", &reason);
+        }
         let review = review(pod.spec());
         for ignored in review.ignored {
             self.node
@@ -247,6 +260,15 @@ impl Worker {
                 .tell(&pod.pod, Severity::Warning, "NotSupported", &message);
             self.record.refused = Some(reasons);
         }
+    }
+
+    /// Turns the pod away before anything of it is made, in the kubelet's words.
+    fn reject(&mut self, pod: &Desired, reason: &str, why: &str) {
+        self.node.tell(&pod.pod, Severity::Warning, reason, why);
+        self.record.end = Some(End {
+            reason: reason.to_owned(),
+            message: format!("Pod was rejected: {why}"),
+        });
     }
 
     /// Enters what the shim has told since last time.
@@ -353,6 +375,7 @@ impl Worker {
 
     /// Waits for news, or for the moment to ask again; `false` at the end of this process.
     async fn wait(&mut self, wake: Option<Timestamp>) -> bool {
+        let wake = wake.into_iter().chain(self.usage.next_look()).min();
         let pause = wake.map(|wake| Duration::try_from(wake.duration_since(Timestamp::now())));
         let pause = pause
             .map_or(LONGEST_SLEEP, Result::unwrap_or_default)
@@ -374,6 +397,12 @@ impl Worker {
             }
             ended = self.hooks.next() => {
                 self.hook_ended(ended);
+                None
+            }
+            found = self.usage.found() => {
+                if let Some(message) = found {
+                    self.evict(message);
+                }
                 None
             }
             Ok(()) = network.changed() => None,

@@ -23,10 +23,26 @@ fn main() -> ExitCode {
         return sealane_echo::main(argv);
     }
     match argv.get(1).and_then(|word| word.to_str()) {
-        Some("shim") => sealane_runtime::shim_main(argv.into_iter().skip(2)),
+        Some("shim") => {
+            hold();
+            sealane_runtime::shim_main(argv.into_iter().skip(2))
+        }
         Some("echo") => sealane_echo::main(argv.into_iter().skip(1)),
         Some("node") => node(argv.into_iter().skip(1)),
         _ => ExitCode::from(2),
+    }
+}
+
+/// Stops here for as long as a test wants: there is a file that says so.
+fn hold() {
+    let Some(gate) = std::env::var_os("TESTEE_HOLD_SHIM").map(std::path::PathBuf::from) else {
+        return;
+    };
+    if gate.exists() {
+        let _ = std::fs::write(gate.with_extension(std::process::id().to_string()), "");
+    }
+    while gate.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
 

@@ -77,7 +77,7 @@ impl Shim {
         let watch = Watch::start(pid, news)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                spec: sandbox,
+                spec: *sandbox,
                 pid,
                 watch,
             }),

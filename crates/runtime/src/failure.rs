@@ -10,7 +10,7 @@ pub(crate) const NOT_EXECUTABLE: i32 = 126;
 pub(crate) const OTHER: i32 = 128;
 
 /// Something that was not done. It crosses process and socket as these two.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) code: i32,
     pub(crate) reason: String,

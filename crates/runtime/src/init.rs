@@ -23,6 +23,7 @@ mod dev;
 mod masks;
 mod mounts;
 mod privileges;
+mod propagation;
 mod rootfs;
 mod settings;
 mod terminal;

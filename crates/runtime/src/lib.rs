@@ -39,7 +39,7 @@ pub use error::{Error, Result};
 pub use image::{Image, ImageError, Layers, resolve_image, warm_up};
 pub use shim::shim_main;
 pub use spec::{
-    AttachSpec, Capabilities, ContainerSpec, ExecSpec, Limits, LogLimits, Mount, SandboxSpec,
-    exit_path, log_files, log_path,
+    AttachSpec, Capabilities, ContainerSpec, ExecSpec, Limits, LogLimits, Mount, Propagation,
+    SandboxSpec, exit_path, log_files, log_path,
 };
 pub use state::{ContainerState, Exit, ExitRecord, ShimEvent, ShimState, Started};

@@ -68,7 +68,7 @@ pub(crate) enum Reply {
     /// The state.
     State(ShimState),
     /// The subscription stands.
-    Hello { pid: u32, sandbox: SandboxSpec },
+    Hello { pid: u32, sandbox: Box<SandboxSpec> },
     /// A container ended.
     Exited {
         name: String,

@@ -20,6 +20,13 @@
 //!       └ a container's             its command (1), …
 //! ```
 //!
+//! With `hostPID` there is no namespace of the pod's: the containers' processes
+//! are this machine's like any other. When such a shim is killed, the node process
+//! kills what is in the pod's cgroup. With `shareProcessNamespace` there is one
+//! namespace for all containers, inside the shim's, see `pause`. In both a
+//! container ends with its first process as well: what is left in its cgroup is
+//! killed.
+//!
 //! # Why our own code starts containers, not `libcontainer`
 //!
 //! Measured beside each other, `libcontainer` took 68 ms to the first output
@@ -45,6 +52,7 @@ mod container;
 mod exec;
 mod log;
 mod log_file;
+mod pause;
 mod process;
 mod records;
 mod report;
@@ -55,9 +63,11 @@ mod streams;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{ForkResult, dup2_stdin, dup2_stdout, fork, setsid};
 
 use crate::failure::{Context, Failure};
@@ -82,10 +92,11 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         eprintln!("usage: sealane shim NAMESPACE/NAME DIR (started by sealane node)");
         return ExitCode::from(2);
     };
-    match detach().and_then(|stage| match stage {
+    let done = read_spec(&dir).and_then(|spec| match detach(&spec)? {
         Stage::Launcher => Ok(()),
-        Stage::Shim => run(&dir),
-    }) {
+        Stage::Shim => run(spec),
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // To whom it concerns: `create` reads standard output, and once
@@ -103,11 +114,14 @@ enum Stage {
 }
 
 /// Leaves the caller's session and becomes process 1 of a new PID namespace,
-/// whose parent is whoever adopts orphans.
-fn detach() -> Result<Stage, Failure> {
+/// whose parent is whoever adopts orphans. Without a namespace it adopts the
+/// orphans of its containers itself.
+fn detach(spec: &SandboxSpec) -> Result<Stage, Failure> {
     setsid().context(|| "start a session".into())?;
     sys::close_from(3).context(|| "close inherited descriptors".into())?;
-    process::new_pid_namespace()?;
+    if !spec.host_pid {
+        process::new_pid_namespace()?;
+    }
     // SAFETY: no other thread exists.
     match unsafe { fork() }.context(|| "fork the shim".into())? {
         ForkResult::Parent { .. } => Ok(Stage::Launcher),
@@ -115,22 +129,40 @@ fn detach() -> Result<Stage, Failure> {
     }
 }
 
-fn run(dir: &Path) -> Result<(), Failure> {
+fn run(spec: SandboxSpec) -> Result<(), Failure> {
     let _ = sys::set_name(c"sealane-shim");
-    let spec = read_spec(dir)?;
+    if spec.host_pid {
+        sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).context(|| "adopt orphans".into())?;
+    }
     let pid = process::own_pid()?;
     let signals = server::signals()?;
-    let sandbox = sandbox::Sandbox::enter(spec, pid)?;
+    let mut sandbox = sandbox::Sandbox::enter(spec, pid)?;
+    check_asked()?;
     let listener = server::listen(&sandbox.spec.socket)?;
-    report_ready(pid)?;
+    report_ready(pid).inspect_err(|_| listener.forget())?;
     sandbox.join_cgroup();
-    server::Server::new(sandbox, listener, signals).serve()
+    server::Server::new(sandbox, listener.socket, signals).serve()
 }
 
 fn read_spec(dir: &Path) -> Result<SandboxSpec, Failure> {
     let file = dir.join(SPEC_FILE);
     let text = fs::read(&file).context(|| format!("read {}", file.display()))?;
     serde_json::from_slice(&text).map_err(|e| Failure::new(format!("read {}: {e}", file.display())))
+}
+
+/// A node process that was killed meanwhile does not wait any more: the next one
+/// makes another shim, which must find no name of this one in its way.
+fn check_asked() -> Result<(), Failure> {
+    let out = io::stdout();
+    let mut fds = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    poll(&mut fds, PollTimeout::ZERO).context(|| "look after the node process".into())?;
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+    match fds[0].revents() {
+        Some(events) if events.intersects(gone) => Err(Failure::new(
+            "the node process that asked for this shim is gone",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Tells `create`, and lets go of everything of the caller.

@@ -14,7 +14,7 @@ use crate::image::Image;
 use crate::seccomp::Seccomp;
 
 /// The pod's part that outlives its containers: namespaces, `/dev/shm`, cgroup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxSpec {
     /// UID of the Pod object.
     pub pod_uid: String,
@@ -34,6 +34,22 @@ pub struct SandboxSpec {
     /// Share the network namespace of the caller instead of having one.
     #[serde(default)]
     pub host_network: bool,
+    /// Share the PID namespace of the caller: containers see this machine's
+    /// processes. They outlive a shim that is killed, until [`crate::reset`].
+    #[serde(default)]
+    pub host_pid: bool,
+    /// Share the IPC namespace of the caller, and its `/dev/shm`.
+    #[serde(default)]
+    pub host_ipc: bool,
+    /// The containers share one PID namespace, in which none of them is the first.
+    #[serde(default)]
+    pub share_processes: bool,
+    /// There will be mounts that follow this machine's, see [`Propagation`].
+    #[serde(default)]
+    pub host_mounts: bool,
+    /// What all containers together may use.
+    #[serde(default)]
+    pub limits: Limits,
     /// Settings of the pod's namespaces, by name such as `net.ipv4.tcp_syncookies`; the caller
     /// knows which ones are the namespaces' own.
     #[serde(default)]
@@ -146,7 +162,7 @@ impl ContainerSpec {
 }
 
 /// A directory or file of this machine shown inside a container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Path on this machine.
     pub source: PathBuf,
@@ -158,6 +174,23 @@ pub struct Mount {
     /// Writes are refused.
     #[serde(default)]
     pub read_only: bool,
+    /// What becomes of mounts that are made in it later. Anything but `None` needs
+    /// [`SandboxSpec::host_mounts`].
+    #[serde(default)]
+    pub propagation: Propagation,
+}
+
+/// Whether mounts below a volume that are made later show on the other side.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Propagation {
+    /// On neither.
+    #[default]
+    None,
+    /// This machine's in the container.
+    FromHost,
+    /// Each one's on the other.
+    Both,
 }
 
 /// What a container may use. Absent means unlimited.

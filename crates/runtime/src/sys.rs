@@ -129,19 +129,31 @@ pub(crate) fn restrict_mount(
     if recursive {
         flags |= libc::AT_RECURSIVE;
     }
-    mount_setattr(mount.as_raw_fd(), c"", flags, attributes)
+    mount_setattr(mount.as_raw_fd(), c"", flags, attributes, 0)
+}
+
+/// Sets how a mount and those below it pass on what is mounted later (`MS_*`).
+pub(crate) fn set_propagation(mount: BorrowedFd<'_>, kind: libc::c_ulong) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    mount_setattr(mount.as_raw_fd(), c"", flags, 0, kind)
 }
 
 /// As [`restrict_mount`], for the one mount at `path`.
 pub(crate) fn restrict_mount_at(path: &Path, attributes: u64) -> io::Result<()> {
-    mount_setattr(libc::AT_FDCWD, &c_path(path)?, 0, attributes)
+    mount_setattr(libc::AT_FDCWD, &c_path(path)?, 0, attributes, 0)
 }
 
-fn mount_setattr(dir: RawFd, path: &CStr, flags: i32, attributes: u64) -> io::Result<()> {
+fn mount_setattr(
+    dir: RawFd,
+    path: &CStr,
+    flags: i32,
+    attributes: u64,
+    propagation: u64,
+) -> io::Result<()> {
     let attr = libc::mount_attr {
         attr_set: attributes,
         attr_clr: 0,
-        propagation: 0,
+        propagation,
         userns_fd: 0,
     };
     // SAFETY: `path` and `attr` live through the call, and the size is that of `attr`.

@@ -95,6 +95,7 @@ async fn device_nodes_open_nothing() {
             sub_path: None,
             target: "/data".into(),
             read_only: false,
+            ..sealane_runtime::Mount::default()
         }],
         ..shell(
             "c",

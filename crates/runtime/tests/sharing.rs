@@ -19,6 +19,7 @@ fn mount(source: &Path, target: &str) -> Mount {
         sub_path: None,
         target: target.into(),
         read_only: false,
+        ..Mount::default()
     }
 }
 

@@ -211,6 +211,7 @@ async fn a_start_that_fails_says_why_and_leaves_nothing() {
         sub_path: None,
         target: "/data".into(),
         read_only: false,
+        ..sealane_runtime::Mount::default()
     };
     let command = |words: &[&str]| ContainerSpec {
         command: pod::words(words),

@@ -477,6 +477,7 @@ fn a_container_that_failed_its_probe_is_ended_and_runs_again() {
         record.container_mut("a").doom = Some(Doom {
             message: "Container a failed liveness probe, will be restarted".into(),
             kill_at: at(30),
+            changed: false,
         });
         (two(policy), record)
     };
@@ -521,4 +522,45 @@ fn a_pod_has_its_time() {
     assert_eq!(decide(&desired, &record, UP, at(60)), term);
     record.container_mut("a").state = exited(143, 61);
     assert_eq!(decide(&desired, &record, UP, at(61)), step(Step::TearDown));
+}
+
+#[test]
+fn a_container_that_is_to_be_another_runs_again_whatever_the_policy() {
+    let mut record = with(Sandbox::Ready, &[("a", exited(0, 2)), ("b", RUNNING)]);
+    record.container_mut("a").doom = Some(Doom {
+        message: "Container a definition changed, will be restarted".into(),
+        kill_at: at(30),
+        changed: true,
+    });
+    for policy in ["Always", "OnFailure", "Never"] {
+        assert_eq!(
+            decide(&two(policy), &record, UP, at(3)),
+            start("a"),
+            "{policy}"
+        );
+    }
+}
+
+#[test]
+fn a_containers_own_word_goes_before_its_pods() {
+    let rules =
+        json!([{"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0, 3]}}]);
+    for (pods, own, rules, code, again) in [
+        ("Never", json!("Always"), json!(null), 0, true),
+        ("Always", json!("Never"), json!(null), 1, false),
+        ("Always", json!("OnFailure"), json!(null), 0, false),
+        ("Never", json!("Never"), rules.clone(), 42, true),
+        ("Never", json!("Never"), rules.clone(), 3, false),
+        ("Always", json!("OnFailure"), rules, 3, true),
+    ] {
+        let spec = json!({"name": "a", "restartPolicy": own, "restartPolicyRules": rules});
+        let desired = pod(json!({"restartPolicy": pods, "containers": [spec]}));
+        let record = with(Sandbox::Ready, &[("a", exited(code, 2))]);
+        let expected = if again {
+            start("a")
+        } else {
+            step(Step::TearDown)
+        };
+        assert_eq!(decide(&desired, &record, UP, at(3)), expected, "{spec}");
+    }
 }

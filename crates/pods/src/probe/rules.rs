@@ -110,17 +110,16 @@ pub fn enter(verdict: &Verdict, pod: &Desired, record: &mut Record, now: Timesta
 /// What follows from a probe that failed for good.
 fn doom(pod: &Desired, verdict: &Verdict, now: Timestamp) -> Doom {
     let (name, word) = (&verdict.container, verdict.purpose.word());
-    let sidecar = pod.sidecars().any(|sidecar| sidecar.name == *name);
-    let again = sidecar || pod.restart_policy() != RestartPolicy::Never;
+    let spec = pod.container(name);
+    let again = spec.is_some_and(|spec| pod.restarts(spec).policy != RestartPolicy::Never);
     let ending = if again { ", will be restarted" } else { "" };
-    let probe = pod
-        .container(name)
-        .and_then(|spec| verdict.purpose.of(spec));
+    let probe = spec.and_then(|spec| verdict.purpose.of(spec));
     let own = probe.and_then(|probe| probe.termination_grace_period_seconds);
     let grace = own.and_then(|seconds| u64::try_from(seconds).ok());
     let grace = grace.map_or(pod.own_grace(), Duration::from_secs);
     Doom {
         message: format!("Container {name} failed {word} probe{ending}"),
         kill_at: now + grace.max(SHORTEST_GRACE),
+        changed: false,
     }
 }

@@ -8,7 +8,7 @@ use sealane_kube::events::Severity;
 use sealane_runtime::{ContainerSpec, Error, Shim};
 
 use super::Worker;
-use crate::container_spec::{self, Origin};
+use crate::container_spec::{self, Origin, SpecError};
 use crate::desired::Desired;
 use crate::images::Resolved;
 use crate::messages;
@@ -18,6 +18,8 @@ use crate::{status, volumes};
 
 /// Longest wait for an answer of the shim.
 const ANSWER: Duration = Duration::from_secs(30);
+/// Pause before a file of this node that was not there is looked for again.
+const FILE_PAUSE: Duration = Duration::from_secs(10);
 /// The exit code of a container whose command could not be executed, as container runtimes give it.
 const START_ERROR: i32 = 128;
 
@@ -38,7 +40,16 @@ impl Worker {
         let attempt = self.next_attempt(name);
         let spec = match self.spec(pod, container, attempt, &image) {
             Ok(spec) => spec,
-            Err(error) => return self.hold_config(pod, name, &error.to_string()),
+            Err(error) => {
+                self.hold_config(pod, name, &error.to_string());
+                if let (SpecError::Seccomp(_), Some(hold)) =
+                    (&error, &mut self.record.container_mut(name).hold)
+                {
+                    // A file of this node may come, and nothing tells.
+                    hold.until = Some(Timestamp::now() + FILE_PAUSE);
+                }
+                return;
+            }
         };
         if let Err(error) = messages::prepare(self.folder.dir(), name, attempt) {
             return self.hold_config(pod, name, &format!("make terminationMessagePath: {error}"));
@@ -82,6 +93,7 @@ impl Worker {
     fn begin(&mut self, pod: &Desired, spec: &Spec, image: &Resolved) {
         let container = self.record.container_mut(&spec.name);
         container.begin(Timestamp::now());
+        container.image = spec.image.clone().unwrap_or_default();
         container.image_id.clone_from(&image.id);
         self.keep(pod);
         let pulled = image.pulled(spec.image.as_deref().unwrap_or_default());
@@ -129,6 +141,7 @@ impl Worker {
         let now = Timestamp::now();
         let image = image_name(pod, name);
         let container = self.record.container_mut(name);
+        container.image = image.to_owned();
         // The first failure already has a delay: an image does not appear within a second.
         container.image_backoff.raise(now, now);
         container.hold = Some(Hold {
@@ -210,7 +223,7 @@ impl Worker {
         self.record.container_mut(name).stopping = Some(how);
         let signal = match how {
             Stop::Hook => return self.before_stop(pod, name),
-            Stop::Terminate => libc::SIGTERM,
+            Stop::Terminate => stop_signal(pod, name),
             Stop::Kill => libc::SIGKILL,
         };
         match tokio::time::timeout(ANSWER, shim.signal(name, signal)).await {
@@ -231,4 +244,47 @@ fn image_name<'a>(pod: &'a Desired, name: &str) -> &'a str {
     container
         .and_then(|container| container.image.as_deref())
         .unwrap_or_default()
+}
+
+/// What asks a container to end: `lifecycle.stopSignal`, SIGTERM by default.
+fn stop_signal(pod: &Desired, name: &str) -> i32 {
+    let container = pod.container(name);
+    let asked =
+        container.and_then(|container| container.lifecycle.as_ref()?.stop_signal.as_deref());
+    asked.and_then(signal_of).unwrap_or(libc::SIGTERM)
+}
+
+/// A signal's number by its name in the API, real-time ones included (`SIGRTMIN+3`).
+pub fn signal_of(name: &str) -> Option<i32> {
+    let offset = |text: &str| match text {
+        "" => Some(0),
+        text => text.trim_start_matches(['+', '-']).parse::<i32>().ok(),
+    };
+    if let Some(rest) = name.strip_prefix("SIGRTMIN") {
+        return Some(libc::SIGRTMIN() + offset(rest)?);
+    }
+    if let Some(rest) = name.strip_prefix("SIGRTMAX") {
+        return Some(libc::SIGRTMAX() - offset(rest)?);
+    }
+    let signal: nix::sys::signal::Signal = name.parse().ok()?;
+    Some(signal as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names() {
+        for (name, expected) in [
+            ("SIGUSR1", Some(libc::SIGUSR1)),
+            ("SIGQUIT", Some(3)),
+            ("SIGRTMIN", Some(34)),
+            ("SIGRTMIN+3", Some(37)),
+            ("SIGRTMAX-1", Some(63)),
+            ("SIGSING", None),
+        ] {
+            assert_eq!(signal_of(name), expected, "{name}");
+        }
+    }
 }

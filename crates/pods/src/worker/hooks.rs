@@ -149,6 +149,7 @@ impl Worker {
             container.doom.get_or_insert(Doom {
                 message: "FailedPostStartHook".to_owned(),
                 kill_at: now + pod.own_grace(),
+                changed: false,
             });
         }
         // Its output may hold secrets, so that people are not told more.

@@ -126,7 +126,7 @@ impl Worker {
                 false => &self.record.ips,
             },
             host_ips,
-            hostname: &etc::hostname(pod),
+            hostname: &etc::kernel_hostname(pod, &self.node.cluster_domain),
             allocatable: self.node.allocatable,
         })
     }

@@ -24,6 +24,7 @@ const PLUGIN: &str = r#"#!/bin/sh
 dir=$(dirname "$0")
 echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_NETNS" >> "$dir/calls"
 cat > /dev/null
+if [ "$CNI_COMMAND" = ADD ]; then while [ -e "$dir/hold" ]; do sleep 0.01; done; fi
 if [ "$CNI_COMMAND" = ADD ] && [ -e "$dir/refuse" ]; then
     echo '{"cniVersion":"1.1.0","code":11,"msg":"no address left in 10.9.0.0/30"}'
     exit 1
@@ -150,6 +151,7 @@ impl Harness {
             .args(["--hide", &arg("state")])
             .args(&self.flags)
             .env("SEALANE_LOG", "debug")
+            .env("TESTEE_HOLD_SHIM", self.path("hold"))
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -226,6 +228,13 @@ impl Harness {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// How many shims wait to be let go on.
+    pub fn held_shims(&self) -> usize {
+        let entries = fs::read_dir(self.dir.path()).unwrap().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| name.starts_with("hold.")).count()
+    }
+
     pub fn shim_of(&self, uid: &str) -> Option<u32> {
         let state =
             sealane_introspect::fetch(&self.path("run/node.debug.sock"), "GET", "/debug/state");
@@ -273,14 +282,10 @@ impl Harness {
             let uid = folder.file_name().into_string().unwrap_or_default();
             let spec = SandboxSpec {
                 pod_uid: uid.clone(),
-                namespace: String::new(),
-                name: String::new(),
-                hostname: String::new(),
                 dir: folder.path(),
                 socket: self.path("run/pods").join(format!("{uid}.sock")),
                 cgroup: Path::new(&self.cgroup).join(&uid),
-                host_network: false,
-                sysctls: Vec::new(),
+                ..SandboxSpec::default()
             };
             if let Err(error) = sealane_runtime::reset(&spec) {
                 left.push(error.to_string());

@@ -158,7 +158,7 @@ async fn a_pod_chooses_the_settings_of_its_own_namespaces() {
     let done = |pod: &Value| pod["status"]["phase"] == "Succeeded";
     harness.wait_for_pod("a", "done", done).await;
     assert_eq!(log(&harness, &uid, "c"), "7");
-    let refused = "forbidden sysctl: \"kernel.msgmax\" not allowlisted";
+    let refused = "Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted";
     harness
         .wait_for_pod("b", "refused", |pod| pod["status"]["message"] == refused)
         .await;

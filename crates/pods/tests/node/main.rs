@@ -12,7 +12,9 @@ mod harness;
 mod spdy;
 
 mod connections;
+mod creation;
 mod faults;
+mod hardening;
 mod hooks;
 mod life;
 mod logs;

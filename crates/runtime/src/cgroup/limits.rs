@@ -31,7 +31,6 @@ impl Cgroup<'_> {
                 }
             }
             limit_swap(&dir, limits);
-            kill_as_one(&dir);
         }
         match missing.first() {
             None => Ok(()),
@@ -39,6 +38,14 @@ impl Cgroup<'_> {
                 io::ErrorKind::Unsupported,
                 format!("no cgroup hierarchy of this machine offers the {controller} controller"),
             )),
+        }
+    }
+
+    /// Out of memory kills the whole container, as under the kubelet: half a
+    /// container serves nobody. v1 knows no such thing.
+    pub(crate) fn kill_as_one(&self) {
+        for (_, dir) in self.dirs() {
+            let _ = write_existing(&dir.join("memory.oom.group"), "1");
         }
     }
 }
@@ -88,10 +95,20 @@ fn settings(limits: &Limits, version: Version) -> Vec<Setting> {
     settings
 }
 
-/// Shares of v1 (2 to 262144) as a weight of v2 (1 to 10000), by the formula
-/// of the OCI runtimes (KEP-2254).
+/// Shares of v1 (2 to 262144) as a weight of v2 (1 to 10000), by the formula that
+/// the OCI runtimes have had since 2025: a quadratic of the logarithms through both
+/// ends and through the defaults, 1024 and 100. The straight line before it (KEP-2254)
+/// made a container's 1 CPU a weight of 39, less than that of everything beside the pods.
 fn weight(shares: u64) -> u64 {
-    1 + (shares - 2) * 9999 / 262_142
+    match shares {
+        ..=2 => 1,
+        262_144.. => 10_000,
+        _ => {
+            let log = (shares as f64).log2();
+            let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+            10f64.powf(exponent).ceil() as u64
+        }
+    }
 }
 
 fn has(hierarchy: &Hierarchy, dir: &Path, controller: &str) -> bool {
@@ -111,17 +128,11 @@ fn limit_swap(dir: &Path, limits: &Limits) {
     }
 }
 
-/// Out of memory kills the whole container, as under the kubelet: half a
-/// container serves nobody. v1 knows no such thing.
-fn kill_as_one(dir: &Path) {
-    let _ = write_existing(&dir.join("memory.oom.group"), "1");
-}
-
 fn write(file: &Path, value: &str) -> io::Result<()> {
     write_existing(file, value).map_err(|e| about(file, &e))
 }
 
-fn write_existing(file: &Path, value: &str) -> io::Result<()> {
+pub(super) fn write_existing(file: &Path, value: &str) -> io::Result<()> {
     use std::io::Write;
     fs::OpenOptions::new()
         .write(true)
@@ -170,7 +181,7 @@ mod tests {
             [
                 "memory.max 67108864",
                 "cpu.max 25000 100000",
-                "cpu.weight 4",
+                "cpu.weight 17",
                 "pids.max 20"
             ]
         );
@@ -179,7 +190,8 @@ mod tests {
     #[test]
     fn weights_span_the_range() {
         assert_eq!(weight(2), 1);
-        assert_eq!(weight(1024), 39);
+        assert_eq!(weight(1024), 100);
+        assert_eq!(weight(512), 59);
         assert_eq!(weight(262_144), 10_000);
     }
 

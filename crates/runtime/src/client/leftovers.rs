@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -111,26 +111,6 @@ fn kill_shim(socket: &Path) -> io::Result<()> {
 fn remove_cgroup(spec: &SandboxSpec) -> io::Result<()> {
     let hierarchies = cgroup::mounted()?;
     let cgroup = Cgroup::new(&hierarchies, spec.cgroup.clone());
-    kill_all_of(&cgroup)?;
+    cgroup.kill_all(PATIENCE)?;
     cgroup.remove()
-}
-
-fn kill_all_of(cgroup: &Cgroup<'_>) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let processes = cgroup.processes();
-        if processes.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return Err(io::Error::other(format!(
-                "processes {processes:?} do not end"
-            )));
-        }
-        for pid in processes {
-            // It may have ended just now.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

@@ -6,6 +6,7 @@
 //! volume cannot lead a mount out of it.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -14,11 +15,11 @@ use nix::mount::MsFlags;
 use nix::sys::stat::{SFlag, fstat};
 
 use super::dev::{self, mount_on};
-use super::{make_dirs, within};
+use super::{make_dirs, propagation, within};
 use crate::cgroup::Version;
 use crate::failure::{Context, Failure};
 use crate::shim::Sandbox;
-use crate::spec::{ContainerSpec, Mount};
+use crate::spec::{ContainerSpec, Mount, Propagation};
 use crate::sys;
 
 /// Everything taken from this machine.
@@ -39,17 +40,28 @@ struct CgroupView {
 pub(super) fn gather(sandbox: &Sandbox, spec: &ContainerSpec) -> Result<Gathered, Failure> {
     Ok(Gathered {
         nodes: dev::gather()?,
-        shm: sys::clone_mount(&sandbox.places.shm, false)
-            .context(|| "take the pod's /dev/shm".into())?,
+        shm: sys::clone_mount(sandbox.shm(), false).context(|| "take the pod's /dev/shm".into())?,
         cgroups: gather_cgroups(sandbox, spec)?,
-        volumes: gather_volumes(spec)?,
+        volumes: gather_volumes(sandbox, spec)?,
     })
 }
 
-fn gather_volumes(spec: &ContainerSpec) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
+fn gather_volumes(
+    sandbox: &Sandbox,
+    spec: &ContainerSpec,
+) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
     let mut volumes = Vec::with_capacity(spec.mounts.len());
     for mount in &spec.mounts {
-        let source = take(mount, spec.privileged).context(|| describe(mount))?;
+        let source = match (mount.propagation, &sandbox.machine_mounts) {
+            (Propagation::None, _) => copy(mount).context(|| describe(mount))?,
+            (_, Some(machine)) => propagation::take(machine, mount, || copy(mount))
+                .map_err(|f| Failure::new(format!("{}: {}", describe(mount), f.reason)))?,
+            (_, None) => {
+                let reason = "the pod was made without a way to this machine's mounts";
+                return Err(Failure::new(format!("{}: {reason}", describe(mount))));
+            }
+        };
+        restrict(&source, mount, spec.privileged).context(|| describe(mount))?;
         volumes.push((mount.target.clone(), source));
     }
     // A mount on /a must not hide one on /a/b.
@@ -65,14 +77,17 @@ fn describe(mount: &Mount) -> String {
     format!("mount {} on {}", source.display(), mount.target.display())
 }
 
-fn take(mount: &Mount, privileged: bool) -> std::io::Result<OwnedFd> {
-    let source = match &mount.sub_path {
-        None => sys::clone_mount(&mount.source, true)?,
+fn copy(mount: &Mount) -> io::Result<OwnedFd> {
+    match &mount.sub_path {
+        None => sys::clone_mount(&mount.source, true),
         Some(path) => {
             let place = within::open_within(&mount.source, path)?;
-            sys::clone_mount_of(place.as_fd())?
+            sys::clone_mount_of(place.as_fd())
         }
-    };
+    }
+}
+
+fn restrict(source: &OwnedFd, mount: &Mount, privileged: bool) -> io::Result<()> {
     let mut attributes = 0;
     if !privileged {
         attributes |= libc::MOUNT_ATTR_NODEV;
@@ -80,8 +95,7 @@ fn take(mount: &Mount, privileged: bool) -> std::io::Result<OwnedFd> {
     if mount.read_only {
         attributes |= libc::MOUNT_ATTR_RDONLY;
     }
-    sys::restrict_mount(source.as_fd(), attributes, true)?;
-    Ok(source)
+    sys::restrict_mount(source.as_fd(), attributes, true)
 }
 
 fn gather_cgroups(sandbox: &Sandbox, spec: &ContainerSpec) -> Result<Vec<CgroupView>, Failure> {

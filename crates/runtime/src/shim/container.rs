@@ -2,12 +2,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::unistd::Pid;
 
 use super::log::{Listener, Output};
-use super::process::{self, Birth, End, spawn};
+use super::process::{self, End, spawn};
 use super::records;
 use super::report::{self, Report};
 use super::sandbox::Sandbox;
@@ -16,6 +16,9 @@ use crate::failure::{Context, Failure};
 use crate::init::{self, Settings};
 use crate::spec::{ContainerSpec, log_path};
 use crate::state::{ContainerState, Exit, Started};
+
+/// How long the shim waits for the end of processes that it has killed.
+const LAST_KILLS: Duration = Duration::from_secs(1);
 
 /// Where an attempt is in its life.
 ///
@@ -68,17 +71,19 @@ impl Container {
         asked_by: u64,
     ) -> Result<Self, Failure> {
         check_name(&spec.name)?;
+        sandbox.limited()?;
         let settings = Settings::of(spec, &sandbox.spec.hostname)?;
         records::forget_old(&sandbox.spec.dir, &spec.name, spec.attempt);
         let cgroup = sandbox.container_cgroup(&spec.name);
         cgroup.create().context(|| "make".into())?;
         cgroup.limit(&spec.limits).context(|| "set limits".into())?;
+        cgroup.kill_as_one();
         let streams = Streams::of(spec).context(|| "make pipes".into())?;
         let log = log_path(&sandbox.spec.dir, &spec.name, spec.attempt);
         let output = Output::open(&log, spec.log, streams.outputs)
             .context(|| format!("open {}", log.display()))?;
         let (report, reporter) = report::line()?;
-        let pid = spawn(&Birth::New, || {
+        let pid = spawn(&sandbox.birth(), || {
             init::container(sandbox, spec, &settings, streams.far, &reporter);
         })?;
         Ok(Self {
@@ -151,7 +156,7 @@ impl Container {
         self.reads_input && self.input.is_some()
     }
 
-    /// The first process has ended, so all of them have. Completes the log,
+    /// The first process has ended, and all of them with it. Completes the log,
     /// removes the cgroup, and returns the state to be recorded.
     pub(super) fn ended(
         &mut self,
@@ -159,13 +164,18 @@ impl Container {
         end: End,
         listener: Listener<'_>,
     ) -> Option<ContainerState> {
+        let cgroup = sandbox.container_cgroup(&self.name);
+        if !sandbox.ends_as_one()
+            && let Err(error) = cgroup.kill_all(LAST_KILLS)
+        {
+            eprintln!("end container {}: {error}", self.name);
+        }
         if let Some(output) = &mut self.output {
             output.drain(listener);
         }
         self.output = None;
         self.input = None;
         self.settings = None;
-        let cgroup = sandbox.container_cgroup(&self.name);
         let oom = cgroup.oom_kills() > 0;
         if let Err(error) = cgroup.remove() {
             eprintln!("remove {error}");

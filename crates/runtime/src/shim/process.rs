@@ -26,6 +26,8 @@ pub(crate) fn own_pid() -> Result<u32, Failure> {
 
 /// Which PID namespace a child is born into.
 pub(super) enum Birth<'a> {
+    /// The shim's own.
+    Here,
     /// A new one, of which it is process 1.
     New,
     /// That of the process with this id, as this machine sees it.
@@ -37,6 +39,7 @@ pub(super) enum Birth<'a> {
 pub(super) fn spawn(birth: &Birth<'_>, child: impl FnOnce()) -> Result<Pid, Failure> {
     let own = File::open("/proc/self/ns/pid").context(|| "open own PID namespace".into())?;
     match birth {
+        Birth::Here => {}
         Birth::New => new_pid_namespace()?,
         Birth::Beside(pid) => enter(**pid)?,
     }

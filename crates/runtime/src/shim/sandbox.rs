@@ -9,6 +9,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, sethostname};
 
+use super::pause;
+use super::process::Birth;
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::failure::{Context, Failure};
 use crate::spec::SandboxSpec;
@@ -55,18 +57,23 @@ pub(crate) struct Sandbox {
     pub(crate) hierarchies: Vec<Hierarchy>,
     /// The shim's process id, as this machine sees it.
     pub(crate) pid: u32,
+    /// This machine's mount namespace, where mounts are to follow it.
+    pub(crate) machine_mounts: Option<File>,
+    /// The first process of the namespace that the containers share, if they do.
+    pause: Option<u32>,
+    /// Why the pod's limits are not in force.
+    unlimited: Option<Failure>,
 }
 
 impl Sandbox {
     /// Makes the namespaces of the calling process those of the pod.
     pub(super) fn enter(spec: SandboxSpec, pid: u32) -> Result<Self, Failure> {
         let places = Places::of(&spec.dir);
-        let mut flags =
-            CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
-        if !spec.host_network {
-            flags |= CloneFlags::CLONE_NEWNET;
-        }
-        unshare(flags).context(|| "make the pod's namespaces".into())?;
+        let machine_mounts = match spec.host_mounts {
+            true => Some(File::open("/proc/self/ns/mnt").context(|| "keep a way out".into())?),
+            false => None,
+        };
+        unshare(namespaces(&spec)).context(|| "make the pod's namespaces".into())?;
         chdir("/").context(|| "change to /".into())?;
         if !spec.hostname.is_empty() {
             sethostname(&spec.hostname).context(|| format!("set hostname {}", spec.hostname))?;
@@ -76,16 +83,52 @@ impl Sandbox {
         }
         set_sysctls(&spec.sysctls)?;
         make_private()?;
-        mount_shm(&places.shm)?;
+        if !spec.host_ipc {
+            mount_shm(&places.shm)?;
+        }
         mount_applets(&places.applets)?;
         make_dir(&places.root)?;
         let hierarchies = cgroup::mounted().context(|| "find cgroup hierarchies".into())?;
+        let pause = match spec.share_processes && !spec.host_pid {
+            true => Some(pause::start(&places)?),
+            false => None,
+        };
         Ok(Self {
             spec,
             places,
             hierarchies,
             pid,
+            machine_mounts,
+            pause,
+            unlimited: None,
         })
+    }
+
+    /// What is `/dev/shm` in the containers.
+    pub(crate) fn shm(&self) -> &Path {
+        match self.spec.host_ipc {
+            true => Path::new("/dev/shm"),
+            false => &self.places.shm,
+        }
+    }
+
+    /// Which PID namespace a container is born into.
+    pub(super) fn birth(&self) -> Birth<'_> {
+        match &self.pause {
+            _ if self.spec.host_pid => Birth::Here,
+            Some(pause) => Birth::Beside(pause),
+            None => Birth::New,
+        }
+    }
+
+    /// Whether the kernel kills a container's processes together with its first one.
+    pub(super) fn ends_as_one(&self) -> bool {
+        matches!(self.birth(), Birth::New)
+    }
+
+    /// Whether the limits of the pod are in force.
+    pub(super) fn limited(&self) -> Result<(), Failure> {
+        self.unlimited.clone().map_or(Ok(()), Err)
     }
 
     /// The cgroup of a container.
@@ -96,13 +139,28 @@ impl Sandbox {
     /// Moves the shim into its own cgroup. The kernel may take several
     /// milliseconds for that (a grace period of RCU), so it is done after the
     /// node process has been told to go on; until then, and when it fails, the
-    /// shim is in the node process's group.
-    pub(super) fn join_cgroup(&self) {
+    /// shim is in the node process's group. A pod whose limits cannot be set
+    /// starts no container.
+    pub(super) fn join_cgroup(&mut self) {
         let cgroup = self.container_cgroup(SHIM_CGROUP);
         if let Err(error) = cgroup.create().and_then(|()| cgroup.join()) {
             eprintln!("join {error}");
         }
+        let pod = Cgroup::new(&self.hierarchies, self.spec.cgroup.clone());
+        let limited = pod.limit(&self.spec.limits);
+        self.unlimited = limited.context(|| "limit the pod".into()).err();
     }
+}
+
+fn namespaces(spec: &SandboxSpec) -> CloneFlags {
+    let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS;
+    if !spec.host_ipc {
+        flags |= CloneFlags::CLONE_NEWIPC;
+    }
+    if !spec.host_network {
+        flags |= CloneFlags::CLONE_NEWNET;
+    }
+    flags
 }
 
 /// This machine's unmounts still reach the pod, so that a shim keeps no disk

@@ -7,9 +7,12 @@ mod children;
 mod followers;
 mod requests;
 
+use std::fs;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -72,15 +75,54 @@ pub(super) fn signals() -> Result<SignalFd, Failure> {
 }
 
 /// The socket that the node process finds the shim by.
-pub(super) fn listen(path: &Path) -> Result<UnixListener, Failure> {
+pub(super) struct Listener {
+    pub(super) socket: UnixListener,
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Listener {
+    /// Takes the name away, unless it is another shim's by now.
+    pub(super) fn forget(&self) {
+        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn inode(path: &Path) -> io::Result<u64> {
+    Ok(fs::symlink_metadata(path)?.ino())
+}
+
+/// Makes the socket.
+pub(super) fn listen(path: &Path) -> Result<Listener, Failure> {
     let before = umask(Mode::from_bits_truncate(0o177));
-    let listener = UnixListener::bind(path);
+    let bound = bind(path);
     umask(before);
-    let listener = listener.context(|| format!("listen on {}", path.display()))?;
-    listener
+    let socket = bound.context(|| format!("listen on {}", path.display()))?;
+    socket
         .set_nonblocking(true)
         .context(|| "listen without blocking".into())?;
-    Ok(listener)
+    let inode = inode(path).context(|| format!("look at {}", path.display()))?;
+    Ok(Listener {
+        socket,
+        path: path.to_owned(),
+        inode,
+    })
+}
+
+/// Where nobody listens, a shim has left its name that was killed just before it took it away.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path) {
+            Err(nobody) if nobody.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path)?;
+                UnixListener::bind(path)
+            }
+            _ => Err(error),
+        },
+        bound => bound,
+    }
 }
 
 impl Server {

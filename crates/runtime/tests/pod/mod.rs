@@ -58,8 +58,7 @@ pub fn spec() -> (SandboxSpec, tempfile::TempDir) {
         socket: dir.path().join("shim.sock"),
         // Without a parent of our own, so that nothing of it can stay.
         cgroup: PathBuf::from(format!("sealane-runtime-{id}")),
-        host_network: false,
-        sysctls: Vec::new(),
+        ..SandboxSpec::default()
     };
     (spec, dir)
 }

@@ -160,7 +160,7 @@ impl Server {
     fn subscribe(&mut self, id: u64) {
         let hello = Reply::Hello {
             pid: self.sandbox.pid,
-            sandbox: self.sandbox.spec.clone(),
+            sandbox: Box::new(self.sandbox.spec.clone()),
         };
         if let Some(connection) = self.connection(id) {
             connection.subscribed = true;
