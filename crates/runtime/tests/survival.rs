@@ -157,6 +157,8 @@ async fn a_new_sandbox_follows_a_dead_one() {
     pod.start(&shell("c", "echo first; sleep infinity")).await;
     pod.wait_for_log("c", "first").await;
     let before = fs::read_link(pod.shim.netns_path()).unwrap();
+    // Held, or its number might be given to the next one.
+    let _held = fs::File::open(pod.shim.netns_path()).unwrap();
     kill(pod.shim.pid());
     until("the shim has ended", || !is_alive(pod.shim.pid())).await;
 
