@@ -21,6 +21,8 @@
 mod compression;
 mod digest;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod import;
 mod model;
 mod platform;

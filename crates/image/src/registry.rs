@@ -23,6 +23,7 @@ mod fault;
 mod keyring;
 mod session;
 
+pub(crate) use challenge::Challenge;
 pub use config::{Registries, Registry};
 pub(crate) use endpoint::endpoints;
 pub(crate) use fault::Fault;

@@ -147,7 +147,12 @@ fn hash(expected: &Digest, chunks: Receiver<Arc<Vec<u8>>>) -> Digest {
     hasher.finish()
 }
 
-fn fill(chunks: Chunks, root: &Path, below: &[PathBuf], limits: Limits) -> io::Result<()> {
+pub(crate) fn fill<R: BufRead>(
+    chunks: R,
+    root: &Path,
+    below: &[PathBuf],
+    limits: Limits,
+) -> io::Result<()> {
     let mut tree = Tree::new(root, below, limits)?;
     let mut tarball = Tarball::new(chunks);
     while let Some(entry) = tarball.next()? {

@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 use server::{Reply, Request, Server};
 use support::{Blobs, Layer, MANIFEST, gzip};
 
+/// What becomes of an answer on its way.
+type Change = Box<dyn Fn(&mut Vec<u8>) + Send + Sync>;
+
 /// An image with one layer that is worth cutting.
 struct Content {
     blobs: Blobs,
@@ -186,7 +189,7 @@ fn a_server_that_knows_no_ranges_starts_over() {
 #[test]
 fn content_that_is_not_what_it_is_called_is_refused() {
     let content = content();
-    let cases: Vec<(&str, Box<dyn Fn(&mut Vec<u8>) + Send + Sync>, &str)> = vec![
+    let cases: Vec<(&str, Change, &str)> = vec![
         (
             "changed",
             Box::new(|body| body[100] ^= 1),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// How a registry wants to be convinced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub(crate) enum Challenge {
     /// Name and password with each request.
     Basic,
     /// A token, which another server gives.
@@ -17,7 +17,7 @@ pub(super) enum Challenge {
 
 impl Challenge {
     /// The best that is offered.
-    pub(super) fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
+    pub(crate) fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut basic = None;
         for header in headers {
             let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));

@@ -58,7 +58,7 @@ fn describe(image: &Image) -> String {
         (
             "Size",
             vec![format!(
-                "{}, {} layers",
+                "{} in {} layers",
                 size::bytes(image.size_bytes),
                 image.layers.len()
             )],
