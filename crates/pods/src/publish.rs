@@ -132,7 +132,8 @@ impl Target {
             }
             loop {
                 let wish = wishes.borrow_and_update().clone();
-                match self.tell(&wish).await {
+                // In a box: a request is large, and hundreds of pods have nothing to tell.
+                match Box::pin(self.tell(&wish)).await {
                     Ok(true) => return,
                     Ok(false) => break,
                     Err(error) => {
@@ -177,7 +178,7 @@ impl Target {
                 Ok(stored) => {
                     self.own = Some(Own {
                         asked: status.clone(),
-                        stored,
+                        stored: without_spec(stored),
                     });
                     return Ok(true);
                 }
@@ -232,6 +233,13 @@ impl Target {
             _ => Ok(()),
         }
     }
+}
+
+/// A pod as far as its status is concerned: there may be hundreds.
+fn without_spec(mut pod: Pod) -> Pod {
+    pod.spec = None;
+    pod.metadata.managed_fields = None;
+    pod
 }
 
 /// A status from which nobody learns anything: the containers are being made.
