@@ -148,3 +148,96 @@ pub fn judge(pods: &[Change], slices: &[Change], service: &str) -> Verdict {
     }
     verdict
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A version of pod `a`: `+` ready, `-` not, `>` ready and leaving, `x` gone.
+    fn pod(version: u64, state: char) -> Change {
+        let ready = if "+>".contains(state) {
+            "True"
+        } else {
+            "False"
+        };
+        let mut object = json!({
+            "metadata": {"name": "a", "uid": "u", "labels": {"app": "web"}},
+            "status": {"podIP": "10.0.0.2", "conditions": [{"type": "Ready", "status": ready}]},
+        });
+        if state == '>' {
+            object["metadata"]["deletionTimestamp"] = json!("2026-11-21T00:00:00Z");
+        }
+        let deed = if state == 'x' {
+            Deed::Deleted
+        } else {
+            Deed::Modified
+        };
+        change(version, deed, object)
+    }
+
+    /// A version of the slice that says so of pod `a`; `x`: that it names nobody.
+    fn slice(version: u64, state: char) -> Change {
+        let endpoint = json!({
+            "addresses": ["10.0.0.2"], "targetRef": {"name": "a", "uid": "u"},
+            "conditions": {
+                "ready": state == '+', "serving": "+>".contains(state), "terminating": state == '>',
+            },
+        });
+        let endpoints = if state == 'x' {
+            json!([])
+        } else {
+            json!([endpoint])
+        };
+        let labels = json!({"kubernetes.io/service-name": "web"});
+        let object = json!({"metadata": {"name": "s", "labels": labels}, "endpoints": endpoints});
+        change(version, Deed::Modified, object)
+    }
+
+    fn change(version: u64, deed: Deed, object: Value) -> Change {
+        Change {
+            version,
+            deed,
+            object,
+            seen: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn slices_may_be_late_and_nothing_else() {
+        let cases = [
+            ("as it is", "-+", "1- 3+", true),
+            ("late", "-+-", "4+ 5-", true),
+            ("one is left out", "-+-+", "2- 5+", true),
+            ("too early", "-+", "1+", false),
+            ("back again", "-+-", "4+ 5- 6+", false),
+            ("dropped while it is ready", "-+", "3+ 4x", false),
+            ("on its way out it serves", "+>", "1+ 3>", true),
+            ("on its way out it is not forgotten", "+>", "1+ 3x", false),
+            ("gone and still ready", "+>x", "5+", false),
+        ];
+        for (case, pods, slices, good) in cases {
+            // Pods change at even versions, and slices at those that are given.
+            let pods: Vec<_> = (0..).step_by(2).zip(pods.chars()).collect();
+            let pods: Vec<_> = pods
+                .into_iter()
+                .map(|(version, state)| pod(version, state))
+                .collect();
+            let slices: Vec<_> = slices
+                .split(' ')
+                .map(|text| text.split_at(text.len() - 1))
+                .map(|(version, state)| {
+                    slice(version.parse().unwrap(), state.chars().next().unwrap())
+                })
+                .collect();
+            let verdict = judge(&pods, &slices, "web");
+            assert_eq!(
+                verdict.wrongs.is_empty(),
+                good,
+                "{case}: {:?}",
+                verdict.wrongs
+            );
+        }
+    }
+}

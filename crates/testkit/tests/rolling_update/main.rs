@@ -39,13 +39,13 @@ fn deployment() -> Value {
             "template": {
                 "metadata": {"labels": {"app": "web"}},
                 "spec": {
-                    "terminationGracePeriodSeconds": 15,
+                    "terminationGracePeriodSeconds": 20,
                     "readinessGates": [{"conditionType": GATE}],
                     "containers": [{
                         "name": "echo", "image": ECHO,
                         "ports": [{"name": "http", "containerPort": 8080}],
                         "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
-                        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+                        "lifecycle": {"preStop": {"sleep": {"seconds": 8}}},
                     }],
                 },
             },
