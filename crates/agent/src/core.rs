@@ -4,7 +4,8 @@
 //! watch of Nodes ──┐                                   ┌─► writer thread (leases.json)
 //! watch of Pods ───┤  Message, 256, senders wait       ├─► tasks: synchronize the node
 //! CNI connections ─┼──────────────► Core ──────────────┼─► workers: wire one pod; tasks: unwire, check
-//! results of work ─┘                │  │               └─► (each ends with one Message)
+//! kernel's events ─┤                │  │               └─► (each ends with one Message)
+//! results of work ─┘                │  │
 //!                                   │  └─► View, latest wins ─► /debug/state, /metrics, health, install
 //!                                   └────► oneshot Response ──► its connection
 //! ```
@@ -28,6 +29,7 @@
 
 mod asked;
 mod attach;
+mod follow;
 mod message;
 mod spool;
 mod sync;
@@ -39,7 +41,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use sealane_cni::{spool::Spool, types::CniError};
 use sealane_introspect::Introspect;
 use sealane_kube::Mirror;
-use sealane_net::Ranges;
 use sealane_netlink::Netlink;
 use sealane_objects::{NodeNet, PodNet};
 use tokio::{
@@ -48,6 +49,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use follow::{Noticed, follow};
 pub use message::{Message, Reply};
 pub use view::View;
 
@@ -57,6 +59,7 @@ use crate::{
         Book, Key, PodRef,
         file::{FileError, Loaded, Version, Writer},
     },
+    node::Choices,
     wire::Wirer,
 };
 use spool::Spooled;
@@ -80,7 +83,7 @@ pub type Announce = Box<dyn Fn(Option<&PodRef>, &str, &str) + Send>;
 /// What the core needs from outside.
 pub struct Parts {
     pub node_name: String,
-    pub cluster_cidr: Option<Ranges>,
+    pub choices: Choices,
     pub kernel: Netlink,
     pub wirer: Wirer,
     /// Where the plugin leaves DELs while there is no agent.
@@ -96,7 +99,7 @@ pub struct Parts {
 /// State of the node's network.
 pub struct Core {
     node_name: String,
-    cluster_cidr: Option<Ranges>,
+    choices: Choices,
     kernel: Netlink,
     inbox: mpsc::Sender<Message>,
     nodes: Mirror<NodeNet>,
@@ -135,7 +138,7 @@ impl Core {
         let latest = parts.leases.book.version();
         let core = Self {
             node_name: parts.node_name,
-            cluster_cidr: parts.cluster_cidr,
+            choices: parts.choices,
             kernel: parts.kernel,
             inbox: parts.inbox,
             nodes: Mirror::default(),
@@ -201,6 +204,14 @@ impl Core {
             Message::Written { number, result } => self.written(number, result),
             Message::Synchronized(result) => self.synchronized(result),
             Message::Links(links) => self.links(&links),
+            Message::Noticed(noticed) => {
+                if noticed.node {
+                    self.node.set_dirty();
+                }
+                if noticed.pods {
+                    self.look_at_links();
+                }
+            }
             Message::Wired { key, result } => self.wired(key, result),
             Message::Unwired { key, result } => self.unwired(key, result),
             Message::CarriedOut { key, done } => self.carried_out(&key, done),

@@ -56,6 +56,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use core::Announce;
 pub use options::{Attachment, Options, Settings};
+pub use sealane_route::Routing;
 pub use serve::{Feed, Surroundings, serve};
 
 /// How many changes of the API wait for the core.

@@ -2,24 +2,28 @@
 //!
 //! ```text
 //! Nodes of the API ──┐
-//! uplink (observed) ─┴─ compile ─► Program ─┐
+//! Site (observed) ────┴─ compile ─► Program ─┐
 //! kernel ── observe ────────────► Observed ─┴─ diff ─► [Step] ── apply ─► kernel
 //! ```
 //!
 //! A pod subnet's first address is on bridge `cbr0`; routes lead to the pods
-//! of the other nodes; a table of ours gives pods that leave the cluster the
-//! node's address. What is right already yields no step, so a restart of the
+//! of the other nodes, directly or through the overlay `sl.vxlan`; a table of
+//! ours gives pods that leave the cluster the node's address. What is right already yields no step, so a restart of the
 //! agent changes nothing. Nothing is ever flushed, and what carries neither
 //! our name nor our number is not looked at.
 
 mod apply;
+mod choices;
 mod observe;
+mod overlay;
 mod program;
 mod steps;
 
 pub use apply::{Programmed, SyncError, synchronize};
-pub use observe::{Observed, ObservedBridge, Uplink};
-pub use program::{BridgeProgram, Program, compile, mac_of};
+pub use choices::Choices;
+pub use observe::{Observed, ObservedBridge, Site, Snapshot, Uplink};
+pub use overlay::{ObservedOverlay, OverlayProgram};
+pub use program::{BridgeProgram, Program, Sysctl, compile, mac_of};
 pub use steps::{Step, diff};
 
 /// Why the node's network is not as it should be.

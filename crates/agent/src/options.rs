@@ -6,10 +6,16 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use sealane_kube::Access;
-use sealane_net::Ranges;
+use sealane_net::{Ranges, names};
+use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
+
+use crate::node::Choices;
 
 const CNI_BIN_DIR: &str = "/opt/cni/bin";
 const CNI_CONF_DIR: &str = "/etc/cni/net.d";
@@ -37,6 +43,19 @@ pub struct Options {
     /// [default: the pod subnets of all nodes]
     #[arg(long, value_name = "CIDRS")]
     pub cluster_cidr: Option<Ranges>,
+
+    /// How packets reach the pods of other nodes: `auto` decides for each node, directly when its
+    /// address is on a link of this one, else through VXLAN; the same on all nodes [default: auto]
+    #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(Routing::NAMES).try_map(|name| name.parse::<Routing>()))]
+    pub routing: Option<Routing>,
+
+    /// UDP port of VXLAN, the same on all nodes [default: 4789]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub vxlan_port: Option<u16>,
+
+    /// Network identifier of VXLAN, the same on all nodes [default: 94]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..1 << 24))]
+    pub vxlan_vni: Option<u32>,
 
     /// How pods are attached to the node: `bridge` makes them ports of cbr0 [default: bridge]
     #[arg(long, value_name = "KIND")]
@@ -90,6 +109,9 @@ struct FileOptions {
     node_name: Option<String>,
     /// As the flag takes it: one text, comma between two ranges.
     cluster_cidr: Option<String>,
+    routing: Option<Routing>,
+    vxlan_port: Option<u16>,
+    vxlan_vni: Option<u32>,
     attachment: Option<Attachment>,
     cni_bin_dir: Option<PathBuf>,
     cni_conf_dir: Option<PathBuf>,
@@ -106,6 +128,9 @@ pub struct Settings {
     pub access: Access,
     pub node_name: String,
     pub cluster_cidr: Option<Ranges>,
+    pub routing: Routing,
+    pub vxlan_port: u16,
+    pub vxlan_vni: u32,
     pub attachment: Attachment,
     pub cni_bin_dir: PathBuf,
     pub cni_conf_dir: PathBuf,
@@ -145,6 +170,15 @@ impl Options {
             },
             node_name: node_name(self.node_name.or(file.node_name))?,
             cluster_cidr,
+            routing: self.routing.or(file.routing).unwrap_or_default(),
+            vxlan_port: self
+                .vxlan_port
+                .or(file.vxlan_port)
+                .unwrap_or(names::VXLAN_PORT),
+            vxlan_vni: self
+                .vxlan_vni
+                .or(file.vxlan_vni)
+                .unwrap_or(names::VXLAN_VNI),
             attachment: self.attachment.or(file.attachment).unwrap_or_default(),
             cni_bin_dir: or(self.cni_bin_dir, file.cni_bin_dir, CNI_BIN_DIR),
             cni_conf_dir: or(self.cni_conf_dir, file.cni_conf_dir, CNI_CONF_DIR),
@@ -165,6 +199,16 @@ impl Settings {
     /// Where the CNI plugin leaves DELs while there is no agent.
     pub fn spool_dir(&self) -> PathBuf {
         self.state_dir.join("spool")
+    }
+
+    /// What concerns the node's network.
+    pub fn choices(&self) -> Choices {
+        Choices {
+            cluster_cidr: self.cluster_cidr.clone(),
+            routing: self.routing,
+            vxlan_port: self.vxlan_port,
+            vxlan_vni: self.vxlan_vni,
+        }
     }
 
     /// Where state, metrics and health are served.
@@ -221,7 +265,7 @@ mod tests {
             ..Options::default()
         };
         let settings = with_file(
-            "node-name: other\nhealth-port: 0\ncluster-cidr: 10.244.0.0/16\nrun-dir: /run/x\n",
+            "node-name: other\nhealth-port: 0\ncluster-cidr: 10.244.0.0/16\nrun-dir: /run/x\nrouting: vxlan\nvxlan-port: 8472\n",
             flags,
         )
         .unwrap();
@@ -229,6 +273,8 @@ mod tests {
         assert_eq!(settings.health_port, None);
         assert_eq!(settings.cni_socket(), Path::new("/run/x/agent.sock"));
         assert_eq!(settings.cni_bin_dir, Path::new(CNI_BIN_DIR));
+        assert_eq!(settings.routing, Routing::Vxlan);
+        assert_eq!((settings.vxlan_port, settings.vxlan_vni), (8472, 94));
         assert_eq!(settings.cluster_cidr.unwrap().to_string(), "10.244.0.0/16");
     }
 

@@ -140,6 +140,7 @@ mod tests {
             master: Some(BRIDGE),
             peer: None,
             alias: None,
+            tunnel: None,
         }
     }
 

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Settings,
-    core::{Announce, Core, Message, Parts, QUEUE, View},
+    core::{Announce, Core, Message, Parts, QUEUE, View, follow},
     install,
     leases::file::{self, Writer},
     socket,
@@ -88,9 +88,10 @@ pub async fn serve(
     })
     .context("start the thread that writes leases")?;
     let wirer = Wirer::start(kernel.netns()).context("start the threads that wire pods")?;
+    let events = kernel.events()?;
     let (core, view) = Core::new(Parts {
         node_name: settings.node_name.clone(),
-        cluster_cidr: settings.cluster_cidr.clone(),
+        choices: settings.choices(),
         kernel,
         wirer,
         spool: Spool::new(settings.spool_dir()),
@@ -104,6 +105,7 @@ pub async fn serve(
     // Dropped at the end, which ends them.
     let mut beside = JoinSet::new();
     beside.spawn(socket::serve(listener, inbox.clone()));
+    beside.spawn(follow(events, inbox.clone()));
     beside.spawn(pass_on(feed, inbox));
     beside.spawn(keep_installed(
         settings.clone(),

@@ -226,6 +226,7 @@ mod tests {
             master: None,
             peer: None,
             alias: None,
+            tunnel: None,
         };
         let links = [link(1, "eth0", 1500), link(2, "wg0", 1420)];
         let via = |device, metric| Route {

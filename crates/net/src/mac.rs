@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,24 @@ pub struct Mac(pub [u8; 6]);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("read Ethernet address {0:?}: expected six bytes such as 02:00:0a:f4:01:05")]
 pub struct MacError(String);
+
+impl Mac {
+    /// The IPv6 link-local address that a link with this Ethernet address has by itself (RFC 4291 §2.5.1).
+    pub fn link_local(self) -> Ipv6Addr {
+        let [a, b, c, d, e, g] = self.0;
+        let half = |high, low| u16::from_be_bytes([high, low]);
+        Ipv6Addr::new(
+            0xfe80,
+            0,
+            0,
+            0,
+            half(a ^ 2, b),
+            half(c, 0xff),
+            half(0xfe, d),
+            half(e, g),
+        )
+    }
+}
 
 impl FromStr for Mac {
     type Err = MacError;
@@ -64,6 +83,7 @@ mod tests {
         let mac: Mac = text.parse().unwrap();
         assert_eq!(mac, Mac([2, 0, 10, 244, 1, 5]));
         assert_eq!(mac.to_string(), text);
+        assert_eq!(mac.link_local().to_string(), "fe80::aff:fef4:105");
     }
 
     #[test]

@@ -12,6 +12,12 @@ pub const DEFAULT_CLUSTER: &str = "sealane";
 /// The `proto` of our routes. Unused by the daemons listed in `/etc/iproute2/rt_protos`.
 pub const ROUTE_PROTOCOL: u8 = 94;
 
+/// The routing table with the ways from pods to nodes that the overlay reaches, the same number as [`ROUTE_PROTOCOL`].
+pub const ROUTE_TABLE: u8 = 94;
+
+/// The priority of the rule that sends pods' packets to [`ROUTE_TABLE`]: before the main table's 32766.
+pub const RULE_PRIORITY: u32 = 9400;
+
 /// The bit of the packet mark that asks for masquerading, the one that kube-proxy uses. All other bits are foreign and kept.
 pub const MASQUERADE_MARK: u32 = 0x4000;
 
@@ -29,6 +35,15 @@ pub const UPLINK: &str = "eth0";
 
 /// The VXLAN link of a node, where nodes do not share a link.
 pub const VXLAN: &str = "sl.vxlan";
+
+/// The UDP port of VXLAN (RFC 7348 §8), by which capture programs and network cards know it.
+///
+/// 8472, which Linux takes by default and other overlays use, shows in
+/// `tcpdump` as something else.
+pub const VXLAN_PORT: u16 = 4789;
+
+/// The VXLAN network identifier of pods, the same number as [`ROUTE_PROTOCOL`].
+pub const VXLAN_VNI: u32 = 94;
 
 /// The bridge of the node network, inside the namespace [`network_netns`].
 pub const NODE_BRIDGE: &str = "nodes";

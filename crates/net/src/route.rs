@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// A unicast route of the main table.
+use crate::Mtu;
+
+/// A unicast route of the main table, or of the one of our own.
 ///
-/// Two routes with the same destination and metric are the same entry of the
+/// Two routes with the same destination and metric in a table are the same entry of the
 /// kernel's table, one replacing the other. Written as `ip route` writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Route {
@@ -26,12 +28,29 @@ pub struct Route {
     pub onlink: bool,
     /// Who made it, by number as in `/etc/iproute2/rt_protos`; ours is [`crate::names::ROUTE_PROTOCOL`].
     pub protocol: u8,
+    /// The largest packet that may take it; without one the link's MTU counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<Mtu>,
     /// Lower wins. 0 leaves it to the kernel, which takes 0 for IPv4 and 1024 for IPv6.
     #[serde(default)]
     pub metric: u32,
+    /// The table: [`Route::MAIN`] or [`crate::names::ROUTE_TABLE`].
+    #[serde(default = "main_table", skip_serializing_if = "is_main_table")]
+    pub table: u8,
+}
+
+fn main_table() -> u8 {
+    Route::MAIN
+}
+
+fn is_main_table(table: &u8) -> bool {
+    *table == Route::MAIN
 }
 
 impl Route {
+    /// The table that everybody uses.
+    pub const MAIN: u8 = 254;
+
     /// A route of our own through a gateway.
     pub fn via(destination: IpNet, gateway: IpAddr) -> Self {
         Self {
@@ -64,7 +83,9 @@ impl Route {
             source: None,
             onlink: false,
             protocol: crate::names::ROUTE_PROTOCOL,
+            mtu: None,
             metric: 0,
+            table: Self::MAIN,
         }
     }
 }
@@ -84,6 +105,9 @@ impl fmt::Display for Route {
         if let Some(device) = &self.device {
             write!(f, " dev {device}")?;
         }
+        if self.table != Self::MAIN {
+            write!(f, " table {}", self.table)?;
+        }
         write!(f, " proto {}", self.protocol)?;
         if let Some(source) = self.source {
             write!(f, " src {source}")?;
@@ -93,6 +117,9 @@ impl fmt::Display for Route {
         }
         if self.onlink {
             f.write_str(" onlink")?;
+        }
+        if let Some(mtu) = self.mtu {
+            write!(f, " mtu {mtu}")?;
         }
         Ok(())
     }
@@ -117,15 +144,24 @@ mod tests {
         };
         let overlay = Route {
             onlink: true,
+            mtu: Some(Mtu::ETHERNET.inside_tunnel(50)),
             ..pods.clone()
         };
+        let to_node = Route {
+            table: crate::names::ROUTE_TABLE,
+            ..Route::via(
+                "172.30.0.4/32".parse().unwrap(),
+                "10.244.3.1".parse().unwrap(),
+            )
+        };
         for (route, text) in [
+            (&to_node, "172.30.0.4 via 10.244.3.1 table 94 proto 94"),
             (&pods, "10.244.2.0/24 via 172.29.0.3 dev eth0 proto 94"),
             (&default, "default via 10.244.1.1 proto 94"),
             (&pod, "fd00::5 dev sl0123 proto 94 src fd00::1 metric 1024"),
             (
                 &overlay,
-                "10.244.2.0/24 via 172.29.0.3 dev eth0 proto 94 onlink",
+                "10.244.2.0/24 via 172.29.0.3 dev eth0 proto 94 onlink mtu 1450",
             ),
         ] {
             assert_eq!(route.to_string(), text);

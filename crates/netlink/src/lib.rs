@@ -31,17 +31,23 @@
 mod address;
 mod direct;
 mod error;
+mod events;
+mod forwarding;
 mod link;
 mod neighbour;
 mod netlink;
 pub mod netns;
 mod nft;
 mod route;
+mod rule;
 pub mod sysctl;
 
 pub use address::Address;
 pub use direct::{Batch, Direct};
 pub use error::{Error, Result};
-pub use link::{Bridge, Link, LinkChange, LinkRef, Veth, VethPeer};
+pub use events::Event;
+pub use forwarding::Forwarding;
+pub use link::{Bridge, Link, LinkChange, LinkRef, Tunnel, Veth, VethPeer, Vxlan};
 pub use neighbour::Neighbour;
 pub use netlink::Netlink;
+pub use rule::Rule;

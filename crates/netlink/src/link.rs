@@ -1,6 +1,9 @@
 //! Links: bridges, veth pairs, and what can be changed on any link.
 
 mod message;
+mod vxlan;
+
+pub use vxlan::{Tunnel, Vxlan};
 
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -49,6 +52,8 @@ pub struct Link {
     pub peer: Option<u32>,
     /// What somebody wrote at it (`ip link` shows `alias …`).
     pub alias: Option<String>,
+    /// What a VXLAN link sends and takes; `None` for one that learns, or has no address of its own.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// A bridge to make. Spanning tree is off and ports forward at once.
@@ -284,7 +289,7 @@ impl Netlink {
         }
     }
 
-    async fn existing(&self, name: &str) -> Result<Link> {
+    pub(crate) async fn existing(&self, name: &str) -> Result<Link> {
         self.link(name).await?.ok_or_else(|| {
             let refusal = crate::error::Refusal::of(Errno::ENODEV);
             self.failed(|| format!("find link {name}"))(Failure::Refused(refusal))

@@ -21,6 +21,8 @@ pub struct Netlink {
     pub(crate) place: Arc<Place>,
     handle: rtnetlink::Handle,
     nft: Arc<Mutex<nft::Socket>>,
+    /// The kernel lists one thing at a time on a socket, and refuses a second (`EBUSY`).
+    listing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Which namespace, and how messages call it.
@@ -86,6 +88,7 @@ impl Netlink {
             place: Arc::new(place),
             handle,
             nft: Arc::new(Mutex::new(nft)),
+            listing: Arc::default(),
         })
     }
 
@@ -159,6 +162,7 @@ impl Netlink {
         message: RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, Failure> {
         const ATTEMPTS: usize = 8;
+        let _turn = self.listing.lock().await;
         let mut answer = Answer::default();
         for _ in 0..ATTEMPTS {
             answer = self.request(message.clone(), NLM_F_DUMP).await?;

@@ -1,15 +1,15 @@
-//! Routes of the main table.
+//! Routes of the main table, and of the one of our own.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
     RouteType,
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-use sealane_net::{Family, IpNet, Route};
+use sealane_net::{Family, IpNet, Mtu, Route, names};
 
 use crate::error::Result;
 use crate::netlink::{Failure, Netlink};
@@ -49,7 +49,7 @@ impl Netlink {
             .map_err(self.failed(|| format!("delete route {route}")))
     }
 
-    /// The unicast routes of the main table, of both families and whoever made them.
+    /// The unicast routes of the main table and of ours ([`names::ROUTE_TABLE`]), of both families and whoever made them.
     ///
     /// The metric that Linux gives to an IPv6 route without one is shown as 0,
     /// so that what was set reads back the same.
@@ -65,7 +65,7 @@ impl Netlink {
                 .dump(RouteNetlinkMessage::GetRoute(message))
                 .await
                 .map_err(self.failed(|| "list routes"))?;
-            messages.extend(answers.into_iter().filter_map(in_main_table));
+            messages.extend(answers.into_iter().filter_map(in_a_table));
         }
         let names = if messages.is_empty() {
             HashMap::new()
@@ -119,6 +119,10 @@ pub(crate) fn settable(route: &Route, index: Option<u32>) -> RouteMessage {
             .attributes
             .push(RouteAttribute::PrefSource(source.into()));
     }
+    if let Some(mtu) = route.mtu {
+        let metrics = vec![RouteMetric::Mtu(mtu.bytes())];
+        message.attributes.push(RouteAttribute::Metrics(metrics));
+    }
     message
 }
 
@@ -129,7 +133,7 @@ fn unicast(route: &Route, index: Option<u32>) -> RouteMessage {
         Family::V4 => AddressFamily::Inet,
         Family::V6 => AddressFamily::Inet6,
     };
-    header.table = RouteHeader::RT_TABLE_MAIN;
+    header.table = route.table;
     header.kind = RouteType::Unicast;
     header.protocol = RouteProtocol::from(route.protocol);
     header.destination_prefix_length = route.destination.prefix_len();
@@ -151,12 +155,17 @@ fn unicast(route: &Route, index: Option<u32>) -> RouteMessage {
     message
 }
 
-fn in_main_table(message: RouteNetlinkMessage) -> Option<RouteMessage> {
+/// A route that comes without the names of links.
+pub(crate) fn read_alone(message: RouteNetlinkMessage) -> Option<Route> {
+    read(&in_a_table(message)?, &HashMap::new())
+}
+
+fn in_a_table(message: RouteNetlinkMessage) -> Option<RouteMessage> {
     let RouteNetlinkMessage::NewRoute(message) = message else {
         return None;
     };
     let header = &message.header;
-    let wanted = header.table == RouteHeader::RT_TABLE_MAIN
+    let wanted = [Route::MAIN, names::ROUTE_TABLE].contains(&header.table)
         && header.kind == RouteType::Unicast
         && !header.flags.contains(RouteFlags::Cloned);
     wanted.then_some(message)
@@ -175,7 +184,9 @@ fn read(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<Route> {
         source: None,
         onlink: message.header.flags.contains(RouteFlags::Onlink),
         protocol: message.header.protocol.into(),
+        mtu: None,
         metric: 0,
+        table: message.header.table,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -187,6 +198,7 @@ fn read(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<Route> {
             RouteAttribute::PrefSource(address) => route.source = ip(address),
             RouteAttribute::Oif(index) => route.device = names.get(index).cloned(),
             RouteAttribute::Priority(metric) => route.metric = *metric,
+            RouteAttribute::Metrics(metrics) => route.mtu = mtu(metrics),
             _ => {}
         }
     }
@@ -194,6 +206,13 @@ fn read(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<Route> {
         route.metric = 0;
     }
     Some(route)
+}
+
+fn mtu(metrics: &[RouteMetric]) -> Option<Mtu> {
+    metrics.iter().find_map(|metric| match metric {
+        RouteMetric::Mtu(bytes) => Mtu::new(*bytes).ok(),
+        _ => None,
+    })
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

@@ -43,11 +43,11 @@ pub fn diff(observed: &[Route], desired: &[Route]) -> Vec<Change> {
     missing.chain(unwanted).collect()
 }
 
-/// Destination and metric: setting a route replaces the one with the same.
-type Entry = (IpNet, u32);
+/// Table, destination and metric: setting a route replaces the one with the same.
+type Entry = (u8, IpNet, u32);
 
 fn entry(route: &Route) -> Entry {
-    (route.destination, route.metric)
+    (route.table, route.destination, route.metric)
 }
 
 /// The kernel adds a link, and nothing else, to what was asked for.
@@ -58,6 +58,7 @@ fn satisfies(route: &Route, wanted: &Route) -> bool {
         && route.gateway == wanted.gateway
         && route.source == wanted.source
         && route.onlink == wanted.onlink
+        && route.mtu == wanted.mtu
 }
 
 impl fmt::Display for Change {

@@ -6,10 +6,20 @@
 //!                    routes with our number, as the kernel lists them
 //! ```
 //!
-//! Each pod subnet of another node is reached through that node's internal
-//! address of the same family. A route carries our protocol number and nothing
-//! else is ever changed or removed. The link is left to the kernel, which finds
-//! it from the gateway.
+//! A node whose address is on a link of this one is reached directly: each of
+//! its pod subnets through its internal address of the same family, and the
+//! link is left to the kernel, which finds it from the gateway. Routers do not
+//! know pods, so what is for a node behind one is put into datagrams to that
+//! node ([`Routing`], [`Tunnel`]):
+//!
+//! ```text
+//! 10.244.3.0/24 via 10.244.3.1 dev sl.vxlan     route
+//! 10.244.3.1 has 06:5b:…                        neighbour entry   } no question is ever
+//! 06:5b:… is at 172.30.0.4                      forwarding entry  } sent, nothing is learnt
+//! ```
+//!
+//! A route carries our protocol number, and nothing else is ever changed or
+//! removed.
 //!
 //! The functions are total: a node that cannot be reached is left out and
 //! named in [`RouteTable::problems`], and all others are served.
@@ -17,6 +27,8 @@
 
 mod compile;
 mod diff;
+mod underlay;
 
-pub use compile::{Problem, RouteTable, compile};
+pub use compile::{Problem, RouteTable, Tunnel, compile, tunnel_mac};
 pub use diff::{Change, diff};
+pub use underlay::{Routing, Underlay};

@@ -78,7 +78,7 @@ pub use history::History;
 pub use leftovers::Leftovers;
 pub use machine::Machine;
 pub use namespace::Namespace;
-pub use packet::{Packet, Protocol};
+pub use packet::{Inner, Packet, Protocol};
 pub use pod::{Container, Pod};
 pub use shared::Shared;
 pub use stream::Stream;

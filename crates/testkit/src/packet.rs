@@ -3,6 +3,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// RFC 7348 §8.
+const VXLAN: u16 = 4789;
+
 /// What an IP packet carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -45,6 +48,23 @@ pub struct Packet {
     pub source_port: u16,
     /// Destination port of TCP and UDP, else 0.
     pub destination_port: u16,
+    /// Its length in bytes by its own header, which is larger than any link's where the network card cuts it up.
+    pub length: usize,
+    /// The packet inside, when this is a datagram of VXLAN.
+    pub inner: Option<Inner>,
+}
+
+/// A packet inside another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Inner {
+    /// The VXLAN network identifier.
+    pub vni: u32,
+    /// What it carries.
+    pub protocol: Protocol,
+    /// Source address and port.
+    pub from: SocketAddr,
+    /// Destination address and port.
+    pub to: SocketAddr,
 }
 
 impl Packet {
@@ -74,7 +94,11 @@ impl Packet {
             IpAddr::from(Ipv4Addr::from(source)),
             IpAddr::from(Ipv4Addr::from(destination)),
         );
-        Some(Self::with_ports(outgoing, bytes[9].into(), ends, payload))
+        let packet = Self::with_ports(outgoing, bytes[9].into(), ends, payload);
+        Some(Self {
+            length: u16::from_be_bytes([bytes[2], bytes[3]]).into(),
+            ..packet
+        })
     }
 
     /// RFC 8200 §3
@@ -85,12 +109,11 @@ impl Packet {
             IpAddr::from(Ipv6Addr::from(source)),
             IpAddr::from(Ipv6Addr::from(destination)),
         );
-        Some(Self::with_ports(
-            outgoing,
-            bytes[6].into(),
-            ends,
-            &bytes[40..],
-        ))
+        let packet = Self::with_ports(outgoing, bytes[6].into(), ends, &bytes[40..]);
+        Some(Self {
+            length: 40 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]])),
+            ..packet
+        })
     }
 
     fn with_ports(
@@ -113,6 +136,10 @@ impl Packet {
             destination,
             source_port,
             destination_port,
+            length: 0,
+            inner: (protocol == Protocol::Udp && destination_port == VXLAN)
+                .then(|| Inner::parse(payload.get(8..)?))
+                .flatten(),
         }
     }
 
@@ -127,6 +154,22 @@ impl Packet {
     }
 }
 
+impl Inner {
+    /// What a VXLAN datagram holds: RFC 7348 §5.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        const VXLAN_HEADER: usize = 8;
+        const ETHERNET_HEADER: usize = 14;
+        let vni = u32::from_be_bytes(bytes.get(4..8)?.try_into().ok()?) >> 8;
+        let packet = Packet::parse(bytes.get(VXLAN_HEADER + ETHERNET_HEADER..)?, false)?;
+        Some(Self {
+            vni,
+            protocol: packet.protocol,
+            from: packet.from(),
+            to: packet.to(),
+        })
+    }
+}
+
 impl fmt::Display for Packet {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = if self.outgoing { "out" } else { "in " };
@@ -136,7 +179,15 @@ impl fmt::Display for Packet {
             self.protocol,
             self.from(),
             self.to()
-        )
+        )?;
+        match &self.inner {
+            Some(inner) => write!(
+                to,
+                " [{} | {:?} {} -> {}]",
+                inner.vni, inner.protocol, inner.from, inner.to
+            ),
+            None => Ok(()),
+        }
     }
 }
 
@@ -175,6 +226,22 @@ mod tests {
         bytes.extend([0, 80, 0, 81, 0, 0, 0, 0]);
         let packet = Packet::parse(&bytes, false).unwrap();
         assert_eq!(packet.to_string(), "in  Tcp [::1]:80 -> [fd00::2]:81");
+    }
+
+    #[test]
+    fn a_packet_inside_a_datagram_of_vxlan() {
+        let mut bytes = UDP[..20].to_vec();
+        bytes.extend([0x30, 0x39, 0x12, 0xb5, 0, 58, 0, 0]);
+        bytes.extend([8, 0, 0, 0, 0, 0, 94, 0]);
+        bytes.extend([2; 12]);
+        bytes.extend([8, 0]);
+        bytes.extend(UDP);
+        let packet = Packet::parse(&bytes, false).unwrap();
+        assert_eq!(
+            packet.to_string(),
+            "in  Udp 10.244.1.2:12345 -> 10.244.2.3:4789 [94 | Udp 10.244.1.2:68 -> 10.244.2.3:8080]"
+        );
+        assert_eq!(packet.length, 28);
     }
 
     #[test]

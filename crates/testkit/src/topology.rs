@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::command::run;
 use crate::namespace::Namespace;
 
+/// The bridge of [`Topology::plug`].
+const SWITCH: &str = "switch";
+
 /// A word for names of kernel objects that no other test of this machine uses.
 ///
 /// It carries the process id, so that [`crate::cluster`] can tell what a killed test run has left.
@@ -71,6 +74,37 @@ impl Topology {
             add_address(namespace, link, address);
             namespace.run("ip", ["link", "set", link, "up"]).succeeds();
         }
+    }
+
+    /// Plugs a namespace into a bridge called `switch` of another, which is made first if it is not there.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn plug(&self, switch: &Namespace, end: &Namespace, link: &str, address: &str) {
+        static PORT: AtomicU32 = AtomicU32::new(1);
+        if !switch.run("ip", ["link", "show", SWITCH]).status.success() {
+            self.add_bridge(switch, SWITCH);
+        }
+        let port = format!("port{}", PORT.fetch_add(1, Ordering::Relaxed));
+        let pair = [
+            "link",
+            "add",
+            &port,
+            "master",
+            SWITCH,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            link,
+            "netns",
+            end.title(),
+        ];
+        switch.run("ip", pair).succeeds();
+        switch.run("ip", ["link", "set", &port, "up"]).succeeds();
+        add_address(end, link, address);
+        end.run("ip", ["link", "set", link, "up"]).succeeds();
     }
 
     /// Adds a bridge of that name and brings it up.

@@ -8,6 +8,7 @@ use sealane_kube::Change;
 use sealane_objects::{NodeNet, PodNet};
 use tokio::sync::oneshot;
 
+use super::Noticed;
 use crate::{
     leases::{Key, file::FileError},
     node::{Programmed, SyncError},
@@ -36,6 +37,8 @@ pub enum Message {
     Synchronized(Result<Box<Programmed>, SyncError>),
     /// The near ends of pods' links; `None` when the kernel did not answer.
     Links(Option<Links>),
+    /// Somebody has changed the node's network.
+    Noticed(Noticed),
     /// ADD's work in the kernel is done.
     Wired {
         key: Key,

@@ -137,16 +137,16 @@ impl Core {
         let Some(this) = self.this_node() else { return };
         if let Err(error) = self.book.set_subnets(&this.pod_cidrs) {
             self.node.dirty = false;
-            return self.node_trouble(&error.into());
+            return self.node_trouble(&SyncError::from(error).to_string());
         }
         self.hold_unknown();
         self.node.dirty = false;
         self.node.running = true;
         let nodes: Vec<NodeNet> = self.nodes.values().cloned().collect();
-        let (kernel, cluster) = (self.kernel.clone(), self.cluster_cidr.clone());
+        let (kernel, choices) = (self.kernel.clone(), self.choices.clone());
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
-            let result = node::synchronize(&kernel, &this, &nodes, cluster.as_ref()).await;
+            let result = node::synchronize(&kernel, &this, &nodes, &choices).await;
             let _ = inbox
                 .send(Message::Synchronized(result.map(Box::new)))
                 .await;
@@ -181,24 +181,28 @@ impl Core {
                 let first = self.node.programmed.is_none();
                 self.node.ground = Some(Arc::new(Ground::from(&*programmed)));
                 self.node.shown = Arc::new(NetworkView::from(&*programmed));
+                let failures = shorten(&programmed.failures);
                 self.node.programmed = Some(programmed);
-                self.node.trouble = None;
-                self.node.backoff = None;
+                if failures.is_empty() {
+                    self.node.trouble = None;
+                    self.node.backoff = None;
+                } else {
+                    self.node_trouble(&failures);
+                }
                 if first {
                     self.tell_ready();
                     self.look_at_links();
                 }
             }
-            Err(error) => self.node_trouble(&error),
+            Err(error) => self.node_trouble(&error.to_string()),
         }
     }
 
-    fn node_trouble(&mut self, error: &SyncError) {
-        let text = error.to_string();
-        if self.node.trouble.as_ref() != Some(&text) {
-            tracing::warn!("synchronize the node's network: {text}; trying again");
+    fn node_trouble(&mut self, trouble: &str) {
+        if self.node.trouble.as_deref() != Some(trouble) {
+            tracing::warn!("synchronize the node's network: {trouble}; trying again");
         }
-        self.node.trouble = Some(text);
+        self.node.trouble = Some(trouble.to_owned());
         // A changed Node comes by itself; the kernel does not tell when to try again.
         let backoff = self.node.backoff.get_or_insert_with(Backoff::reconnect);
         self.node.again_at = Some(Instant::now() + backoff.next_delay());
@@ -318,6 +322,16 @@ impl Core {
                 ),
             }
         }
+    }
+}
+
+/// When the overlay's link fails, so does all that needs it.
+fn shorten(failures: &[String]) -> String {
+    const NAMED: usize = 3;
+    let named = failures[..failures.len().min(NAMED)].join("; ");
+    match failures.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named}; and {more} more"),
     }
 }
 

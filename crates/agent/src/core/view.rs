@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sealane_cni::types::Command;
 use sealane_introspect::{Counter, Gauge, Introspect, Readiness};
+use sealane_net::Route;
 use sealane_objects::NodeNet;
 use serde::Serialize;
 use serde_json::json;
@@ -11,7 +12,7 @@ use serde_json::json;
 use super::Core;
 use crate::{
     leases::Lease,
-    node::{BridgeProgram, Programmed, Uplink},
+    node::{BridgeProgram, OverlayProgram, Programmed, Uplink},
 };
 
 /// A picture of the core at one moment, shown by `/debug/state`.
@@ -39,8 +40,13 @@ pub struct View {
 pub struct NetworkView {
     pub uplink: Option<Uplink>,
     pub bridge: Option<BridgeProgram>,
-    /// As `ip route` shows them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlay: Option<OverlayProgram>,
+    /// To the pods of other nodes, as `ip route` shows them.
     pub routes: Vec<String>,
+    /// From pods to nodes that the overlay reaches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes_to_nodes: Vec<String>,
     /// Nodes that cannot be reached, and why.
     pub problems: Vec<String>,
     /// As `nft list table` shows them.
@@ -52,7 +58,9 @@ impl From<&Programmed> for NetworkView {
         Self {
             uplink: Some(node.uplink.clone()),
             bridge: Some(node.program.bridge.clone()),
-            routes: shown(&node.program.routes),
+            overlay: node.program.overlay.clone(),
+            routes: routes_in(node, |table| table == Route::MAIN),
+            routes_to_nodes: routes_in(node, |table| table != Route::MAIN),
             problems: shown(&node.program.problems),
             tables: shown(&node.program.tables),
         }
@@ -196,6 +204,14 @@ fn subnet(pool: &sealane_ipam::Pool) -> SubnetView {
         size: pool.size().to_string(),
         leased: pool.leased(),
     }
+}
+
+fn routes_in(node: &Programmed, wanted: impl Fn(u8) -> bool) -> Vec<String> {
+    let routes = node.program.routes.iter();
+    routes
+        .filter(|route| wanted(route.table))
+        .map(ToString::to_string)
+        .collect()
 }
 
 fn shown<T: ToString>(list: &[T]) -> Vec<String> {

@@ -1,8 +1,8 @@
-use sealane_net::{Mac, Mtu, Ranges};
+use sealane_net::{Mac, Mtu, names};
 use sealane_netlink::{Bridge, Netlink};
 use sealane_objects::NodeNet;
 
-use super::{NodeError, Observed, Program, Step, Uplink, compile, diff};
+use super::{Choices, NodeError, Observed, Program, Snapshot, Step, Uplink, compile, diff};
 
 /// The node's network as it is now in the kernel.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Programmed {
     pub program: Program,
     /// How many steps it took; none when all was right.
     pub steps: usize,
+    /// What could not be done for the ways to other nodes.
+    pub failures: Vec<String>,
 }
 
 /// Why there is nothing to program yet, or what went wrong.
@@ -37,33 +39,40 @@ impl From<sealane_netlink::Error> for SyncError {
 /// Observes, compiles, compares and applies, once.
 ///
 /// # Errors
-/// The first step that fails ends it; what was done stays, and the next run goes on.
+/// The first step that fails ends it, unless it is for the way to other nodes;
+/// what was done stays, and the next run goes on.
 pub async fn synchronize(
     kernel: &Netlink,
     this: &NodeNet,
     nodes: &[NodeNet],
-    cluster: Option<&Ranges>,
+    choices: &Choices,
 ) -> Result<Programmed, SyncError> {
-    let uplink = Uplink::of(this, kernel)
-        .await?
+    let snapshot = Snapshot::read(kernel).await?;
+    let site = snapshot
+        .site(this)?
         .ok_or_else(|| SyncError::NoAddress(this.name.clone()))?;
-    let program = compile(this, nodes, cluster, &uplink)?;
-    let observed = Observed::read(kernel, &program.sysctls).await?;
+    let program = compile(this, nodes, choices, &site)?;
+    let observed = Observed::read(kernel, snapshot, &program.sysctls).await?;
     let steps = diff(&observed, &program);
     tell(&steps);
+    let mut failures = Vec::new();
     for step in &steps {
-        apply(kernel, step).await?;
+        match apply(kernel, step).await {
+            Err(error) if step.is_for_peers() => failures.push(error.to_string()),
+            result => result?,
+        }
     }
     let bridge_index = match observed.bridge {
         Some(bridge) => bridge.index,
         None => kernel.index_of(program.bridge.name).await?,
     };
     Ok(Programmed {
-        uplink,
+        uplink: site.uplink,
         bridge_index,
         bridge_mac: program.bridge.mac,
         mtu: program.bridge.mtu,
         steps: steps.len(),
+        failures,
         program,
     })
 }
@@ -84,7 +93,7 @@ fn tell(steps: &[Step]) {
 
 async fn apply(kernel: &Netlink, step: &Step) -> Result<(), sealane_netlink::Error> {
     match step {
-        Step::SetSysctl(key, value) => kernel.set_sysctls(&[(*key, *value)]),
+        Step::SetSysctl(key, value) => kernel.set_sysctls(&[(key.as_str(), *value)]),
         Step::SetBridge(bridge) => {
             let wanted = Bridge {
                 name: bridge.name,
@@ -94,11 +103,18 @@ async fn apply(kernel: &Netlink, step: &Step) -> Result<(), sealane_netlink::Err
             };
             kernel.add_bridge(&wanted).await.map(drop)
         }
-        Step::AddGateway(address) => {
-            kernel
-                .add_address(sealane_net::names::POD_BRIDGE, *address)
-                .await
+        Step::AddGateway(address) => kernel.add_address(names::POD_BRIDGE, *address).await,
+        Step::SetOverlay(vxlan) => kernel.add_vxlan(vxlan).await.map(drop),
+        Step::DeleteOverlay => kernel.delete_link(names::VXLAN).await.map(drop),
+        Step::SetForwarding(mac, to) => kernel.set_forwarding(names::VXLAN, *mac, *to).await,
+        Step::DeleteForwarding(mac) => kernel.delete_forwarding(names::VXLAN, *mac).await.map(drop),
+        Step::SetNeighbour(address, mac) => {
+            kernel.set_neighbour(names::VXLAN, *address, *mac).await
         }
+        Step::DeleteNeighbour(address) => kernel
+            .delete_neighbour(names::VXLAN, *address)
+            .await
+            .map(drop),
         Step::LoadTable(table) => kernel.load_table(table).await,
         Step::DeleteTable(loaded) => kernel
             .delete_table(loaded.family, &loaded.name)
@@ -106,5 +122,7 @@ async fn apply(kernel: &Netlink, step: &Step) -> Result<(), sealane_netlink::Err
             .map(drop),
         Step::SetRoute(route) => kernel.set_route(route).await,
         Step::DeleteRoute(route) => kernel.delete_route(route).await.map(drop),
+        Step::AddRule(rule) => kernel.add_rule(rule).await,
+        Step::DeleteRule(rule) => kernel.delete_rule(rule).await.map(drop),
     }
 }

@@ -1,30 +1,55 @@
-//! What the node's kernel holds of what is ours.
+//! What the node's kernel holds: its own network, and what of it is ours.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use sealane_net::{IpNet, Mac, Mtu, Route, names};
-use sealane_netlink::{Link, Netlink};
+use sealane_netlink::{Address, Link, Netlink, Rule};
 use sealane_objects::NodeNet;
 use sealane_ruleset::Loaded;
 use serde::Serialize;
 
-use super::NodeError;
+use super::{NodeError, ObservedOverlay, Sysctl};
+
+/// Links, addresses and routes at one moment, whoever made them.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub links: Vec<Link>,
+    pub addresses: Vec<Address>,
+    /// Of the main table and of ours.
+    pub routes: Vec<Route>,
+}
 
 /// The link that holds the node's address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Uplink {
     pub name: String,
     pub mtu: Mtu,
+    /// The node's address.
+    pub address: IpAddr,
 }
 
-/// What was found.
+/// The network in which the node finds itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    pub uplink: Uplink,
+    /// The networks on the node's links.
+    pub on_link: Vec<IpNet>,
+    /// Parts of them that a router leads to.
+    pub behind: Vec<IpNet>,
+    /// The smallest MTU of the pods that are there, if there are any.
+    pub pod_mtu: Option<Mtu>,
+}
+
+/// What was found of what is ours.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// `None` where this kernel has no such setting.
-    pub sysctls: Vec<(&'static str, Option<String>)>,
+    /// Those that this kernel has, by key.
+    pub sysctls: BTreeMap<String, String>,
     pub bridge: Option<ObservedBridge>,
+    pub overlay: Option<ObservedOverlay>,
     pub tables: Vec<Loaded>,
     pub routes: Vec<Route>,
+    pub rules: Vec<Rule>,
 }
 
 /// The bridge as found.
@@ -37,12 +62,24 @@ pub struct ObservedBridge {
     pub addresses: Vec<IpNet>,
 }
 
-impl Uplink {
-    /// Finds the link that has the node's first internal address.
+impl Snapshot {
+    /// Reads the kernel.
     ///
     /// # Errors
-    /// [`NodeError::NoUplink`] when none has: the agent is in the wrong namespace.
-    pub async fn of(node: &NodeNet, kernel: &Netlink) -> Result<Option<Self>, NodeError> {
+    /// When it does not answer.
+    pub async fn read(kernel: &Netlink) -> Result<Self, NodeError> {
+        Ok(Self {
+            links: kernel.links().await?,
+            addresses: kernel.addresses().await?,
+            routes: kernel.routes().await?,
+        })
+    }
+
+    /// Finds out where the node is; `None` while it has no address.
+    ///
+    /// # Errors
+    /// [`NodeError::NoUplink`] when no link has the node's first address: the agent is in the wrong namespace.
+    pub fn site(&self, node: &NodeNet) -> Result<Option<Site>, NodeError> {
         let Some(address) = node.internal_ips.first().copied() else {
             return Ok(None);
         };
@@ -50,72 +87,208 @@ impl Uplink {
             node: node.name.clone(),
             address,
         };
-        let addresses = kernel.addresses().await?;
-        let found = addresses.iter().find(|a| a.address.addr() == address);
+        let found = self.addresses.iter().find(|a| a.address.addr() == address);
         let index = found.ok_or_else(missing)?.link;
-        let link = kernel.link(index).await?.ok_or_else(missing)?;
-        Ok(Some(Self {
-            mtu: usable_mtu(&link),
-            name: link.name,
+        let link = self.links.iter().find(|link| link.index == index);
+        let link = link.ok_or_else(missing)?;
+        let on_link = self.networks(|route| self.is_on_link(route));
+        let behind = self.networks(|route| {
+            let inside = |network: &IpNet| network.contains(&route.destination);
+            route.gateway.is_some() && on_link.iter().any(inside)
+        });
+        Ok(Some(Site {
+            uplink: Uplink {
+                name: link.name.clone(),
+                mtu: usable_mtu(link.mtu),
+                address,
+            },
+            on_link,
+            behind,
+            pod_mtu: self.pod_mtu(),
         }))
+    }
+
+    /// The destinations of foreign routes that are as wanted.
+    fn networks(&self, wanted: impl Fn(&Route) -> bool) -> Vec<IpNet> {
+        let foreign = |route: &&Route| route.protocol != names::ROUTE_PROTOCOL;
+        let routes = self.routes.iter().filter(foreign);
+        routes
+            .filter(|route| wanted(route))
+            .map(|route| route.destination)
+            .collect()
+    }
+
+    /// Without a next hop, on a link with Ethernet addresses that is not one of
+    /// ours: what is at the far end of a tunnel is not on a link.
+    fn is_on_link(&self, route: &Route) -> bool {
+        let is_ethernet = |name: &String| {
+            let link = self.links.iter().find(|link| link.name == *name);
+            !is_ours(name) && link.is_some_and(|link| link.mac.is_some())
+        };
+        route.gateway.is_none()
+            && route.destination.prefix_len() > 0
+            && route.device.as_ref().is_some_and(is_ethernet)
+    }
+
+    fn pod_mtu(&self) -> Option<Mtu> {
+        let pods = self.links.iter().filter(|l| names::is_pod_link(&l.name));
+        pods.map(|link| usable_mtu(link.mtu)).min()
+    }
+
+    fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|link| link.name == name)
+    }
+
+    fn bridge(&self) -> Option<ObservedBridge> {
+        // A link of another kind under our name is reported when the bridge is made.
+        let link = self
+            .link(names::POD_BRIDGE)
+            .filter(|link| link.kind == "bridge")?;
+        let own = self.addresses.iter().filter(|a| a.link == link.index);
+        Some(ObservedBridge {
+            index: link.index,
+            mac: link.mac,
+            mtu: link.mtu,
+            up: link.up,
+            addresses: own.map(|a| a.address).collect(),
+        })
     }
 }
 
+/// Whether a link is one that the agent makes.
+fn is_ours(name: &str) -> bool {
+    name == names::POD_BRIDGE || name == names::VXLAN || names::is_pod_link(name)
+}
+
 /// A loopback link, where the node's address may be with BGP, has a larger MTU than an Ethernet link can.
-fn usable_mtu(link: &Link) -> Mtu {
-    let bytes = link.mtu.clamp(Mtu::MIN.bytes(), Mtu::MAX.bytes());
+fn usable_mtu(bytes: u32) -> Mtu {
+    let bytes = bytes.clamp(Mtu::MIN.bytes(), Mtu::MAX.bytes());
     Mtu::new(bytes).unwrap_or_default()
 }
 
 impl Observed {
-    /// Reads the kernel.
+    /// Reads the rest from the kernel.
     ///
     /// # Errors
     /// When it does not answer.
     pub async fn read(
         kernel: &Netlink,
-        settings: &[(&'static str, &'static str)],
+        snapshot: Snapshot,
+        settings: &[Sysctl],
     ) -> Result<Self, NodeError> {
+        let overlay = match snapshot.link(names::VXLAN) {
+            Some(link) => Some(ObservedOverlay::read(kernel, link.clone()).await?),
+            None => None,
+        };
+        let ours = |route: &Route| route.protocol == names::ROUTE_PROTOCOL;
         Ok(Self {
-            sysctls: settings
-                .iter()
-                .map(|(key, _)| Ok((*key, read_sysctl(kernel, key)?)))
-                .collect::<Result<_, NodeError>>()?,
-            bridge: ObservedBridge::read(kernel).await?,
+            sysctls: read_sysctls(kernel, settings)?,
+            bridge: snapshot.bridge(),
+            overlay,
             tables: kernel.tables().await?,
-            routes: kernel.routes_of(names::ROUTE_PROTOCOL).await?,
+            routes: snapshot.routes.into_iter().filter(ours).collect(),
+            rules: kernel.rules().await?,
         })
     }
 }
 
-fn read_sysctl(kernel: &Netlink, key: &str) -> Result<Option<String>, NodeError> {
-    match kernel.sysctl(key) {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.is_absent() => Ok(None),
-        Err(error) => Err(error.into()),
+fn read_sysctls(
+    kernel: &Netlink,
+    settings: &[Sysctl],
+) -> Result<BTreeMap<String, String>, NodeError> {
+    let mut found = BTreeMap::new();
+    for setting in settings {
+        match kernel.sysctl(&setting.key) {
+            Ok(value) => drop(found.insert(setting.key.clone(), value)),
+            Err(error) if error.is_absent() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Ok(found)
 }
 
-impl ObservedBridge {
-    async fn read(kernel: &Netlink) -> Result<Option<Self>, NodeError> {
-        let Some(link) = kernel.link(names::POD_BRIDGE).await? else {
-            return Ok(None);
-        };
-        // A link of another kind under our name is reported when the bridge is made.
-        if link.kind != "bridge" {
-            return Ok(None);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, name: &str, mac: Option<Mac>, mtu: u32) -> Link {
+        Link {
+            index,
+            name: name.into(),
+            kind: String::new(),
+            mac,
+            mtu,
+            up: true,
+            master: None,
+            peer: None,
+            alias: None,
+            tunnel: None,
         }
-        Ok(Some(Self {
-            index: link.index,
-            mac: link.mac,
-            mtu: link.mtu,
-            up: link.up,
-            addresses: kernel.addresses_of(link.index).await?,
-        }))
     }
 
-    /// Whether one of its addresses is this one.
-    pub fn has(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|net| net.addr() == address)
+    fn route(text: &str, device: &str, gateway: Option<&str>) -> Route {
+        Route {
+            protocol: 2,
+            gateway: gateway.map(|g| g.parse().unwrap()),
+            ..Route::on_link(text.parse().unwrap(), device)
+        }
+    }
+
+    fn snapshot() -> Snapshot {
+        let mac = Some(Mac([2; 6]));
+        Snapshot {
+            links: vec![
+                link(1, "lo", mac, 65536),
+                link(2, "eth0", mac, 1450),
+                link(3, "wg0", None, 1420),
+                link(4, names::POD_BRIDGE, mac, 1500),
+                link(5, "sl0123456789ab", mac, 1450),
+            ],
+            addresses: vec![Address {
+                link: 2,
+                address: "172.29.0.2/24".parse().unwrap(),
+                global: true,
+            }],
+            routes: vec![
+                route("0.0.0.0/0", "eth0", Some("172.29.0.1")),
+                route("172.29.0.0/24", "eth0", None),
+                route("172.29.0.128/25", "eth0", Some("172.29.0.1")),
+                route("192.168.0.0/16", "eth0", Some("172.29.0.1")),
+                route("10.9.0.0/16", "wg0", None),
+                route("10.244.1.0/24", names::POD_BRIDGE, None),
+            ],
+        }
+    }
+
+    fn node() -> NodeNet {
+        NodeNet {
+            name: "node-1".into(),
+            internal_ips: vec!["172.29.0.2".parse().unwrap()],
+            pod_cidrs: vec![],
+        }
+    }
+
+    #[test]
+    fn what_is_on_a_link_is_neither_in_a_tunnel_nor_behind_a_router_nor_ours() {
+        let site = snapshot().site(&node()).unwrap().unwrap();
+        assert_eq!(
+            (site.uplink.name.as_str(), site.uplink.mtu.bytes()),
+            ("eth0", 1450)
+        );
+        assert_eq!(site.on_link, ["172.29.0.0/24".parse().unwrap()]);
+        assert_eq!(site.behind, ["172.29.0.128/25".parse().unwrap()]);
+        assert_eq!(site.pod_mtu.map(Mtu::bytes), Some(1450));
+    }
+
+    #[test]
+    fn a_node_waits_for_an_address_and_refuses_a_foreign_one() {
+        let mut node = node();
+        node.internal_ips = vec!["172.29.0.9".parse().unwrap()];
+        assert!(matches!(
+            snapshot().site(&node),
+            Err(NodeError::NoUplink { .. })
+        ));
+        node.internal_ips.clear();
+        assert!(snapshot().site(&node).unwrap().is_none());
     }
 }

@@ -1,26 +1,40 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use sealane_ipam::{Pool, TooSmall};
 use sealane_net::{Family, IpNet, Mac, Mtu, Ranges, Route, fingerprint, names};
+use sealane_netlink::{Rule, Tunnel};
 use sealane_objects::NodeNet;
-use sealane_route::Problem;
+use sealane_route::{Problem, Routing, Underlay};
 use sealane_ruleset::{NodeEgress, Table, node_egress};
 use serde::Serialize;
 
-use super::Uplink;
+use super::{Choices, OverlayProgram, Site};
 
 /// What the node's kernel should hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
-    /// Keys and values; those that this kernel does not have are left out when it is applied.
-    pub sysctls: Vec<(&'static str, &'static str)>,
+    /// In the order in which they must be set; those that this kernel does not have are left out.
+    pub sysctls: Vec<Sysctl>,
     pub bridge: BridgeProgram,
+    /// `None` while no other node is reached through it.
+    pub overlay: Option<OverlayProgram>,
     /// One nft table for each family.
     pub tables: Vec<Table>,
     /// Ascending by destination.
     pub routes: Vec<Route>,
+    /// What leads this node's pods to the routes of our own table.
+    pub rules: Vec<Rule>,
     /// What other nodes' objects do not allow to serve.
     pub problems: Vec<Problem>,
+}
+
+/// A setting of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    pub key: String,
+    pub value: &'static str,
+    /// Only this value is replaced; another one is an operator's.
+    pub instead_of: Option<&'static str>,
 }
 
 /// The bridge that pods are ports of.
@@ -36,26 +50,84 @@ pub struct BridgeProgram {
     pub gateways: Vec<IpNet>,
 }
 
+impl BridgeProgram {
+    /// The gateways, and for IPv6 a link-local address beside them.
+    ///
+    /// The bridge asks for its pods' Ethernet addresses with a link-local
+    /// address. The one that it makes by itself is no use for a second after
+    /// the first pod has come, until it is known to be unique.
+    pub fn addresses(&self) -> Vec<IpNet> {
+        let has_v6 = self.gateways.iter().any(|net| net.addr().is_ipv6());
+        let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        let link_local = has_v6.then(|| IpNet::new_assert(link_local.into(), 64));
+        self.gateways.iter().copied().chain(link_local).collect()
+    }
+}
+
 /// What the node with object `this` should hold, among `nodes`, which may contain it.
-///
-/// `cluster` is the range of all pods where it is known; else the pod subnets
-/// of all nodes stand for it.
 ///
 /// # Errors
 /// A pod subnet of this node without room for a pod.
 pub fn compile(
     this: &NodeNet,
     nodes: &[NodeNet],
-    cluster: Option<&Ranges>,
-    uplink: &Uplink,
+    choices: &Choices,
+    site: &Site,
 ) -> Result<Program, TooSmall> {
-    let routes = sealane_route::compile(&this.name, nodes);
+    let mut underlay = Underlay {
+        routing: choices.routing,
+        on_link: site.on_link.clone(),
+        behind: site.behind.clone(),
+        ..Underlay::of(site.uplink.address, site.uplink.mtu)
+    };
+    let bridge = bridge(&this.pod_cidrs, pod_mtu(site, &underlay))?;
+    underlay.sources = bridge.gateways.iter().map(IpNet::addr).collect();
+    let routes = sealane_route::compile(&this.name, nodes, &underlay);
+    let tunnel = Tunnel {
+        vni: choices.vxlan_vni,
+        port: choices.vxlan_port,
+        local: underlay.address,
+    };
     Ok(Program {
-        sysctls: sysctls(&this.pod_cidrs),
-        bridge: bridge(&this.pod_cidrs, uplink.mtu)?,
-        tables: tables(this, nodes, cluster),
+        sysctls: sysctls(&this.pod_cidrs, &site.uplink.name),
+        bridge,
+        overlay: OverlayProgram::of(&this.name, tunnel, underlay.tunnel_mtu, &routes),
+        tables: tables(this, nodes, choices.cluster_cidr.as_ref()),
+        rules: rules(&this.pod_cidrs, &routes.routes),
         routes: routes.routes,
         problems: routes.problems,
+    })
+}
+
+/// One for each pod subnet of a family that has routes in our table.
+fn rules(subnets: &[IpNet], routes: &[Route]) -> Vec<Rule> {
+    let has_way = |subnet: &&IpNet| {
+        let fits = |route: &Route| {
+            route.table == names::ROUTE_TABLE
+                && Family::from(route.destination) == Family::from(**subnet)
+        };
+        routes.iter().any(fits)
+    };
+    let rule = |subnet: &IpNet| Rule {
+        from: subnet.trunc(),
+        table: names::ROUTE_TABLE,
+        priority: names::RULE_PRIORITY,
+    };
+    subnets.iter().filter(has_way).map(rule).collect()
+}
+
+/// The MTU of bridge and pods.
+///
+/// All pods of a node have the same, since a bridge drops without a word what
+/// is too large for a port. So it stays that of the pods that are there when
+/// the uplink's changes: routes and links outside the bridge follow, and the
+/// node tells pods about them by path-MTU messages. Through the overlay to
+/// some nodes, the route to them says what fits; where all are reached
+/// through it, pods are spared the messages.
+fn pod_mtu(site: &Site, underlay: &Underlay) -> Mtu {
+    site.pod_mtu.unwrap_or(match underlay.routing {
+        Routing::Vxlan => underlay.tunnel_mtu,
+        Routing::Auto | Routing::Direct => site.uplink.mtu,
     })
 }
 
@@ -95,16 +167,28 @@ pub fn mac_of(addresses: impl Iterator<Item = IpAddr> + Clone) -> Mac {
 
 /// Forwarding for the families of the pods, and the bridge's packets through
 /// nft, without which a Service's backend on the same bridge is not reached.
-fn sysctls(subnets: &[IpNet]) -> Vec<(&'static str, &'static str)> {
+///
+/// A router does not listen to other routers by itself: a node that has its
+/// IPv6 default route from one would lose it with forwarding, so it is told to
+/// go on listening, before that.
+fn sysctls(subnets: &[IpNet], uplink: &str) -> Vec<Sysctl> {
     let mut settings = Vec::new();
+    let mut set = |key: String, value, instead_of| {
+        settings.push(Sysctl {
+            key,
+            value,
+            instead_of,
+        });
+    };
     let has = |family| subnets.iter().any(|subnet| Family::from(*subnet) == family);
     if has(Family::V4) {
-        settings.push(("net.ipv4.ip_forward", "1"));
-        settings.push(("net.bridge.bridge-nf-call-iptables", "1"));
+        set("net.ipv4.ip_forward".into(), "1", None);
+        set("net.bridge.bridge-nf-call-iptables".into(), "1", None);
     }
     if has(Family::V6) {
-        settings.push(("net.ipv6.conf.all.forwarding", "1"));
-        settings.push(("net.bridge.bridge-nf-call-ip6tables", "1"));
+        set(format!("net/ipv6/conf/{uplink}/accept_ra"), "2", Some("1"));
+        set("net.ipv6.conf.all.forwarding".into(), "1", None);
+        set("net.bridge.bridge-nf-call-ip6tables".into(), "1", None);
     }
     settings
 }
@@ -135,6 +219,7 @@ fn tables(this: &NodeNet, nodes: &[NodeNet], cluster: Option<&Ranges>) -> Vec<Ta
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Uplink;
 
     fn node(n: u8) -> NodeNet {
         NodeNet {
@@ -144,16 +229,26 @@ mod tests {
         }
     }
 
-    fn uplink() -> Uplink {
-        Uplink {
-            name: "eth0".into(),
-            mtu: Mtu::new(1450).unwrap(),
+    fn site() -> Site {
+        Site {
+            uplink: Uplink {
+                name: "eth0".into(),
+                mtu: Mtu::new(1450).unwrap(),
+                address: "172.29.0.2".parse().unwrap(),
+            },
+            on_link: vec!["172.29.0.0/24".parse().unwrap()],
+            behind: vec![],
+            pod_mtu: None,
         }
+    }
+
+    fn compile(this: &NodeNet, nodes: &[NodeNet]) -> Result<Program, TooSmall> {
+        super::compile(this, nodes, &Choices::default(), &site())
     }
 
     #[test]
     fn gives_the_bridge_the_first_address_and_the_uplinks_mtu() {
-        let program = compile(&node(1), &[node(1), node(2)], None, &uplink()).unwrap();
+        let program = compile(&node(1), &[node(1), node(2)]).unwrap();
         assert_eq!(
             program.bridge.gateways,
             ["10.244.1.1/24".parse::<IpNet>().unwrap()]
@@ -166,8 +261,11 @@ mod tests {
 
     #[test]
     fn masquerades_neither_towards_pods_nor_towards_nodes() {
-        let cluster = "10.244.0.0/16".parse().unwrap();
-        let program = compile(&node(1), &[node(1), node(2)], Some(&cluster), &uplink()).unwrap();
+        let choices = Choices {
+            cluster_cidr: "10.244.0.0/16".parse().ok(),
+            ..Choices::default()
+        };
+        let program = super::compile(&node(1), &[node(1), node(2)], &choices, &site()).unwrap();
         let text = program.tables[0].to_string();
         for inside in ["10.244.0.0/16", "172.29.0.2", "172.29.0.3"] {
             assert!(text.contains(inside), "{inside} is missing in {text}");
@@ -183,8 +281,8 @@ mod tests {
     fn two_families_forward_in_both() {
         let mut this = node(1);
         this.pod_cidrs.push("fd00:10:244:1::/64".parse().unwrap());
-        let program = compile(&this, &[], None, &uplink()).unwrap();
-        assert_eq!(program.sysctls.len(), 4);
+        let program = compile(&this, &[]).unwrap();
+        assert_eq!(program.sysctls.len(), 5);
         assert_eq!(program.tables.len(), 2);
         assert_eq!(
             program.bridge.gateways[1].to_string(),
@@ -193,10 +291,53 @@ mod tests {
     }
 
     #[test]
+    fn the_overlay_is_there_when_a_route_takes_it_and_leaves_pods_their_mtu() {
+        let mut far = node(3);
+        far.internal_ips = vec!["172.30.0.4".parse().unwrap()];
+        let near = compile(&node(1), &[node(1), node(2)]).unwrap();
+        assert_eq!(near.overlay, None);
+        let program = compile(&node(1), &[node(1), node(2), far]).unwrap();
+        let overlay = program.overlay.unwrap();
+        assert_eq!(overlay.mtu.bytes(), 1400);
+        assert_eq!(
+            overlay.tunnel.to_string(),
+            "id 94 dstport 4789 local 172.29.0.2"
+        );
+        assert_eq!(program.bridge.mtu.bytes(), 1450);
+        let routes: Vec<String> = program.routes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            routes[1],
+            "10.244.3.0/24 via 10.244.3.1 dev sl.vxlan proto 94 src 10.244.1.1 onlink mtu 1400"
+        );
+        let rules: Vec<String> = program.rules.iter().map(ToString::to_string).collect();
+        assert_eq!(rules, ["from 10.244.1.0/24 lookup 94 priority 9400"]);
+        assert_eq!(near.rules, []);
+    }
+
+    #[test]
+    fn pods_keep_the_mtu_of_those_that_are_there() {
+        let mtu = |routing, pod_mtu: Option<u32>| {
+            let choices = Choices {
+                routing,
+                ..Choices::default()
+            };
+            let site = Site {
+                pod_mtu: pod_mtu.and_then(|bytes| Mtu::new(bytes).ok()),
+                ..site()
+            };
+            let program = super::compile(&node(1), &[], &choices, &site).unwrap();
+            program.bridge.mtu.bytes()
+        };
+        assert_eq!(mtu(Routing::Auto, None), 1450);
+        assert_eq!(mtu(Routing::Vxlan, None), 1400);
+        assert_eq!(mtu(Routing::Auto, Some(9000)), 9000);
+    }
+
+    #[test]
     fn refuses_a_subnet_without_room() {
         let mut this = node(1);
         this.pod_cidrs = vec!["10.244.1.0/31".parse().unwrap()];
-        assert!(compile(&this, &[], None, &uplink()).is_err());
+        assert!(compile(&this, &[]).is_err());
     }
 
     #[test]

@@ -1,34 +1,47 @@
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
-use sealane_net::{IpNet, Route, names};
+use sealane_net::{IpNet, Mac, Route, names};
+use sealane_netlink::{Rule, Vxlan};
 use sealane_route::Change as RouteChange;
 use sealane_ruleset::{Change as TableChange, Loaded, Table};
 
-use super::{BridgeProgram, Observed, Program};
+use super::{BridgeProgram, Observed, Program, overlay::overlay_steps};
 
 /// One change of the kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    SetSysctl(&'static str, &'static str),
+    SetSysctl(String, &'static str),
     /// Makes the bridge, or changes the one that is there.
     SetBridge(BridgeProgram),
     AddGateway(IpNet),
+    /// Makes the overlay's link, or changes the one that is there.
+    SetOverlay(Vxlan<'static>),
+    /// Removes the overlay's link, and what goes with it: its entries and routes.
+    DeleteOverlay,
+    /// Frames for this Ethernet address go to this node.
+    SetForwarding(Mac, IpAddr),
+    DeleteForwarding(Mac),
+    /// This next hop on the overlay has this Ethernet address.
+    SetNeighbour(IpAddr, Mac),
+    DeleteNeighbour(IpAddr),
     LoadTable(Table),
     DeleteTable(Loaded),
     SetRoute(Route),
     DeleteRoute(Route),
+    AddRule(Rule),
+    DeleteRule(Rule),
 }
 
 /// What turns `observed` into `program`, in the order in which it must be done.
 pub fn diff(observed: &Observed, program: &Program) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (key, value) in &program.sysctls {
-        let found = observed.sysctls.iter().find(|(k, _)| k == key);
+    for setting in &program.sysctls {
         // A setting that this kernel does not have cannot be wrong either.
-        if let Some((_, Some(found))) = found
-            && found != value
+        if let Some(found) = observed.sysctls.get(&setting.key)
+            && found != setting.value
+            && setting.instead_of.is_none_or(|only| only == found)
         {
-            steps.push(Step::SetSysctl(key, value));
+            steps.push(Step::SetSysctl(setting.key.clone(), setting.value));
         }
     }
     steps.extend(bridge_steps(observed, &program.bridge));
@@ -37,12 +50,50 @@ pub fn diff(observed: &Observed, program: &Program) -> Vec<Step> {
         TableChange::Load(table) => Step::LoadTable(table.clone()),
         TableChange::Delete(loaded) => Step::DeleteTable(loaded.clone()),
     }));
-    let routes = sealane_route::diff(&observed.routes, &program.routes);
+    let overlay = overlay_steps(observed.overlay.as_ref(), program.overlay.as_ref());
+    steps.extend(overlay.before);
+    let through_overlay = |route: &&Route| route.device.as_deref() == Some(names::VXLAN);
+    let routes = observed.routes.iter();
+    let left: Vec<Route> = routes
+        .filter(|route| !(overlay.anew && through_overlay(route)))
+        .cloned()
+        .collect();
+    let routes = sealane_route::diff(&left, &program.routes);
     steps.extend(routes.into_iter().map(|change| match change {
         RouteChange::Set(route) => Step::SetRoute(route),
         RouteChange::Delete(route) => Step::DeleteRoute(route),
     }));
+    steps.extend(overlay.after);
+    let missing = program
+        .rules
+        .iter()
+        .filter(|rule| !observed.rules.contains(rule));
+    steps.extend(missing.copied().map(Step::AddRule));
+    let unwanted = observed
+        .rules
+        .iter()
+        .filter(|rule| !program.rules.contains(rule));
+    steps.extend(unwanted.copied().map(Step::DeleteRule));
     steps
+}
+
+impl Step {
+    /// A failure concerns the way to other nodes, and the rest must be done all the same.
+    pub fn is_for_peers(&self) -> bool {
+        matches!(
+            self,
+            Self::SetOverlay(_)
+                | Self::DeleteOverlay
+                | Self::SetForwarding(..)
+                | Self::DeleteForwarding(_)
+                | Self::SetNeighbour(..)
+                | Self::DeleteNeighbour(_)
+                | Self::SetRoute(_)
+                | Self::DeleteRoute(_)
+                | Self::AddRule(_)
+                | Self::DeleteRule(_)
+        )
+    }
 }
 
 /// The addresses of a former subnet stay on the bridge: pods that still have
@@ -55,14 +106,15 @@ fn bridge_steps(observed: &Observed, wanted: &BridgeProgram) -> Vec<Step> {
     if !right {
         steps.push(Step::SetBridge(wanted.clone()));
     }
-    let has = |gateway: &IpNet| {
+    let has = |address: &IpNet| {
         observed
             .bridge
             .as_ref()
-            .is_some_and(|found| found.addresses.contains(gateway))
+            .is_some_and(|found| found.addresses.contains(address))
     };
-    let missing = wanted.gateways.iter().filter(|gateway| !has(gateway));
-    steps.extend(missing.copied().map(Step::AddGateway));
+    let addresses = wanted.addresses().into_iter();
+    let missing = addresses.filter(|address| !has(address));
+    steps.extend(missing.map(Step::AddGateway));
     steps
 }
 
@@ -78,10 +130,30 @@ impl fmt::Display for Step {
             Step::AddGateway(address) => {
                 write!(f, "add address {address} to {}", names::POD_BRIDGE)
             }
+            Step::SetOverlay(vxlan) => write!(
+                f,
+                "set vxlan {} {} address {} mtu {} up",
+                vxlan.name, vxlan.tunnel, vxlan.mac, vxlan.mtu
+            ),
+            Step::DeleteOverlay => write!(f, "delete vxlan {}", names::VXLAN),
+            Step::SetForwarding(mac, to) => {
+                write!(f, "set forwarding of {mac} on {} to {to}", names::VXLAN)
+            }
+            Step::DeleteForwarding(mac) => {
+                write!(f, "delete forwarding of {mac} on {}", names::VXLAN)
+            }
+            Step::SetNeighbour(address, mac) => {
+                write!(f, "set neighbour {address} to {mac} on {}", names::VXLAN)
+            }
+            Step::DeleteNeighbour(address) => {
+                write!(f, "delete neighbour {address} on {}", names::VXLAN)
+            }
             Step::LoadTable(table) => TableChange::Load(table).fmt(f),
             Step::DeleteTable(loaded) => TableChange::Delete(loaded).fmt(f),
             Step::SetRoute(route) => write!(f, "set route {route}"),
             Step::DeleteRoute(route) => write!(f, "delete route {route}"),
+            Step::AddRule(rule) => write!(f, "add rule {rule}"),
+            Step::DeleteRule(rule) => write!(f, "delete rule {rule}"),
         }
     }
 }
@@ -92,7 +164,7 @@ mod tests {
     use sealane_objects::NodeNet;
 
     use super::*;
-    use crate::node::{ObservedBridge, Uplink, compile};
+    use crate::node::{Choices, ObservedBridge, Site, Uplink, compile};
 
     fn program() -> Program {
         let node = |n: u8| NodeNet {
@@ -100,11 +172,17 @@ mod tests {
             internal_ips: vec![format!("172.29.0.{}", n + 1).parse().unwrap()],
             pod_cidrs: vec![format!("10.244.{n}.0/24").parse().unwrap()],
         };
-        let uplink = Uplink {
-            name: "eth0".into(),
-            mtu: Mtu::ETHERNET,
+        let site = Site {
+            uplink: Uplink {
+                name: "eth0".into(),
+                mtu: Mtu::ETHERNET,
+                address: "172.29.0.2".parse().unwrap(),
+            },
+            on_link: vec!["172.29.0.0/24".parse().unwrap()],
+            behind: vec![],
+            pod_mtu: None,
         };
-        compile(&node(1), &[node(1), node(2)], None, &uplink).unwrap()
+        compile(&node(1), &[node(1), node(2)], &Choices::default(), &site).unwrap()
     }
 
     /// A kernel in which the program has been applied.
@@ -113,17 +191,19 @@ mod tests {
             sysctls: program
                 .sysctls
                 .iter()
-                .map(|(key, value)| (*key, Some((*value).to_owned())))
+                .map(|setting| (setting.key.clone(), setting.value.to_owned()))
                 .collect(),
             bridge: Some(ObservedBridge {
                 index: 3,
                 mac: Some(program.bridge.mac),
                 mtu: program.bridge.mtu.bytes(),
                 up: true,
-                addresses: program.bridge.gateways.clone(),
+                addresses: program.bridge.addresses(),
             }),
+            overlay: None,
             tables: program.tables.iter().map(Table::as_loaded).collect(),
             routes: program.routes.clone(),
+            rules: program.rules.clone(),
         }
     }
 
@@ -137,10 +217,7 @@ mod tests {
     #[test]
     fn an_empty_kernel_gets_everything_in_order() {
         let empty = Observed {
-            sysctls: vec![
-                ("net.ipv4.ip_forward", Some("0".into())),
-                ("net.bridge.bridge-nf-call-iptables", None),
-            ],
+            sysctls: [("net.ipv4.ip_forward".into(), "0".into())].into(),
             ..Observed::default()
         };
         assert_eq!(
@@ -158,6 +235,22 @@ mod tests {
     #[test]
     fn what_is_right_is_not_touched() {
         assert_eq!(shown(&applied(&program())), [""; 0]);
+    }
+
+    #[test]
+    fn a_setting_that_an_operator_has_chosen_stays() {
+        let setting = crate::node::Sysctl {
+            key: "net/ipv6/conf/eth0/accept_ra".into(),
+            value: "2",
+            instead_of: Some("1"),
+        };
+        for (found, steps) in [("0", 0), ("1", 1), ("2", 0)] {
+            let mut wanted = program();
+            let mut observed = applied(&wanted);
+            observed.sysctls.insert(setting.key.clone(), found.into());
+            wanted.sysctls.push(setting.clone());
+            assert_eq!(diff(&observed, &wanted).len(), steps, "{found}");
+        }
     }
 
     #[test]

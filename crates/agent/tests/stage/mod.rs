@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
 pub mod calls;
+pub mod site;
 
 use std::{
     fs,
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use sealane_agent::{Attachment, Feed, Settings, Surroundings, serve};
+use sealane_agent::{Attachment, Feed, Routing, Settings, Surroundings, serve};
 use sealane_cni::{
     invoke::{Attachment as CniAttachment, InvokeError, NetworkConf, Runtime, load_conflist},
     types::{AddResult, ValidAttachment},
@@ -67,17 +68,7 @@ impl Stage {
     }
 
     pub fn settings(&self) -> Settings {
-        Settings {
-            access: Default::default(),
-            node_name: NODE.into(),
-            cluster_cidr: None,
-            attachment: Attachment::Bridge,
-            cni_bin_dir: self.path("bin"),
-            cni_conf_dir: self.path("net.d"),
-            state_dir: self.path("state"),
-            run_dir: self.path("run"),
-            health_port: None,
-        }
+        settings_in(self.dir.path())
     }
 
     /// An agent that knows nothing yet.
@@ -107,17 +98,7 @@ impl Stage {
     }
 
     pub fn runtime(&self) -> ContainerRuntime {
-        ContainerRuntime {
-            runtime: Runtime {
-                bin_dirs: vec![self.path("bin"), "/usr/lib/cni".into()],
-                cache_dir: self.path("cache"),
-            },
-            conf_dir: self.path("net.d"),
-            tokio: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap(),
-        }
+        runtime_in(self.dir.path())
     }
 
     /// The file of leases as it is on disk.
@@ -150,6 +131,39 @@ impl Stage {
         .concat()
         // Link-local addresses lose it by themselves, a second after their link came up.
         .replace(" tentative", "")
+    }
+}
+
+/// Settings of node-1 with all folders below one.
+pub fn settings_in(dir: &Path) -> Settings {
+    Settings {
+        access: Default::default(),
+        node_name: NODE.into(),
+        cluster_cidr: None,
+        routing: Routing::Auto,
+        vxlan_port: 4789,
+        vxlan_vni: 94,
+        attachment: Attachment::Bridge,
+        cni_bin_dir: dir.join("bin"),
+        cni_conf_dir: dir.join("net.d"),
+        state_dir: dir.join("state"),
+        run_dir: dir.join("run"),
+        health_port: None,
+    }
+}
+
+/// The container runtime of the agent with these folders.
+pub fn runtime_in(dir: &Path) -> ContainerRuntime {
+    ContainerRuntime {
+        runtime: Runtime {
+            bin_dirs: vec![dir.join("bin"), "/usr/lib/cni".into()],
+            cache_dir: dir.join("cache"),
+        },
+        conf_dir: dir.join("net.d"),
+        tokio: tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap(),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use sealane_net::Ranges;
+use sealane_net::{Family, Ranges};
 use sealane_objects::ImageAlias;
+use sealane_route::Routing;
 
 use super::flags::{ALIAS_FLAG, CLUSTER, MASK_FLAG, NODE, SERVICE};
 use super::{ClusterName, Plan};
@@ -27,6 +28,41 @@ pub struct Asked {
     pub no_internet: bool,
     /// `--image-alias`, in the order of the command line
     pub image_aliases: Vec<ImageAlias>,
+    /// `--routing`
+    pub routing: Option<Routing>,
+    /// `--ip-family`
+    pub ip_family: Option<IpFamily>,
+}
+
+/// The address families of pods and nodes, the preferred one first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum IpFamily {
+    /// IPv4 alone.
+    Ipv4,
+    /// IPv6 alone.
+    Ipv6,
+    /// Both, IPv4 preferred.
+    Dual,
+}
+
+impl IpFamily {
+    /// The families.
+    pub fn families(self) -> &'static [Family] {
+        match self {
+            Self::Ipv4 => &[Family::V4],
+            Self::Ipv6 => &[Family::V6],
+            Self::Dual => &[Family::V4, Family::V6],
+        }
+    }
+
+    fn has(self, ranges: &Ranges) -> bool {
+        let families: Vec<Family> = ranges.iter().map(Family::from).collect();
+        families.len() == self.families().len()
+            && self
+                .families()
+                .iter()
+                .all(|family| families.contains(family))
+    }
 }
 
 /// A flag that asks for something else than the cluster has.
@@ -84,6 +120,17 @@ impl Asked {
             rules(&plan.image_aliases),
             (!self.image_aliases.is_empty()).then(|| rules(&self.image_aliases)),
         );
+        compare("--routing", plan.routing.to_string(), text(&self.routing));
+        if let Some(family) = self
+            .ip_family
+            .filter(|family| !family.has(&plan.cluster_cidr))
+        {
+            found.push(Difference {
+                flag: "--ip-family",
+                has: plan.cluster_cidr.to_string(),
+                asked: format!("{family:?}").to_lowercase(),
+            });
+        }
         found
     }
 }

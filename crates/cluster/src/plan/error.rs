@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ipnet::IpNet;
-use sealane_net::Overlap;
+use sealane_net::{Family, Overlap};
 use sealane_objects::ImageAlias;
 use thiserror::Error;
 
@@ -34,8 +34,28 @@ pub enum PlanError {
         /// What was given.
         range: IpNet,
     },
-    /// IPv6 was asked for.
-    #[error("{flag} {range}: single-machine clusters run IPv4 only so far, give an IPv4 range")]
+    /// Nodes and pods of different families.
+    #[error(
+        "{flag} {ranges}: {}, give ranges of the same families to --node-cidr and --cluster-cidr, or --ip-family",
+        if *missing { format!("has no {family} range") } else { format!("has an {family} range too many") }
+    )]
+    Families {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        ranges: String,
+        /// The family that is missing or too many.
+        family: Family,
+        /// Whether it is missing.
+        missing: bool,
+    },
+    /// A node network whose addresses leave hosts less than half.
+    #[error("--node-cidr {0}: expected a prefix of 64 bits or fewer")]
+    NodesV6(IpNet),
+    /// IPv6 was asked for Services.
+    #[error(
+        "{flag} {range}: Services of single-machine clusters have IPv4 addresses so far, give an IPv4 range"
+    )]
     Ipv6 {
         /// The flag.
         flag: &'static str,

@@ -35,9 +35,10 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use sealane_net::{Mtu, Ranges, Use, names};
 use sealane_objects::ImageAlias;
+use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
 
-pub use asked::{Asked, Difference};
+pub use asked::{Asked, Difference, IpFamily};
 pub use error::{PlanError, PlanErrors};
 pub use name::{ClusterName, NameError};
 pub use resolve::{recheck, resolve};
@@ -46,6 +47,8 @@ pub use resolve::{recheck, resolve};
 pub const DEFAULT_NODES: u32 = 2;
 /// Prefix length of a node's IPv4 pod subnet when it is not asked for.
 pub const DEFAULT_NODE_MASK_V4: u8 = 24;
+/// Prefix length of a node's IPv6 pod subnet.
+pub const NODE_MASK_V6: u8 = 64;
 /// First port that is tried for the API.
 pub const API_PORT: u16 = 6443;
 
@@ -76,6 +79,9 @@ pub struct Plan {
     /// Which images stand in for others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_aliases: Vec<ImageAlias>,
+    /// How packets reach the pods of other nodes.
+    #[serde(default)]
+    pub routing: Routing,
 }
 
 /// What a plan has to get along with on this machine.

@@ -9,8 +9,8 @@ use sealane_objects::ImageAlias;
 use super::flags::{CLUSTER, NODE, RangeFlag, SERVICE};
 use super::ranges::{hosts_v4, subnets};
 use super::{
-    API_PORT, Asked, DEFAULT_NODE_MASK_V4, DEFAULT_NODES, Observed, Plan, PlanError, PlanErrors,
-    candidates, ports,
+    API_PORT, Asked, DEFAULT_NODE_MASK_V4, DEFAULT_NODES, NODE_MASK_V6, Observed, Plan, PlanError,
+    PlanErrors, candidates, candidates::Candidates, ports,
 };
 
 /// Offset from which on the addresses of a node network of 256 or more are kept
@@ -35,27 +35,20 @@ pub fn resolve(asked: &Asked, observed: &Observed) -> Result<Plan, PlanErrors> {
             taken.push(Use::of_network(flag.asked(), range));
         }
     }
-    let node_cidr = choose(
-        wanted[0],
-        candidates::node(),
-        &mut taken,
-        observed,
-        &mut errors,
-    );
-    let cluster_cidr = choose(
-        wanted[1],
-        candidates::cluster(),
-        &mut taken,
-        observed,
-        &mut errors,
-    );
-    let service_cidr = choose(
-        wanted[2],
-        candidates::service(),
-        &mut taken,
-        observed,
-        &mut errors,
-    );
+    let families = families(asked);
+    let mut choose = |wanted, candidates: fn(Family) -> Candidates, families: &[Family]| {
+        choose(
+            wanted,
+            candidates,
+            families,
+            &mut taken,
+            observed,
+            &mut errors,
+        )
+    };
+    let node_cidr = choose(wanted[0], candidates::node, &families);
+    let cluster_cidr = choose(wanted[1], candidates::cluster, &families);
+    let service_cidr = choose(wanted[2], candidates::service, &[Family::V4]);
     let (Some(node_cidr), Some(cluster_cidr), Some(service_cidr)) =
         (node_cidr, cluster_cidr, service_cidr)
     else {
@@ -73,6 +66,7 @@ pub fn resolve(asked: &Asked, observed: &Observed) -> Result<Plan, PlanErrors> {
         mtu: observed.uplink_mtu.unwrap_or_default(),
         internet: !asked.no_internet,
         image_aliases: asked.image_aliases.clone(),
+        routing: asked.routing.unwrap_or_default(),
     };
     finish(plan, observed, errors)
 }
@@ -120,7 +114,7 @@ fn check_asked(
         let (first, second) = (second, first.clone());
         errors.push(PlanError::Overlap(Overlap { first, second }));
     }
-    if Family::from(range) == Family::V6 {
+    if Family::from(range) == Family::V6 && flag == SERVICE.flag {
         errors.push(PlanError::Ipv6 { flag, range });
     } else if !is_unicast(range) {
         errors.push(PlanError::NotUnicast { flag, range });
@@ -132,33 +126,59 @@ fn check_asked(
     }
 }
 
-/// The ranges that were asked for, else the first free fall-back.
+/// The families of pods and nodes: as asked for, else those of the ranges that
+/// were asked for, else IPv4.
+fn families(asked: &Asked) -> Vec<Family> {
+    let of = |ranges: &Ranges| ranges.iter().map(Family::from).collect();
+    match (asked.ip_family, &asked.cluster_cidr, &asked.node_cidr) {
+        (Some(family), ..) => family.families().to_vec(),
+        (None, Some(ranges), _) | (None, None, Some(ranges)) => of(ranges),
+        (None, None, None) => vec![Family::V4],
+    }
+}
+
+/// The ranges that were asked for, which must be of all `families`, else the first free fall-back of each.
 fn choose(
     (flag, asked): (RangeFlag, &Option<Ranges>),
-    candidates: impl Iterator<Item = IpNet>,
+    candidates: fn(Family) -> Candidates,
+    families: &[Family],
     taken: &mut Vec<Use>,
     observed: &Observed,
     errors: &mut Vec<PlanError>,
 ) -> Option<Ranges> {
     if let Some(ranges) = asked {
+        let has: Vec<Family> = ranges.iter().map(Family::from).collect();
+        let missing = families.iter().find(|family| !has.contains(family));
+        let extra = has.iter().find(|family| !families.contains(family));
+        if let Some(family) = missing.or(extra) {
+            errors.push(PlanError::Families {
+                flag: flag.flag,
+                ranges: ranges.to_string(),
+                family: *family,
+                missing: missing.is_some(),
+            });
+        }
         return Some(ranges.clone());
     }
-    let free = candidates
-        .map(|range| Use::of_network(flag.purpose, range))
-        .find(|candidate| {
-            overlapping(candidate, &observed.uses).is_none()
-                && overlapping(candidate, taken).is_none()
-        });
-    let Some(free) = free else {
-        errors.push(PlanError::NoFreeRange {
-            purpose: flag.purpose,
-            flag: flag.flag,
-        });
-        return None;
-    };
-    let ranges = Ranges::new([free.range]).ok();
-    taken.push(free);
-    ranges
+    let mut ranges = Vec::new();
+    for family in families {
+        let free = candidates(*family)
+            .map(|range| Use::of_network(flag.purpose, range))
+            .find(|candidate| {
+                overlapping(candidate, &observed.uses).is_none()
+                    && overlapping(candidate, taken).is_none()
+            });
+        let Some(free) = free else {
+            errors.push(PlanError::NoFreeRange {
+                purpose: flag.purpose,
+                flag: flag.flag,
+            });
+            return None;
+        };
+        ranges.push(free.range);
+        taken.push(free);
+    }
+    Ranges::new(ranges).ok()
 }
 
 fn overlapping(range: &Use, uses: &[Use]) -> Option<Use> {
@@ -227,6 +247,25 @@ fn check_sizes(plan: &Plan, errors: &mut Vec<PlanError>) {
                 nodes,
             });
         }
+    }
+    if let Some(range) = plan.cluster_cidr.of(Family::V6) {
+        let max = subnets(range.prefix_len(), NODE_MASK_V6);
+        if u64::from(nodes) > max {
+            errors.push(PlanError::TooFewSubnets {
+                range,
+                max,
+                mask: NODE_MASK_V6,
+                nodes,
+            });
+        }
+    }
+    if let Some(range) = plan
+        .node_cidr
+        .of(Family::V6)
+        .filter(|range| range.prefix_len() > 64)
+    {
+        // Hosts' addresses are half of an address, RFC 4291 §2.5.4.
+        errors.push(PlanError::NodesV6(range));
     }
     if let Some(range) = plan
         .service_cidr

@@ -1,7 +1,7 @@
 use ipnet::IpNet;
 use sealane_net::{Mtu, Ranges, Use};
 
-use super::{Asked, Observed, Plan, recheck, resolve};
+use super::{Asked, IpFamily, Observed, Plan, recheck, resolve};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
@@ -160,8 +160,22 @@ fn what_was_asked_for_is_refused_by_name() {
             ],
         ),
         (
-            asked(|a| a.cluster_cidr = nets("fd00:10:244::/56")),
-            &["--cluster-cidr fd00:10:244::/56", "IPv4 only"],
+            asked(|a| a.service_cidr = nets("fd00:10:96::/112")),
+            &[
+                "--service-cluster-ip-range fd00:10:96::/112",
+                "IPv4 addresses so far",
+            ],
+        ),
+        (
+            asked(|a| {
+                a.cluster_cidr = nets("10.244.0.0/16,fd00:10:244::/56");
+                a.node_cidr = nets("172.29.0.0/24");
+            }),
+            &["--node-cidr 172.29.0.0/24: has no IPv6 range"],
+        ),
+        (
+            asked(|a| a.cluster_cidr = nets("fd00:10:244::/64")),
+            &["fd00:10:244::/64", "holds 1 pod subnets of /64"],
         ),
         (
             asked(|a| a.node_cidr = nets("224.0.0.0/24")),
@@ -306,4 +320,41 @@ fn a_plan_survives_the_disk() {
     let plan = resolve(&Asked::default(), &Observed::default()).unwrap();
     let text = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+}
+
+#[test]
+fn ipv6_is_a_matter_of_a_flag_or_of_a_range() {
+    let by_flag = |family| Asked {
+        ip_family: Some(family),
+        ..Asked::default()
+    };
+    let by_range = Asked {
+        cluster_cidr: nets("10.244.0.0/16,fd00:10:244::/56"),
+        ..Asked::default()
+    };
+    let dual = [
+        "172.29.0.0/24,fd00:172:29::/64",
+        "10.244.0.0/16,fd00:10:244::/56",
+    ];
+    for (asked, expected) in [
+        (by_flag(IpFamily::Dual), dual),
+        (by_range, dual),
+        (
+            by_flag(IpFamily::Ipv6),
+            ["fd00:172:29::/64", "fd00:10:244::/56"],
+        ),
+    ] {
+        let plan = resolve(&asked, &Observed::default()).unwrap();
+        assert_eq!(ranges(&plan)[..2], expected);
+        assert_eq!(asked.differences(&plan), []);
+    }
+    let plan = resolve(&by_flag(IpFamily::Dual), &Observed::default()).unwrap();
+    assert_eq!(
+        plan.node(1).addresses,
+        [net("172.29.0.2/24"), net("fd00:172:29::2/64")]
+    );
+    let other = by_flag(IpFamily::Ipv4).differences(&plan);
+    assert_eq!(other[0].flag, "--ip-family");
+    let six = resolve(&by_flag(IpFamily::Ipv6), &Observed::default()).unwrap();
+    assert_eq!(six.api_url(), "https://[fd00:172:29::1]:6443");
 }

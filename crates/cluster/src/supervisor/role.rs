@@ -112,7 +112,8 @@ fn agent(layout: &Layout, plan: &Plan, node: &NodePlan) -> Role {
         .path("--state-dir", &state.join("agent"))
         .path("--run-dir", &layout.node_run(&node.name))
         .flag("--cluster-cidr", &plan.cluster_cidr)
-        .flag("--attachment", "bridge");
+        .flag("--attachment", "bridge")
+        .flag("--routing", plan.routing);
     Role {
         name,
         place: on(node),
@@ -251,7 +252,7 @@ mod tests {
             "agent --kubeconfig /S/kubeconfigs/agent-node-1.kubeconfig --node-name node-1 \
              --cni-bin-dir /S/nodes/node-1/cni/bin --cni-conf-dir /S/nodes/node-1/cni/net.d \
              --state-dir /S/nodes/node-1/agent --run-dir /run/sealane/sealane/node-1 \
-             --cluster-cidr 10.244.0.0/16 --attachment bridge"
+             --cluster-cidr 10.244.0.0/16 --attachment bridge --routing auto"
         );
         assert_eq!(
             lines[3],

@@ -24,16 +24,18 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use sealane_net::Ranges;
 use sealane_objects::ImageAlias;
+use sealane_route::Routing;
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::down;
 use crate::pki;
-use crate::plan::{Asked, ClusterName, Plan};
+use crate::plan::{Asked, ClusterName, IpFamily, Plan};
 use crate::root;
 use crate::topology;
 use claim::{Before, Claim};
@@ -65,6 +67,15 @@ pub struct Options {
     #[arg(long, value_name = "LENGTH")]
     pub node_cidr_mask_size_ipv4: Option<u8>,
 
+    /// Address families of pods and nodes [default: those of the ranges, else ipv4].
+    #[arg(long, value_name = "FAMILY")]
+    pub ip_family: Option<IpFamily>,
+
+    /// How packets reach the pods of other nodes: `auto` is directly here, where all nodes are on
+    /// one link; `vxlan` puts them into datagrams between the nodes [default: auto].
+    #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(Routing::NAMES).try_map(|name| name.parse::<Routing>()))]
+    pub routing: Option<Routing>,
+
     /// Directory for the cluster's state; must be empty or not exist [default: /var/lib/sealane/NAME].
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -94,6 +105,8 @@ impl Options {
             node_mask_v4: self.node_cidr_mask_size_ipv4,
             no_internet: self.no_internet,
             image_aliases: self.image_alias.clone(),
+            routing: self.routing,
+            ip_family: self.ip_family,
         }
     }
 }

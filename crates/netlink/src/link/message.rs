@@ -6,6 +6,7 @@ use rtnetlink::packet_route::link::{
 };
 use sealane_net::{Mac, Mtu};
 
+use super::vxlan::read_tunnel;
 use super::{Link, LinkRef};
 
 pub(super) fn new_link(kind: InfoKind, data: Option<InfoData>) -> LinkMessage {
@@ -65,6 +66,7 @@ pub(crate) fn read_link(message: RouteNetlinkMessage) -> Option<Link> {
         master: None,
         peer: None,
         alias: None,
+        tunnel: None,
     };
     for attribute in message.attributes {
         match attribute {
@@ -74,7 +76,10 @@ pub(crate) fn read_link(message: RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::Controller(index) => link.master = Some(index),
             LinkAttribute::Link(index) => link.peer = Some(index),
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
-            LinkAttribute::LinkInfo(info) => link.kind = kind_of(&info),
+            LinkAttribute::LinkInfo(info) => {
+                link.kind = kind_of(&info);
+                link.tunnel = read_tunnel(&info);
+            }
             _ => {}
         }
     }

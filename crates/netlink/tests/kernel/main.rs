@@ -10,10 +10,13 @@
 )]
 
 mod addresses;
+mod events;
 mod links;
 mod masquerade;
 mod namespaces;
 mod place;
 mod programs;
 mod routes;
+mod rules;
 mod settings;
+mod vxlan;

@@ -1,4 +1,4 @@
-use sealane_net::{IpNet, Route, names};
+use sealane_net::{IpNet, Mtu, Route, names};
 
 use crate::place::Place;
 
@@ -39,6 +39,7 @@ async fn are_set_replaced_listed_and_deleted_in_both_families() {
     };
     let overlay = Route {
         onlink: true,
+        mtu: Mtu::new(1450).ok(),
         ..via("10.244.3.0/24", "10.244.3.0").dev("eth0")
     };
     for route in [

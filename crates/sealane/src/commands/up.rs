@@ -34,6 +34,7 @@ Examples:
   sealane up                                  two nodes, with defaults that fit this machine
   sealane up --nodes 5 --name lab             a second cluster beside the first
   sealane up --cluster-cidr 10.50.0.0/16      pods with addresses of your choice
+  sealane up --ip-family dual                 pods with IPv4 and IPv6 addresses
   sealane up --no-internet                    pods that reach nothing beyond this machine
   sealane up --state-dir /srv/cluster         state elsewhere than below /var/lib/sealane";
 

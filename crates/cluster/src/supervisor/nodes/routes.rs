@@ -5,7 +5,7 @@ use sealane_kube::Mirror;
 use sealane_net::{Ranges, Route, names};
 use sealane_netlink::Netlink;
 use sealane_objects::NodeNet;
-use sealane_route::{Change, compile, diff};
+use sealane_route::{Change, Routing, Underlay, compile, diff};
 
 use super::View;
 use crate::plan::Plan;
@@ -48,7 +48,7 @@ pub fn desired_routes(plan: &Plan, mirror: &Mirror<View>) -> Vec<Route> {
                 .gateway
                 .is_some_and(|gateway| plan.node_cidr.contains(gateway))
     };
-    let table = compile("", &nodes);
+    let table = compile("", &nodes, &underlay(plan));
     for problem in &table.problems {
         tracing::warn!("{problem}");
     }
@@ -58,6 +58,17 @@ pub fn desired_routes(plan: &Plan, mirror: &Mirror<View>) -> Vec<Route> {
         .filter(inside)
         .map(|route| route.dev(link.clone()))
         .collect()
+}
+
+/// This machine is on the nodes' link, and outside their overlay.
+fn underlay(plan: &Plan) -> Underlay {
+    let unspecified = std::net::Ipv4Addr::UNSPECIFIED.into();
+    let own = plan.machine_addresses().first().map(IpNet::addr);
+    Underlay {
+        routing: Routing::Direct,
+        on_link: plan.node_cidr.iter().collect(),
+        ..Underlay::of(own.unwrap_or(unspecified), plan.mtu)
+    }
 }
 
 fn contains(ranges: &Ranges, network: &IpNet) -> bool {

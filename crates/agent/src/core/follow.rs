@@ -1,0 +1,231 @@
+//! Following the kernel: what others do to the node's network is seen when it happens.
+//!
+//! ```text
+//! netlink events ── Follower: is it our concern? ── a moment's pause ── Noticed ──► Core
+//! ```
+//!
+//! Most events are of our own making or nobody's concern: each pod that comes
+//! or goes makes a dozen. So what passes is only what differs from what was
+//! seen before and may need work; what it comes to is decided by looking at
+//! the kernel, as in every other run. Missed events cost one look at
+//! everything, and the regular comparison stays.
+
+use std::{collections::HashMap, net::IpAddr, time::Duration};
+
+use futures::{StreamExt, stream::BoxStream};
+use sealane_net::{Route, names};
+use sealane_netlink::{Event, Link};
+use tokio::sync::mpsc;
+
+use super::Message;
+
+/// Changes come in bursts, and one run serves a whole burst.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What has to be looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noticed {
+    /// The node's own network.
+    pub node: bool,
+    /// The near ends of pods' links.
+    pub pods: bool,
+}
+
+/// Passes on what concerns the node until either side ends.
+pub async fn follow(mut events: BoxStream<'static, Event>, inbox: mpsc::Sender<Message>) {
+    let mut follower = Follower::default();
+    while let Some(event) = events.next().await {
+        let mut noticed = follower.take(event);
+        if noticed == Noticed::default() {
+            continue;
+        }
+        let pause = tokio::time::sleep(PAUSE);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                event = events.next() => match event {
+                    Some(event) => noticed = noticed.and(follower.take(event)),
+                    None => break,
+                },
+            }
+        }
+        if inbox.send(Message::Noticed(noticed)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What was seen of each link.
+#[derive(Debug, Default)]
+struct Follower {
+    links: HashMap<u32, Link>,
+}
+
+impl Follower {
+    fn take(&mut self, event: Event) -> Noticed {
+        match event {
+            Event::Link(link) if names::is_pod_link(&link.name) => self.pod_link(link),
+            Event::Link(link) => {
+                let changed = self.links.get(&link.index) != Some(&link);
+                self.links.insert(link.index, link);
+                Noticed::node_if(changed)
+            }
+            Event::LinkGone(link) => {
+                self.links.remove(&link.index);
+                let of_pod = names::is_pod_link(&link.name);
+                Noticed {
+                    node: !of_pod,
+                    pods: of_pod,
+                }
+            }
+            Event::Address(link) => {
+                let of_pod = self.links.get(&link).is_some_and(is_of_pod);
+                Noticed::node_if(!of_pod)
+            }
+            // Ours, by us or by nobody else; others' say what is on a link.
+            Event::Route(route) | Event::RouteGone(route) if is_link_local(&route) => {
+                Noticed::default()
+            }
+            Event::Route(route) => {
+                let others = route.protocol != names::ROUTE_PROTOCOL;
+                Noticed::node_if(others && route.gateway.is_none())
+            }
+            Event::RouteGone(route) => {
+                let ours = route.protocol == names::ROUTE_PROTOCOL;
+                Noticed::node_if(ours || route.gateway.is_none())
+            }
+            Event::Missed => Noticed {
+                node: true,
+                pods: true,
+            },
+        }
+    }
+
+    /// A pod's link comes in steps; that one has stopped being a port is news.
+    fn pod_link(&mut self, link: Link) -> Noticed {
+        let works = |link: &Link| link.up && link.master.is_some();
+        let worked = self.links.get(&link.index).is_some_and(works);
+        let broken = worked && !works(&link);
+        self.links.insert(link.index, link);
+        Noticed {
+            pods: broken,
+            ..Noticed::default()
+        }
+    }
+}
+
+/// Every link that is set up has such a route, a pod's as well.
+fn is_link_local(route: &Route) -> bool {
+    match route.destination.addr() {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+fn is_of_pod(link: &Link) -> bool {
+    names::is_pod_link(&link.name)
+}
+
+impl Noticed {
+    fn node_if(node: bool) -> Self {
+        Self { node, pods: false }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            node: self.node || other.node,
+            pods: self.pods || other.pods,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(name: &str, mtu: u32) -> Link {
+        Link {
+            index: 7,
+            name: name.into(),
+            kind: String::new(),
+            mac: None,
+            mtu,
+            up: true,
+            master: None,
+            peer: None,
+            alias: None,
+            tunnel: None,
+        }
+    }
+
+    const NODE: Noticed = Noticed {
+        node: true,
+        pods: false,
+    };
+    const PODS: Noticed = Noticed {
+        node: false,
+        pods: true,
+    };
+
+    #[test]
+    fn a_link_is_news_when_it_is_not_what_it_was() {
+        let mut follower = Follower::default();
+        assert_eq!(follower.take(Event::Link(link("eth0", 1500))), NODE);
+        assert_eq!(
+            follower.take(Event::Link(link("eth0", 1500))),
+            Noticed::default()
+        );
+        assert_eq!(follower.take(Event::Link(link("eth0", 1400))), NODE);
+        assert_eq!(follower.take(Event::LinkGone(link("eth0", 1400))), NODE);
+    }
+
+    #[test]
+    fn a_pod_that_comes_is_no_news_and_one_that_breaks_is() {
+        let mut follower = Follower::default();
+        let port = Link {
+            master: Some(3),
+            ..link("sl0123456789ab", 1500)
+        };
+        let loose = link("sl0123456789ab", 1500);
+        for step in [&loose, &port, &port] {
+            assert_eq!(follower.take(Event::Link(step.clone())), Noticed::default());
+        }
+        assert_eq!(follower.take(Event::Address(7)), Noticed::default());
+        assert_eq!(follower.take(Event::Link(loose)), PODS);
+        assert_eq!(follower.take(Event::LinkGone(port)), PODS);
+    }
+
+    #[test]
+    fn our_routes_are_news_when_they_go_and_others_when_they_say_what_is_on_a_link() {
+        let mut follower = Follower::default();
+        let ours = Route::via(
+            "10.244.2.0/24".parse().unwrap(),
+            "172.29.0.3".parse().unwrap(),
+        );
+        let theirs = Route {
+            protocol: 4,
+            ..ours.clone()
+        };
+        let on_link = Route {
+            protocol: 2,
+            ..Route::on_link("172.30.0.0/24".parse().unwrap(), "eth1")
+        };
+        let link_local = Route {
+            protocol: 2,
+            ..Route::on_link("fe80::/64".parse().unwrap(), "sl0123456789ab")
+        };
+        for (event, noticed) in [
+            (Event::Route(ours.clone()), Noticed::default()),
+            (Event::RouteGone(ours), NODE),
+            (Event::Route(theirs.clone()), Noticed::default()),
+            (Event::RouteGone(theirs), Noticed::default()),
+            (Event::Route(link_local.clone()), Noticed::default()),
+            (Event::RouteGone(link_local), Noticed::default()),
+            (Event::Route(on_link.clone()), NODE),
+            (Event::RouteGone(on_link), NODE),
+        ] {
+            assert_eq!(follower.take(event.clone()), noticed, "{event:?}");
+        }
+    }
+}

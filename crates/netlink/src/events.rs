@@ -1,0 +1,80 @@
+//! What changes in a namespace, whoever changes it.
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::{MulticastGroup, new_multicast_connection};
+use sealane_net::Route;
+
+use crate::error::{Error, Result};
+use crate::link::{self, Link};
+use crate::netlink::Netlink;
+use crate::route;
+
+/// One change, told by the kernel after it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A link is new or not what it was.
+    Link(Link),
+    /// A link is gone.
+    LinkGone(Link),
+    /// An address of the link with this index came or went.
+    Address(u32),
+    /// A route of the main table came. Its link is not named.
+    Route(Route),
+    /// A route of the main table went. Its link is not named. Linux does not tell of IPv4
+    /// routes that go because their link is set down.
+    RouteGone(Route),
+    /// Changes came faster than they were taken, and some are lost: look at everything.
+    Missed,
+}
+
+impl Netlink {
+    /// The changes of links, addresses and routes from now on.
+    ///
+    /// # Errors
+    /// When the socket cannot be opened.
+    pub fn events(&self) -> Result<BoxStream<'static, Event>> {
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
+        ];
+        let opened = self.place.run(|| new_multicast_connection(&groups))?;
+        let (connection, _, messages) = opened
+            .map_err(|error| Error::system(format!("listen to netlink{}", self.place), error))?;
+        tokio::spawn(connection);
+        let events = messages.filter_map(async |(message, _)| read(message.payload));
+        Ok(events.boxed())
+    }
+}
+
+fn read(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<Event> {
+    let message = match payload {
+        NetlinkPayload::InnerMessage(message) => message,
+        NetlinkPayload::Overrun(_) => return Some(Event::Missed),
+        _ => return None,
+    };
+    match message {
+        RouteNetlinkMessage::NewLink(_) => link::read_link(message).map(Event::Link),
+        RouteNetlinkMessage::DelLink(message) => {
+            link::read_link(RouteNetlinkMessage::NewLink(message)).map(Event::LinkGone)
+        }
+        RouteNetlinkMessage::NewAddress(message) | RouteNetlinkMessage::DelAddress(message) => {
+            Some(Event::Address(link_of(&message)))
+        }
+        RouteNetlinkMessage::NewRoute(_) => route::read_alone(message).map(Event::Route),
+        RouteNetlinkMessage::DelRoute(message) => {
+            route::read_alone(RouteNetlinkMessage::NewRoute(message)).map(Event::RouteGone)
+        }
+        _ => None,
+    }
+}
+
+fn link_of(message: &AddressMessage) -> u32 {
+    message.header.index
+}
