@@ -3,10 +3,13 @@
 
 mod stage;
 
-use std::{fs, net::IpAddr};
+use std::{
+    fs,
+    net::{IpAddr, UdpSocket},
+};
 
 use sealane_agent::{leases::Key, wire::link_name};
-use sealane_testkit::{Namespace, Stream, Topology};
+use sealane_testkit::{Capture, Namespace, Protocol, Stream, Topology};
 use serde_json::json;
 use stage::{Agent, NODE_IP, OUTSIDE_IP, Stage, ip, node, pod, reach, seen_source, this_node};
 
@@ -60,6 +63,40 @@ fn a_pod_leaves_the_cluster_with_the_nodes_address_and_stays_itself_inside() {
         outside(),
         "from another node"
     );
+}
+
+#[test]
+fn a_pod_cannot_send_with_somebody_elses_address() {
+    let stage = Stage::new();
+    let _agent = stage.start_ready(&[SUBNET]);
+    let (_pods, [a]) = Topology::new(["a"]);
+    stage.runtime().add("a", &a).unwrap();
+    let wire = Capture::on(&stage.outside, "eth0");
+    for foreign in ["10.244.2.9", OUTSIDE_IP, "203.0.113.9"] {
+        let address = format!("{foreign}/32");
+        a.run("ip", ["address", "add", &address, "dev", "lo"])
+            .succeeds();
+        let liar = a.enter(|| UdpSocket::bind((foreign, 0))).unwrap();
+        // To an address beyond the node that nobody has.
+        let _ = liar.send_to(b"lie", "172.29.0.77:9");
+    }
+    // What is allowed comes after it.
+    let honest = a.enter(|| UdpSocket::bind("0.0.0.0:0")).unwrap();
+    honest.send_to(b"truth", "172.29.0.99:9").unwrap();
+    let asked = |target: &str| {
+        let question = ["neighbour", "get", target, "dev", "eth0"];
+        stage.node.run("ip", question).status.success()
+    };
+    sealane_testkit::eventually(
+        sealane_testkit::SOON,
+        "the node asks for the target",
+        || asked("172.29.0.99"),
+    );
+    assert!(!asked("172.29.0.77"), "a lie was forwarded");
+    wire.refuse("a datagram", |packet| packet.protocol == Protocol::Udp);
+    let chain = ["list", "chain", "ip", "sealane", "sources"];
+    let rules = stage.node.run("nft", chain).succeeds();
+    assert!(rules.contains("counter packets 3 "), "{rules}");
 }
 
 #[test]

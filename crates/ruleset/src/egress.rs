@@ -2,16 +2,18 @@
 //!
 //! Inside the cluster nobody's address is ever changed: a pod sees the address
 //! that others see. What leaves the cluster must carry an address that the
-//! outside can answer to.
+//! outside can answer to. And a pod sends with its node's pods' addresses
+//! alone.
 
 use std::net::IpAddr;
 
 use sealane_net::{Family, IpNet, names};
 
-use crate::{Chain, ChainType, CmpOp, Hook, PayloadField, Rule, Set, Table, priority};
+use crate::{Chain, ChainType, CmpOp, Hook, PayloadField, Rule, Set, Table, Verdict, priority};
 
 const LOCAL_PODS: &str = "local-pods";
 const NO_MASQUERADE: &str = "no-masquerade";
+const POD_SOURCES: &str = "pod-sources";
 
 /// What decides which packets of pods a node masquerades. Both families mixed, in any order.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -64,9 +66,45 @@ pub fn node_egress(family: Family, egress: &NodeEgress) -> Option<Table> {
     Some(Table {
         family,
         name: names::NFT_TABLE.into(),
-        sets: vec![local_pods, no_masquerade],
-        chains: vec![postrouting(rule)],
+        sets: vec![
+            local_pods,
+            no_masquerade,
+            pod_sources(family, &egress.local_pods),
+        ],
+        chains: vec![postrouting(rule), sources()],
     })
+}
+
+/// Pods send with addresses of this node's pods, or none that leads anywhere:
+/// nobody outside can be made to believe that a packet came from elsewhere.
+///
+/// Before everything else, connection tracking included, so that a flood with
+/// made-up addresses fills no table.
+fn sources() -> Chain {
+    let rule = Rule::new()
+        .input_link(CmpOp::Eq, names::POD_BRIDGE)
+        .address_not_in(PayloadField::SourceAddress, POD_SOURCES)
+        .counter()
+        .verdict(Verdict::Drop)
+        .comment("pods send with addresses of this node's pods alone");
+    Chain::base(
+        "sources",
+        ChainType::Filter,
+        Hook::Prerouting,
+        priority::RAW,
+        vec![rule],
+    )
+}
+
+fn pod_sources(family: Family, local_pods: &[IpNet]) -> Set {
+    // Neighbour discovery speaks from the link, or from nowhere yet (RFC 4861 §4).
+    let unrouted = [
+        IpNet::new_assert(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 0]), 10),
+        IpNet::new_assert(IpAddr::from([0; 16]), 128),
+    ];
+    let own = local_pods.iter().copied().chain(unrouted);
+    let comment = "what pods of this node may send with";
+    Set::of_networks(POD_SOURCES, comment, family, own)
 }
 
 /// The table of the machine that hosts cluster `cluster`, for the family of `nodes`: the node network goes out with the machine's address.
@@ -142,9 +180,21 @@ mod tests {
 		elements = {{ 10.244.0.0/16, 172.29.0.2, 172.29.0.3, 224.0.0.0/4 }}
 	}}
 
+	set pod-sources {{
+		type ipv4_addr
+		flags interval
+		comment \"what pods of this node may send with\"
+		elements = {{ 10.244.1.0/24 }}
+	}}
+
 	chain postrouting {{
 		type nat hook postrouting priority srcnat; policy accept;
 		ip saddr @local-pods ip daddr != @no-masquerade counter masquerade fully-random comment \"pods leave the cluster with this node's address\"
+	}}
+
+	chain sources {{
+		type filter hook prerouting priority raw; policy accept;
+		iifname \"cbr0\" ip saddr != @pod-sources counter drop comment \"pods send with addresses of this node's pods alone\"
 	}}
 }}",
             table.stamp()
@@ -156,6 +206,10 @@ mod tests {
     fn exists_for_each_family_that_has_pods() {
         let v6 = node_egress(Family::V6, &egress()).unwrap().to_string();
         assert!(v6.starts_with("table ip6 sealane {"));
+        assert!(
+            v6.contains("elements = { ::, fd00:10:244:1::/64, fe80::/10 }"),
+            "{v6}"
+        );
         assert!(v6.contains("elements = { fd00:10:244::/56, fd00:172:29::2, ff00::/8 }"));
         let v4_only = NodeEgress {
             local_pods: vec!["10.244.1.0/24".parse().unwrap()],

@@ -169,7 +169,7 @@ async fn pods_leave_the_cluster_with_the_nodes_address_and_stay_themselves_insid
         "an address of the pod subnet never leaves"
     );
 
-    let listed = node.run("nft list table ip sealane");
+    let listed = node.run("nft list chain ip sealane postrouting");
     assert!(
         !listed.contains("packets 0 bytes 0"),
         "the rule counts: {listed}"
