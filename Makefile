@@ -48,6 +48,7 @@ test: setup ## Every check and every test, on real packets (as root).
 	cargo xtask check
 	cargo build --workspace --bins --tests --locked
 	cargo test --workspace --locked
+	SEALANE_NETWORK='vxlan dual' cargo test --package sealane-testkit --test network_model --locked
 
 # How often the API server is killed under two thousand objects and a hundred watchers, how many random
 # operations a cluster must survive, and a seed for both; `make test` takes ten and two hundred.
@@ -56,10 +57,13 @@ SEALANE_OPERATIONS ?= 1000
 SEALANE_SEED ?= 1
 
 .PHONY: soak
-soak: setup ## Crash tests, longer (as root): SEALANE_KILLS=50 SEALANE_OPERATIONS=1000 SEALANE_SEED=1.
+soak: setup ## The network in every form; crash tests, longer (as root): SEALANE_KILLS=50 SEALANE_OPERATIONS=1000 SEALANE_SEED=1.
+	cargo build --package sealane --locked
+	for form in 'direct ipv4' 'direct ipv6' 'direct dual' 'vxlan ipv4' 'vxlan ipv6' 'vxlan dual'; do \
+	  SEALANE_NETWORK="$$form" cargo test --package sealane-testkit --test network_model --locked || exit; \
+	done
 	SEALANE_KILLS=$(SEALANE_KILLS) SEALANE_SEED=$(SEALANE_SEED) \
 	cargo test --package sealane-apiserver --test api --locked -- --nocapture crashes::
-	cargo build --package sealane --locked
 	SEALANE_OPERATIONS=$(SEALANE_OPERATIONS) SEALANE_SEED=$(SEALANE_SEED) \
 	cargo test --package sealane-testkit --test random_operations --locked -- --nocapture
 

@@ -209,14 +209,17 @@ impl Cluster {
     /// This machine's end of the node network: where nodes find the API, and send what is for outside.
     #[track_caller]
     pub fn gateway(&self) -> IpAddr {
-        let routes = self
-            .node(1)
-            .run("ip", ["-json", "route", "show", "default"])
-            .json();
-        let gateway = routes[0]["gateway"]
-            .as_str()
-            .and_then(|text| text.parse().ok());
-        gateway.unwrap_or_else(|| panic!("node-1 has no default route: {routes}"))
+        let of_family = |flag| {
+            let args = [flag, "-json", "route", "show", "default"];
+            let routes = self.node(1).run("ip", args).json();
+            routes[0]["gateway"].as_str()?.parse().ok()
+        };
+        // The preferred family's.
+        let families = match self.node_ip(1) {
+            IpAddr::V4(_) => "-4",
+            IpAddr::V6(_) => "-6",
+        };
+        of_family(families).unwrap_or_else(|| panic!("node-1 has no default route"))
     }
 
     /// Takes the cluster down, and checks that nothing of it is left.

@@ -23,12 +23,21 @@ impl Shared {
     /// When it does not come up.
     #[track_caller]
     pub fn cluster() -> Self {
+        Self::with(UpOptions::default)
+    }
+
+    /// The cluster that other tests use now, else a new one of this form. All tests of a file use the same form.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn with(form: impl FnOnce() -> UpOptions) -> Self {
         // A test that failed while it brought one up has left nothing behind the weak reference.
         let mut slot = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = slot.upgrade() {
             return Self(running);
         }
-        let started = Arc::new(Cluster::up(UpOptions::default()));
+        let started = Arc::new(Cluster::up(form()));
         *slot = Arc::downgrade(&started);
         Self(started)
     }

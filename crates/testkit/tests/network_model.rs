@@ -3,6 +3,9 @@
 //!
 //! Clients are sockets of the test, made inside the pod's or node's network namespace: what they
 //! send is known to the port, so captures are compared with values, not searched for text.
+//!
+//! `SEALANE_NETWORK` says in which form of the network: `direct` (the default) or `vxlan`, and
+//! `ipv4` (the default), `ipv6` or `dual`, as in `SEALANE_NETWORK='vxlan dual'`.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,10 +15,37 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use sealane_testkit::{Capture, Namespace, Packet, Pod, Protocol, SOON, Shared, eventually};
+use sealane_testkit::{
+    Capture, Namespace, Packet, Pod, Protocol, SOON, Shared, UpOptions, eventually,
+};
 
 /// Where the echo image listens.
 const ECHO_PORT: u16 = 8080;
+
+/// The cluster of the form that is asked for.
+#[track_caller]
+fn cluster() -> Shared {
+    Shared::with(|| {
+        let form = form();
+        let flags = form.split_whitespace().map(|word| match word {
+            "direct" | "vxlan" => ["--routing", word],
+            "ipv4" | "ipv6" | "dual" => ["--ip-family", word],
+            other => panic!("SEALANE_NETWORK: {other:?} is no form of the network"),
+        });
+        UpOptions {
+            flags: flags.flatten().map(str::to_owned).collect(),
+            ..UpOptions::default()
+        }
+    })
+}
+
+fn form() -> String {
+    std::env::var("SEALANE_NETWORK").unwrap_or_default()
+}
+
+fn is_vxlan() -> bool {
+    form().contains("vxlan")
+}
 
 /// What a connection looks like to those who made it.
 struct Connection {
@@ -77,7 +107,7 @@ fn echo(ip: IpAddr) -> SocketAddr {
 
 #[test]
 fn pods_reach_each_other_on_one_node_without_nat() {
-    let cluster = Shared::cluster();
+    let cluster = cluster();
     cluster.start(&[
         Pod::echo("one-node-a").on_node(1),
         Pod::echo("one-node-b").on_node(1),
@@ -100,7 +130,7 @@ fn pods_reach_each_other_on_one_node_without_nat() {
 
 #[test]
 fn pods_reach_each_other_across_nodes_without_nat() {
-    let cluster = Shared::cluster();
+    let cluster = cluster();
     cluster.start(&[
         Pod::echo("across-a").on_node(1),
         Pod::echo("across-b").on_node(2),
@@ -120,12 +150,60 @@ fn pods_reach_each_other_across_nodes_without_nat() {
     let (node_1, node_2) = (cluster.node(1), cluster.node(2));
     let near = Capture::on(&node_1, "eth0");
     let far = Capture::on(&node_2, "eth0");
-    assert_seen_unchanged(&near, &far, &connect(&a, echo(b_ip)));
+    let connection = connect(&a, echo(b_ip));
+    if is_vxlan() {
+        let nodes = [cluster.node_ip(1), cluster.node_ip(2)];
+        assert_seen_inside(&near, nodes, &connection);
+        assert_seen_inside(&far, nodes, &connection);
+    } else {
+        assert_seen_unchanged(&near, &far, &connection);
+    }
+}
+
+/// The nodes' addresses outside, the pods' inside: the request as the client sent it.
+#[track_caller]
+fn assert_seen_inside(wire: &Capture, nodes: [IpAddr; 2], connection: &Connection) {
+    let request = |packet: &Packet| {
+        packet
+            .inner
+            .is_some_and(|inner| (inner.from, inner.to) == (connection.from, connection.to))
+    };
+    let packet = wire.expect(SOON, "the request inside a datagram of VXLAN", request);
+    assert_eq!([packet.source, packet.destination], nodes, "{packet}");
+    wire.refuse("a pod's address", |packet| {
+        [packet.source, packet.destination].contains(&connection.from.ip())
+    });
+}
+
+#[test]
+fn every_address_of_a_pod_is_its_own() {
+    let cluster = cluster();
+    cluster.start(&[
+        Pod::echo("every-a").on_node(1),
+        Pod::echo("every-b").on_node(1),
+        Pod::echo("every-c").on_node(2),
+    ]);
+    let families = if form().contains("dual") { 2 } else { 1 };
+    let a = cluster.pod_netns("every-a");
+    let a_ips = cluster.pod_ips("every-a");
+    assert_eq!(a_ips.len(), families, "{a_ips:?}");
+    for other in ["every-b", "every-c"] {
+        let netns = cluster.pod_netns(other);
+        for (own, ip) in a_ips.iter().zip(cluster.pod_ips(other)) {
+            let from = assert_no_nat((&a, "eth0"), (&netns, "eth0"), echo(ip));
+            assert_eq!(from.ip(), *own);
+        }
+    }
+    for ip in &a_ips {
+        let at_pod = Capture::on(&a, "eth0");
+        let from_node = connect(&cluster.node(2), echo(*ip));
+        assert_seen_unchanged(&at_pod, &at_pod, &from_node);
+    }
 }
 
 #[test]
 fn a_node_reaches_pods_and_pods_reach_nodes_without_nat() {
-    let cluster = Shared::cluster();
+    let cluster = cluster();
     cluster.start(&[Pod::echo("with-nodes")]);
     let pod = cluster.pod_netns("with-nodes");
     let pod_ip = cluster.pod_ip("with-nodes");
@@ -151,7 +229,7 @@ fn a_node_reaches_pods_and_pods_reach_nodes_without_nat() {
 
 #[test]
 fn a_pod_sees_the_address_that_others_see() {
-    let cluster = Shared::cluster();
+    let cluster = cluster();
     cluster.start(&[
         Pod::idle("sees-itself").on_node(1),
         Pod::echo("sees-others").on_node(2),
@@ -161,14 +239,15 @@ fn a_pod_sees_the_address_that_others_see() {
     let own = cluster
         .exec(
             "sees-itself",
-            ["ip", "-4", "-oneline", "address", "show", "dev", "eth0"],
+            ["ip", "-oneline", "address", "show", "dev", "eth0"],
         )
         .succeeds();
+    let prefix_len = if ip.is_ipv4() { 24 } else { 64 };
     assert!(
-        own.contains(&format!(" {ip}/24 ")),
+        own.contains(&format!(" {ip}/{prefix_len} ")),
         "the pod's own address is {ip}: {own}"
     );
-    let url = format!("http://{}:{ECHO_PORT}", cluster.pod_ip("sees-others"));
+    let url = format!("http://{}", echo(cluster.pod_ip("sees-others")));
     let report = cluster
         .exec(
             "sees-itself",
@@ -190,7 +269,7 @@ fn a_pod_sees_the_address_that_others_see() {
 
 #[test]
 fn two_pods_of_one_node_listen_on_the_same_port() {
-    let cluster = Shared::cluster();
+    let cluster = cluster();
     cluster.start(&[
         Pod::echo("port-a").on_node(1),
         Pod::echo("port-b").on_node(1),
@@ -198,7 +277,7 @@ fn two_pods_of_one_node_listen_on_the_same_port() {
     ]);
     for client in ["port-a", "port-c"] {
         for server in ["port-a", "port-b"] {
-            let url = format!("http://{}:{ECHO_PORT}/hostname", cluster.pod_ip(server));
+            let url = format!("http://{}/hostname", echo(cluster.pod_ip(server)));
             assert_eq!(
                 cluster.exec(client, ["curl", "-s", &url]).succeeds().trim(),
                 server
@@ -209,21 +288,32 @@ fn two_pods_of_one_node_listen_on_the_same_port() {
 
 #[test]
 fn udp_and_packets_of_full_size_pass() {
-    let cluster = Shared::cluster();
+    let cluster = cluster();
     cluster.start(&[
         Pod::echo("full-a").on_node(1),
         Pod::echo("full-b").on_node(2),
     ]);
     let (a, b) = (cluster.pod_netns("full-a"), cluster.pod_netns("full-b"));
     let (a_ip, b_ip) = (cluster.pod_ip("full-a"), cluster.pod_ip("full-b"));
-    assert_eq!(mtu(&a), mtu(&cluster.node(1)), "a pod's MTU is its node's");
+    // Outer IP and UDP headers, VXLAN's own and the inner Ethernet header: RFC 7348 §5
+    let tunnel = match (is_vxlan(), a_ip.is_ipv4()) {
+        (false, _) => 0,
+        (true, true) => 20 + 8 + 8 + 14,
+        (true, false) => 40 + 8 + 8 + 14,
+    };
+    assert_eq!(
+        mtu(&a) + tunnel,
+        mtu(&cluster.node(1)),
+        "a pod's MTU is its node's, less what the overlay takes"
+    );
 
     let server = b.enter(|| UdpSocket::bind((b_ip, 0))).unwrap();
     let client = a.enter(|| UdpSocket::bind((a_ip, 0))).unwrap();
     server.set_read_timeout(Some(SOON)).unwrap();
-    forbid_fragments(&client);
-    // 20 bytes of IPv4 header and 8 of UDP: RFC 791, RFC 768
-    let largest = vec![7; mtu(&a) - 28];
+    forbid_fragments(&client, b_ip);
+    // 20 bytes of IPv4 header or 40 of IPv6, and 8 of UDP: RFC 791, RFC 8200, RFC 768
+    let headers = if b_ip.is_ipv4() { 28 } else { 48 };
+    let largest = vec![7; mtu(&a) - headers];
     client
         .send_to(&largest, server.local_addr().unwrap())
         .unwrap();
@@ -240,7 +330,7 @@ fn udp_and_packets_of_full_size_pass() {
 
 #[test]
 fn only_what_leaves_the_cluster_carries_the_address_of_the_node() {
-    let cluster = Shared::cluster();
+    let cluster = cluster();
     cluster.start(&[Pod::echo("leaves").on_node(2)]);
     let pod = cluster.pod_netns("leaves");
     let machine = Namespace::own();
@@ -270,7 +360,7 @@ fn only_what_leaves_the_cluster_carries_the_address_of_the_node() {
 
 #[test]
 fn this_machine_reaches_pods_by_routes() {
-    let cluster = Shared::cluster();
+    let cluster = cluster();
     cluster.start(&[Pod::echo("from-outside").on_node(1)]);
     let to = echo(cluster.pod_ip("from-outside"));
     let pod = cluster.pod_netns("from-outside");
@@ -287,15 +377,26 @@ fn mtu(namespace: &Namespace) -> usize {
 }
 
 /// ip(7), IP_MTU_DISCOVER: a datagram that does not fit is refused instead of cut up.
-fn forbid_fragments(socket: &UdpSocket) {
+fn forbid_fragments(socket: &UdpSocket, to: IpAddr) {
     use std::os::fd::AsRawFd;
-    let value = libc::IP_PMTUDISC_DO;
+    let (level, name, value) = match to {
+        IpAddr::V4(_) => (
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_DO,
+        ),
+        IpAddr::V6(_) => (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_DO,
+        ),
+    };
     // SAFETY: the pointer is to an int and the length is an int's.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
+            level,
+            name,
             (&raw const value).cast(),
             size_of_val(&value) as u32,
         )

@@ -95,6 +95,16 @@ impl Cluster {
         })
     }
 
+    /// All addresses of a pod that runs, the preferred family's first.
+    #[track_caller]
+    pub fn pod_ips(&self, pod: &str) -> Vec<IpAddr> {
+        self.wait_pod(pod, "has addresses", |object| {
+            let ips = object["status"]["podIPs"].as_array()?.iter();
+            let ips: Option<Vec<IpAddr>> = ips.map(|ip| ip["ip"].as_str()?.parse().ok()).collect();
+            ips.filter(|ips| !ips.is_empty())
+        })
+    }
+
     /// Requires that no two pods have the same address.
     #[track_caller]
     pub fn assert_addresses_differ(&self, pods: &[Pod]) {
