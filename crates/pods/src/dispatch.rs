@@ -10,6 +10,9 @@
 //! crashes meanwhile is restarted; those of which the API then says nothing are
 //! taken down. Pods are known by UID: a pod that is made anew under a name that
 //! is still being taken down is another pod, and neither waits for the other.
+//!
+//! A new pod is measured against those that are here before it gets its worker
+//! ([`crate::admission`]), in the order in which the API names them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,13 +20,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use sealane_kube::events::Severity;
 use sealane_kube::{Change, Filter};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 
+use crate::admission::{Guests, Site};
 use crate::desired::Desired;
 use crate::node::Node;
+use crate::record::End;
 use crate::worker::{View, Worker};
 
 /// Whether a UID can be a part of a path; an API server is not trusted that far.
@@ -99,12 +105,21 @@ pub struct Dispatch {
     confirmed: watch::Sender<bool>,
     workers: JoinSet<()>,
     uids: BTreeMap<Id, String>,
+    guests: Guests,
+    site: watch::Receiver<Arc<Site>>,
 }
 
 impl Dispatch {
     /// A dispatch without pods; `confirmed` becomes true once the API has named all.
-    pub fn new(node: Arc<Node>, directory: Directory, confirmed: watch::Sender<bool>) -> Self {
+    pub fn new(
+        node: Arc<Node>,
+        directory: Directory,
+        confirmed: watch::Sender<bool>,
+        site: watch::Receiver<Arc<Site>>,
+    ) -> Self {
         Self {
+            guests: Guests::default(),
+            site,
             node,
             directory,
             confirmed,
@@ -116,7 +131,9 @@ impl Dispatch {
     /// Takes up the pods that were found on disk.
     pub fn resume(&mut self, pods: Vec<Pod>) {
         for pod in pods {
-            self.want(pod);
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            self.guests.keep(&uid, &pod);
+            self.engage(uid, Desired::new(Arc::new(pod)), None);
         }
     }
 
@@ -175,15 +192,39 @@ impl Dispatch {
             return tracing::error!("pod with UID {uid:?}: not a name for a folder; it is not run");
         }
         let desired = Desired::new(Arc::new(pod));
+        if desired.ended() {
+            self.guests.leave(&uid);
+        }
         if !self.directory.lock().contains_key(&uid) {
-            return self.engage(uid, desired);
+            let refusal = self.admit(&uid, &desired);
+            return self.engage(uid, desired, refusal);
         }
         self.update(&uid, desired);
     }
 
-    fn engage(&mut self, uid: String, desired: Desired) {
+    /// Why a pod that is new here is not taken. One that has begun elsewhere in time, before its
+    /// folder was lost, is; one that ends anyway need not fit.
+    fn admit(&mut self, uid: &str, desired: &Desired) -> Option<End> {
+        if desired.ended() || desired.grace().is_some() {
+            return None;
+        }
+        let status = desired.pod.status.as_ref();
+        if status.is_some_and(|status| status.start_time.is_some()) {
+            self.guests.keep(uid, &desired.pod);
+            return None;
+        }
+        let site = Arc::clone(&self.site.borrow());
+        let end = self.guests.admit(uid, &desired.pod, &site).err()?;
+        let message = end.message.trim_start_matches("Pod was rejected: ");
+        tracing::warn!("pod {}: {}: {message}", desired.in_words(), end.reason);
+        self.node
+            .tell(&desired.pod, Severity::Warning, &end.reason, message);
+        Some(end)
+    }
+
+    fn engage(&mut self, uid: String, desired: Desired, refusal: Option<End>) {
         let (sender, receiver) = watch::channel(desired);
-        let (worker, view) = Worker::new(Arc::clone(&self.node), receiver);
+        let (worker, view) = Worker::new(Arc::clone(&self.node), receiver, refusal);
         let handle = self.workers.spawn(worker.run());
         self.uids.insert(handle.id(), uid.clone());
         self.directory.lock().insert(
@@ -204,6 +245,7 @@ impl Dispatch {
         };
         if desired.gone && entry.done {
             entries.remove(uid);
+            self.guests.leave(uid);
             return;
         }
         entry.desired.send_replace(desired);
@@ -231,9 +273,10 @@ impl Dispatch {
             );
             entries.remove(&uid);
             drop(entries);
-            return self.engage(uid, desired);
+            return self.engage(uid, desired, None);
         }
         entry.done = true;
+        self.guests.leave(&uid);
         if desired.gone {
             entries.remove(&uid);
         }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! network ──watch─────────────> status task ──create, PATCH status──> Node
-//! API server ──watch (us)─────>    │ every 5 min as well; the Node's UID
+//! API server ──watch (us)─────>    │ ──watch: Site──> dispatch
+//!                                  │ every 5 min as well; the Node's UID
 //!                                  v
 //!                              lease task ──PATCH every 10 s──> Lease kube-node-lease/NODE
 //! ```
@@ -12,6 +13,7 @@
 //! that a Node that was deleted, or given up as Unknown by a controller, comes
 //! back by itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -26,6 +28,7 @@ use sealane_kube::{Backoff, Change, Filter, explain, is_conflict, is_not_found};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::admission::Site;
 use crate::network::Network;
 use crate::node_status::{self, Facts, Request};
 
@@ -42,10 +45,11 @@ pub fn start(
     facts: Facts,
     network: watch::Receiver<Network>,
     registered: Readiness,
-) {
+) -> watch::Receiver<Arc<Site>> {
     let (uid, known) = watch::channel(None);
     tokio::spawn(renew(client.clone(), facts.name.clone(), known));
     let nodes = Api::all(client);
+    let (site, measured) = watch::channel(Arc::new(node_status::site(&facts, None)));
     tokio::spawn(
         Heartbeat {
             nodes,
@@ -54,9 +58,11 @@ pub fn start(
             registered,
             seen: None,
             uid,
+            site,
         }
         .run(),
     );
+    measured
 }
 
 /// The task that keeps the Node object as it should be.
@@ -69,6 +75,8 @@ struct Heartbeat {
     seen: Option<Node>,
     /// Tells the lease task whose Lease it is.
     uid: watch::Sender<Option<String>>,
+    /// Tells dispatch by what new pods are measured.
+    site: watch::Sender<Arc<Site>>,
 }
 
 /// How far one request has brought us.
@@ -106,6 +114,7 @@ impl Heartbeat {
             Change::Applied(_, node) => Some(node),
             Change::Deleted(..) => None,
         };
+        self.survey();
     }
 
     /// Sends what is needed until the object is as it should be.
@@ -177,6 +186,17 @@ impl Heartbeat {
             changed
         });
         self.seen = node;
+        self.survey();
+    }
+
+    /// Labels, taints and the number of pods may have changed.
+    fn survey(&self) {
+        let site = Arc::new(node_status::site(&self.facts, self.seen.as_ref()));
+        self.site.send_if_modified(|known| {
+            let changed = *known != site;
+            *known = site;
+            changed
+        });
     }
 }
 

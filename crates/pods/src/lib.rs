@@ -19,6 +19,7 @@
 //! ([`folder`]); what a running pod did meanwhile is learnt from its shim
 //! ([`observe`]). There is no other state.
 
+mod admission;
 mod adopt;
 mod backoff;
 mod conditions;

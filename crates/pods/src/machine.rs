@@ -1,8 +1,10 @@
 //! Edge: facts about the machine under a node.
 
 use std::fs;
+use std::path::Path;
 
 use k8s_openapi::api::core::v1::NodeSystemInfo;
+use sealane_objects::Resources;
 
 use crate::node_status::{Facts, kubelet_version, runtime_version};
 use crate::options::Options;
@@ -13,10 +15,29 @@ pub fn facts(options: &Options) -> Facts {
         name: options.node_name.clone(),
         ips: options.node_ip.clone(),
         port: options.port,
-        cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64),
-        memory_bytes: memory_bytes(&read("/proc/meminfo")).unwrap_or(0),
+        capacity: capacity(options),
         system: system(),
     }
+}
+
+/// What the node declares: the machine's, unless it is told less.
+fn capacity(options: &Options) -> Resources {
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+    let memory = memory_bytes(&read("/proc/meminfo")).unwrap_or(0);
+    Resources {
+        cpu_millis: options.cpu.unwrap_or(cpus * 1000),
+        memory_bytes: options.memory.unwrap_or(memory),
+        storage_bytes: storage_bytes(&options.state_dir),
+        ..Resources::default()
+    }
+}
+
+/// Size of the file system on which pods' files are.
+fn storage_bytes(dir: &Path) -> u64 {
+    // The folder may not be made yet; what is above it is.
+    let mut above = dir.ancestors();
+    let found = above.find_map(|dir| nix::sys::statvfs::statvfs(dir).ok());
+    found.map_or(0, |fs| fs.blocks() * fs.fragment_size())
 }
 
 fn system() -> NodeSystemInfo {

@@ -1,5 +1,10 @@
 //! The Node object that this node shows: a pure function of facts about the machine.
 //!
+//! All nodes of a single-machine cluster share one machine, and each declares the
+//! whole of it unless it is told less (`--cpu`, `--memory`): so does every tool that runs several
+//! nodes on one machine, and a pod may use what its neighbours leave idle. What is
+//! promised to pods of all nodes together can therefore be more than there is.
+//!
 //! Source: Kubernetes docs "Nodes" and the kubelet's `nodestatus/setters.go`.
 
 use std::collections::BTreeMap;
@@ -12,10 +17,17 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use sealane_objects::Resources;
 use serde_json::{Value, json};
+
+use crate::admission::{Seen, Site};
 
 /// Most pods on one node, as the kubelet's `--max-pods` says by default.
 const PODS: u64 = 110;
+/// The kubelet's threshold `memory.available<100Mi`.
+const HELD_MEMORY_BYTES: u64 = 100 << 20;
+/// The kubelet's threshold `nodefs.available<10%`.
+const HELD_STORAGE_PART: u64 = 10;
 /// The Kubernetes version whose API and behaviour this follows.
 const KUBERNETES: &str = "v1.36.0";
 
@@ -28,10 +40,8 @@ pub struct Facts {
     pub ips: Vec<IpAddr>,
     /// Where logs and exec are served.
     pub port: u16,
-    /// CPUs.
-    pub cpus: u64,
-    /// Memory in bytes.
-    pub memory_bytes: u64,
+    /// Processor time, memory and disk that it declares.
+    pub capacity: Resources,
     /// Kernel, operating system and identity.
     pub system: NodeSystemInfo,
 }
@@ -84,15 +94,15 @@ pub fn compile(
     network: Result<(), &str>,
     now: Timestamp,
 ) -> NodeStatus {
-    let resources = resources(facts, seen);
+    let pods = max_pods(seen);
     let previous = seen.and_then(|node| node.status.as_ref());
     let previous = previous
         .and_then(|status| status.conditions.as_deref())
         .unwrap_or_default();
     NodeStatus {
         addresses: Some(addresses(facts)),
-        allocatable: Some(resources.clone()),
-        capacity: Some(resources),
+        allocatable: Some(list(&allocatable(facts), pods)),
+        capacity: Some(list(&facts.capacity, pods)),
         conditions: Some(conditions(previous, network, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint {
@@ -116,7 +126,7 @@ fn differs(wanted: &NodeStatus, seen: &Node) -> bool {
         (
             conditions,
             words,
-            status.capacity.clone(),
+            (status.capacity.clone(), status.allocatable.clone()),
             status.daemon_endpoints.clone(),
         )
     };
@@ -182,21 +192,51 @@ fn addresses(facts: &Facts) -> Vec<NodeAddress> {
     .collect()
 }
 
-fn resources(facts: &Facts, seen: Option<&Node>) -> BTreeMap<String, Quantity> {
+/// What is left for pods, as the kubelet computes it without reservations: what its
+/// thresholds for eviction would hold back is not promised.
+pub fn allocatable(facts: &Facts) -> Resources {
+    let mut left = facts.capacity.clone();
+    left.memory_bytes = left.memory_bytes.saturating_sub(HELD_MEMORY_BYTES);
+    left.storage_bytes -= left.storage_bytes / HELD_STORAGE_PART;
+    left
+}
+
+/// By which pods are measured that come to this node.
+pub fn site(facts: &Facts, seen: Option<&Node>) -> Site {
+    Site {
+        name: facts.name.clone(),
+        allocatable: allocatable(facts),
+        max_pods: usize::try_from(max_pods(seen)).unwrap_or(usize::MAX),
+        seen: seen.map(|node| Seen {
+            labels: node.metadata.labels.clone().unwrap_or_default(),
+            taints: sealane_kube::taints(node),
+        }),
+    }
+}
+
+fn list(resources: &Resources, pods: u64) -> BTreeMap<String, Quantity> {
+    let quantity = |(name, amount): (&str, u64)| {
+        let text = match name {
+            "cpu" if amount % 1000 != 0 => format!("{amount}m"),
+            "cpu" => (amount / 1000).to_string(),
+            "memory" => format!("{}Ki", amount / 1024),
+            _ => amount.to_string(),
+        };
+        (name.to_owned(), Quantity(text))
+    };
+    let pods = ("pods".to_owned(), Quantity(pods.to_string()));
+    resources.iter().map(quantity).chain([pods]).collect()
+}
+
+/// Pods that the node takes: as many as its subnets have addresses for, and no more than the kubelet's default.
+fn max_pods(seen: Option<&Node>) -> u64 {
     let subnets = seen.and_then(|node| node.spec.as_ref()?.pod_cidrs.as_ref());
     let room = subnets
         .into_iter()
         .flatten()
         .filter_map(|subnet| room(subnet))
         .min();
-    let pods = room.map_or(PODS, |room| room.min(PODS));
-    [
-        ("cpu", facts.cpus.to_string()),
-        ("memory", format!("{}Ki", facts.memory_bytes / 1024)),
-        ("pods", pods.to_string()),
-    ]
-    .map(|(name, amount)| (name.to_owned(), Quantity(amount)))
-    .into()
+    room.map_or(PODS, |room| room.min(PODS))
 }
 
 /// Pods that fit into a subnet: network, gateway and broadcast addresses are not for pods.
@@ -290,8 +330,11 @@ mod tests {
             name: "node-1".into(),
             ips: vec!["172.29.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
             port: 10250,
-            cpus: 2,
-            memory_bytes: 4 << 30,
+            capacity: Resources::of([
+                ("cpu", "2"),
+                ("memory", "4Gi"),
+                ("ephemeral-storage", "1000Ki"),
+            ]),
             system: NodeSystemInfo {
                 operating_system: "linux".into(),
                 architecture: "amd64".into(),
@@ -323,9 +366,18 @@ mod tests {
         );
         assert_eq!(
             shown["capacity"],
-            json!({"cpu": "2", "memory": "4194304Ki", "pods": "110"})
+            json!({"cpu": "2", "memory": "4194304Ki", "ephemeral-storage": "1024000", "pods": "110"})
         );
-        assert_eq!(shown["allocatable"], shown["capacity"]);
+        assert_eq!(
+            shown["allocatable"],
+            json!({"cpu": "2", "memory": "4091904Ki", "ephemeral-storage": "921600", "pods": "110"})
+        );
+        let half = Facts {
+            capacity: Resources::of([("cpu", "500m")]),
+            ..facts()
+        };
+        let capacity = compile(&half, None, Ok(()), at(0)).capacity;
+        assert_eq!(capacity.unwrap()["cpu"].0, "500m");
         assert_eq!(
             shown["daemonEndpoints"],
             json!({"kubeletEndpoint": {"Port": 10250}})

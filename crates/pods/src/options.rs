@@ -63,6 +63,14 @@ pub struct Options {
     #[arg(long, value_name = "PORT", default_value_t = 10250)]
     pub port: u16,
 
+    /// Processor time that the node declares, `2` or `500m` [default: the machine's].
+    #[arg(long, value_name = "CPUS", value_parser = cpu_millis)]
+    pub cpu: Option<u64>,
+
+    /// Memory that the node declares, `4Gi` [default: the machine's].
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub memory: Option<u64>,
+
     /// Cgroup below which each pod gets its own, relative to the mount of each hierarchy.
     #[arg(long, value_name = "PATH", default_value = "sealane/node")]
     pub cgroup: PathBuf,
@@ -128,6 +136,16 @@ fn log_size(text: &str) -> Result<u64, String> {
     }
 }
 
+fn cpu_millis(text: &str) -> Result<u64, String> {
+    let millis = sealane_objects::quantity::millis(text).filter(|millis| *millis > 0);
+    millis.ok_or_else(|| "expected a number of CPUs above 0, as 2, 0.5 or 500m".to_owned())
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let bytes = sealane_objects::quantity::units(text).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "expected a size above 0, as 4Gi or 512Mi".to_owned())
+}
+
 /// What `/debug/config` shows.
 #[derive(Debug, Serialize)]
 pub struct Shown<'a> {
@@ -138,6 +156,8 @@ pub struct Shown<'a> {
     cni_bin_dir: &'a PathBuf,
     cni_conf_dir: &'a PathBuf,
     port: u16,
+    cpu_millis: Option<u64>,
+    memory_bytes: Option<u64>,
     cgroup: &'a PathBuf,
     hide: &'a [PathBuf],
     image_alias: &'a [ImageAlias],
@@ -158,6 +178,8 @@ impl Options {
             cni_bin_dir: &self.cni_bin_dir,
             cni_conf_dir: &self.cni_conf_dir,
             port: self.port,
+            cpu_millis: self.cpu,
+            memory_bytes: self.memory,
             cgroup: &self.cgroup,
             hide: &self.hide,
             image_alias: &self.image_alias,

@@ -15,7 +15,7 @@ use crate::env::links::Link;
 use crate::node::{Node, Parts};
 use crate::options::Options;
 use crate::server::{Server, Service, tls};
-use crate::{adopt, heartbeat, machine, network};
+use crate::{adopt, heartbeat, machine, network, node_status};
 
 /// Runs the node's part until `shutdown`; pods go on running without it.
 ///
@@ -40,11 +40,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
 
     let network = network::follow(options.cni_conf_dir.clone());
     let facts = machine::facts(&options);
+    let left = node_status::allocatable(&facts);
     let allocatable = Allocatable {
-        cpu_millis: facts.cpus * 1000,
-        memory_bytes: facts.memory_bytes,
+        cpu_millis: left.cpu_millis,
+        memory_bytes: left.memory_bytes,
     };
-    heartbeat::start(client.clone(), facts, network.clone(), registered);
+    let site = heartbeat::start(client.clone(), facts, network.clone(), registered);
     let _server = Server::start(service, &addresses(&options)).await?;
     let _debug = introspect.serve_unix(options.run_dir.join("node.debug.sock"))?;
 
@@ -61,7 +62,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
             allocatable,
         },
     ));
-    let mut dispatch = Dispatch::new(Arc::clone(&node), directory, confirm);
+    let mut dispatch = Dispatch::new(Arc::clone(&node), directory, confirm, site);
     dispatch.resume(adopt::find(&node).await);
     tokio::select! {
         () = dispatch.run(&options.node_name) => {}

@@ -94,10 +94,11 @@ struct Kept {
 }
 
 impl Worker {
-    /// A worker for a pod, with what was kept of it, and the view of it.
+    /// A worker for a pod, with what was kept of it, and the view of it; `refusal` says why it was not admitted.
     pub fn new(
         node: Arc<Node>,
         desired: watch::Receiver<Desired>,
+        refusal: Option<End>,
     ) -> (Self, watch::Receiver<Arc<View>>) {
         let pod = desired.borrow().clone();
         let folder = node.folder(pod.uid());
@@ -106,7 +107,8 @@ impl Worker {
             record: record.clone(),
             pod: None,
         };
-        let record = record.unwrap_or_else(|| fresh(&pod));
+        let mut record = record.unwrap_or_else(|| fresh(&pod));
+        record.end = record.end.or(refusal);
         let dir = folder.dir().to_owned();
         let view = View {
             desired: pod.clone(),

@@ -28,6 +28,10 @@ pub struct Asked {
     pub no_internet: bool,
     /// `--image-alias`, in the order of the command line
     pub image_aliases: Vec<ImageAlias>,
+    /// `--node-cpu`
+    pub node_cpu: Option<String>,
+    /// `--node-memory`
+    pub node_memory: Option<String>,
     /// `--routing`
     pub routing: Option<Routing>,
     /// `--ip-family`
@@ -114,6 +118,13 @@ impl Asked {
             "--no-internet",
             internet(plan.internet),
             self.no_internet.then(|| internet(false)),
+        );
+        let all = |part: &Option<String>| part.clone().unwrap_or_else(|| "all".to_owned());
+        compare("--node-cpu", all(&plan.node_cpu), self.node_cpu.clone());
+        compare(
+            "--node-memory",
+            all(&plan.node_memory),
+            self.node_memory.clone(),
         );
         compare(
             ALIAS_FLAG,

@@ -82,6 +82,12 @@ pub struct Plan {
     /// How packets reach the pods of other nodes.
     #[serde(default)]
     pub routing: Routing,
+    /// Processor time that each node declares; none: all of this machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_cpu: Option<String>,
+    /// Memory that each node declares; none: all of this machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_memory: Option<String>,
 }
 
 /// What a plan has to get along with on this machine.

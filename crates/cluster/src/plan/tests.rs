@@ -298,6 +298,7 @@ fn only_flags_that_were_given_can_differ() {
         nodes: Some(3),
         no_internet: true,
         image_aliases: vec!["a=b".parse().unwrap(), "c/*=d".parse().unwrap()],
+        node_cpu: Some("2".into()),
         ..Asked::default()
     };
     let text: Vec<String> = other
@@ -310,6 +311,7 @@ fn only_flags_that_were_given_can_differ() {
         [
             "--nodes: the cluster has 2, asked for 3",
             "--no-internet: the cluster has the internet, asked for no internet",
+            "--node-cpu: the cluster has all, asked for 2",
             "--image-alias: the cluster has none, asked for a=b c/*=d",
         ]
     );

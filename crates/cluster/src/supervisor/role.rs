@@ -148,6 +148,11 @@ fn kubelet(layout: &Layout, plan: &Plan, node: &NodePlan, resolv_conf: &Path) ->
     for path in layout.hidden() {
         args = args.path("--hide", &path);
     }
+    for (flag, amount) in [("--cpu", &plan.node_cpu), ("--memory", &plan.node_memory)] {
+        if let Some(amount) = amount {
+            args = args.flag(flag, amount);
+        }
+    }
     for alias in &plan.image_aliases {
         args = args.flag("--image-alias", alias);
     }

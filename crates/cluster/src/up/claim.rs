@@ -122,13 +122,18 @@ async fn existing(asked: &Asked, plan: Plan, layout: &Layout) -> anyhow::Result<
         match difference.flag {
             "--nodes" => plan.nodes = asked.nodes.unwrap_or(plan.nodes),
             "--image-alias" => plan.image_aliases.clone_from(&asked.image_aliases),
+            "--node-cpu" => plan.node_cpu.clone_from(&asked.node_cpu),
+            "--node-memory" => plan.node_memory.clone_from(&asked.node_memory),
             _ => plan.internet = false,
         }
     }
     Ok((recheck(&plan, &observe(&asked.name).await?)?, Before::Kept))
 }
 
-/// More nodes, the way out and rules for images fit what is stored; other ranges would not, and
+/// Flags that a cluster on disk takes at its next start.
+const NEEDS_RESTART: [&str; 3] = ["--image-alias", "--node-cpu", "--node-memory"];
+
+/// More nodes, the way out, other sizes of nodes and rules for images fit what is stored; other ranges would not, and
 /// fewer nodes would leave Nodes in the store that never become ready.
 fn can_change(difference: &Difference, plan: &Plan) -> bool {
     match difference.flag {
@@ -136,7 +141,7 @@ fn can_change(difference: &Difference, plan: &Plan) -> bool {
             .asked
             .parse()
             .is_ok_and(|asked: u32| asked > plan.nodes),
-        flag => ["--no-internet", "--image-alias"].contains(&flag),
+        flag => flag == "--no-internet" || NEEDS_RESTART.contains(&flag),
     }
 }
 
@@ -150,7 +155,7 @@ fn contradiction(layout: &Layout, differences: &[Difference], runs: bool) -> Str
     let stoppable = runs
         && differences
             .iter()
-            .all(|difference| difference.flag == "--image-alias");
+            .all(|difference| NEEDS_RESTART.contains(&difference.flag));
     let change = match stoppable {
         true => format!(
             "stop it first (`sealane down --keep-state --name {}`)",

@@ -27,7 +27,7 @@ use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use sealane_net::Ranges;
-use sealane_objects::ImageAlias;
+use sealane_objects::{ImageAlias, quantity};
 use sealane_route::Routing;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -76,6 +76,14 @@ pub struct Options {
     #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(Routing::NAMES).try_map(|name| name.parse::<Routing>()))]
     pub routing: Option<Routing>,
 
+    /// Processor time that each node declares, as 2 or 500m [default: all of this machine's].
+    #[arg(long, value_name = "CPUS", value_parser = cpus)]
+    pub node_cpu: Option<String>,
+
+    /// Memory that each node declares, as 4Gi [default: all of this machine's].
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub node_memory: Option<String>,
+
     /// Directory for the cluster's state; must be empty or not exist [default: /var/lib/sealane/NAME].
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -107,8 +115,22 @@ impl Options {
             image_aliases: self.image_alias.clone(),
             routing: self.routing,
             ip_family: self.ip_family,
+            node_cpu: self.node_cpu.clone(),
+            node_memory: self.node_memory.clone(),
         }
     }
+}
+
+fn cpus(text: &str) -> Result<String, String> {
+    let millis = quantity::millis(text).filter(|millis| *millis > 0);
+    let text = millis.map(|_| text.to_owned());
+    text.ok_or_else(|| "expected a number of CPUs above 0, as 2, 0.5 or 500m".to_owned())
+}
+
+fn size(text: &str) -> Result<String, String> {
+    let bytes = quantity::units(text).filter(|bytes| *bytes > 0);
+    let text = bytes.map(|_| text.to_owned());
+    text.ok_or_else(|| "expected a size above 0, as 4Gi or 512Mi".to_owned())
 }
 
 /// A cluster that is up.
