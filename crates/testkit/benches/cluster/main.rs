@@ -1,14 +1,15 @@
 //! What a cluster costs, end to end: see docs/benchmarks.md for the figures and how to read them.
 //!
 //! `make bench`, or `cargo bench --package sealane-testkit --bench cluster -- [PART…]` after a
-//! release build of the binary. Parts: up, pods, memory, cni, probes,
-//! flips; all of them by default.
+//! release build of the binary. Parts: up, pods, replicas, memory, cni,
+//! probes, flips; all of them by default.
 //! Prints a table for people, and as the last line JSON for programs.
 
 mod cni;
 mod memory;
 mod pods;
 mod probes;
+mod replicas;
 mod samples;
 mod up;
 
@@ -29,6 +30,9 @@ fn main() {
     }
     if wanted("pods") {
         pods::measure(&mut report);
+    }
+    if wanted("replicas") {
+        replicas::measure(&mut report);
     }
     if wanted("memory") {
         memory::measure(&mut report);
