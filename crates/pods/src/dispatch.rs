@@ -239,13 +239,16 @@ impl Dispatch {
 
     /// A pod has changed; one that is gone from the API and from here is forgotten.
     fn update(&mut self, uid: &str, desired: Desired) {
+        // The scheduler may give its room away from now on, and does before our own work is over.
+        if desired.gone {
+            self.guests.leave(uid);
+        }
         let mut entries = self.directory.lock();
         let Some(entry) = entries.get(uid) else {
             return;
         };
         if desired.gone && entry.done {
             entries.remove(uid);
-            self.guests.leave(uid);
             return;
         }
         entry.desired.send_replace(desired);
