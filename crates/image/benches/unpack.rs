@@ -2,7 +2,7 @@
 //! turns on the same disk: `cargo bench -p sealane-image --bench unpack`, as root.
 //!
 //! All read the same OCI layout with one gzip layer. Ours copies the blob into the store, verifies
-//! it and the plain tar, unpacks and asks the disk to keep it; umoci unpacks and writes a manifest
+//! it and the plain tar, and unpacks; umoci unpacks and writes a manifest
 //! of what it unpacked; `skopeo` copies and verifies the blob, and `tar` unpacks without verifying.
 #![allow(
     clippy::unwrap_used,

@@ -17,9 +17,8 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::model::Descriptor;
-use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::store::{Image, Ingest, Origin, Store, plan_layers};
+use crate::store::{Image, Ingest, Origin, Store};
 use bag::Bag;
 
 /// Where an archive comes from.
@@ -131,10 +130,7 @@ fn take_one(
     names: &[Reference],
 ) -> Result<Vec<Image>, Error> {
     bag.bring(ingest, top)?;
-    let images = ingest.name(top, names, Origin::Import)?;
-    let documents = ingest.store().documents(top, &Platform::here())?;
-    ingest.sync(&plan_layers(&documents)?);
-    Ok(images)
+    ingest.name(top, names, Origin::Import)
 }
 
 /// The names that an image gets, and those of the archive that are none.

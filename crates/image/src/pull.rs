@@ -130,7 +130,6 @@ fn pull_from(
     fetch_layers(&ingest, session, &layers, listener)?;
     let names = [reference.clone()];
     let mut images = ingest.name(&top.descriptor, &names, Origin::Pull)?;
-    ingest.sync(&layers);
     let mut image = images.pop().expect("one name has one image");
     image.reference = reference.clone();
     Ok(image)

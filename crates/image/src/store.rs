@@ -16,7 +16,8 @@
 //!
 //! **Nothing is there before it is whole.** Blobs, layers and `index.json` are made beside their
 //! place and renamed into it, so a process that is killed leaves a rest in `ingest/` and nothing
-//! else. A layer is not synced to disk before it is used, which would cost more than unpacking it.
+//! else. A layer is not synced to disk before it is used, which would cost more than unpacking it, but
+//! later ([`Store::settle`]).
 //! After a loss of power, which `layer.json` tells by the boot id, a layer that was not synced yet
 //! is unpacked again, from a blob whose digest says whether it survived.
 //!

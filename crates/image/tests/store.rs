@@ -253,6 +253,9 @@ fn a_layer_that_lost_power_may_have_damaged_is_unpacked_again() {
     let (_dir, store) = store();
     let image = import_layers(&store, &[Layer::new().file("file", "x").tar()]).unwrap();
     let layer = image.layers[0].parent().unwrap().to_owned();
+    assert!(!layer.join("synced").exists());
+    store.settle().unwrap();
+    assert!(layer.join("synced").exists());
     let record = fs::read_to_string(layer.join("layer.json")).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     fs::write(
@@ -261,7 +264,6 @@ fn a_layer_that_lost_power_may_have_damaged_is_unpacked_again() {
     )
     .unwrap();
     fs::write(image.layers[0].join("file"), "").unwrap();
-    assert!(layer.join("synced").exists());
     store.find(&name("test/a:1")).unwrap().unwrap();
     assert_eq!(
         fs::read_to_string(image.layers[0].join("file")).unwrap(),

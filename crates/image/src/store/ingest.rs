@@ -1,6 +1,6 @@
 //! The right to add content, which nobody sweeps away before it has a name.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::PathBuf;
 
 use super::blob::{Partial, Slot};
@@ -104,23 +104,5 @@ impl Ingest {
                 .ok_or_else(|| Error::content("manifest", &top.digest, "it was removed meanwhile"))
         };
         names.iter().map(find).collect()
-    }
-
-    /// Asks the disk to keep what was added: not needed for its use, but for the time after a loss of power.
-    pub(crate) fn sync(&self, layers: &[LayerPlan]) {
-        let fresh: Vec<PathBuf> = layers
-            .iter()
-            .map(|layer| self.store.layer_dir(&layer.chain_id).join("synced"))
-            .filter(|mark| !mark.exists())
-            .collect();
-        let Ok(dir) = File::open(self.store.dir()) else {
-            return;
-        };
-        if !fresh.is_empty() && nix::unistd::syncfs(&dir).is_ok() {
-            for mark in fresh {
-                // Without it the layer is unpacked again after a reboot.
-                let _ = fs::write(mark, "");
-            }
-        }
     }
 }

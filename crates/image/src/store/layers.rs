@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::hold::files;
 use super::{Documents, Store, lock};
 use crate::digest::Digest;
 use crate::error::Error;
@@ -87,14 +88,35 @@ impl Store {
     /// Whether a layer can be used.
     pub(crate) fn is_unpacked(&self, layer: &LayerPlan) -> bool {
         let dir = self.layer_dir(&layer.chain_id);
-        let record = fs::read(dir.join("layer.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-        record.is_some_and(|record| {
+        read_record(&dir).is_some_and(|record| {
             record.chain_id == layer.chain_id
                 && (record.boot == boot_id() || dir.join("synced").exists())
                 && dir.join("fs").is_dir()
         })
+    }
+
+    /// Waits until the disk has the layers that were unpacked since it was last asked to. Not
+    /// needed to use them: without it they are unpacked again after the next boot.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the disk fails.
+    pub fn settle(&self) -> Result<(), Error> {
+        let boot = boot_id();
+        let mut fresh = files(&self.dir.join("layers"))?;
+        fresh.retain(|dir| {
+            let is_of_now = read_record(dir).is_some_and(|record| record.boot == boot);
+            is_of_now && !dir.join("synced").exists()
+        });
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let disk = fs::File::open(&self.dir).map_err(Error::io("open", &self.dir))?;
+        nix::unistd::syncfs(&disk).map_err(Error::io("sync", &self.dir))?;
+        for dir in fresh {
+            // Without its mark a layer is unpacked again; it may also have been removed meanwhile.
+            let _ = fs::write(dir.join("synced"), "");
+        }
+        Ok(())
     }
 
     /// Unpacks a layer upon those below it, unless it is there.
@@ -143,6 +165,10 @@ impl Store {
         }
         result
     }
+}
+
+fn read_record(dir: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(dir.join("layer.json")).ok()?).ok()
 }
 
 fn record(layer: &LayerPlan, stage: &Path) -> Result<(), Error> {

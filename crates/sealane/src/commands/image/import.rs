@@ -78,6 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     for failed in &all.failed {
         eprintln!("error: import {}: {}", failed.name, failed.error);
     }
+    store.settle()?;
     Ok(if all.failed.is_empty() {
         ExitCode::SUCCESS
     } else {

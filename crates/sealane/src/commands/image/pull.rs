@@ -85,7 +85,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) => return Err(error.into()),
     };
     match args.output {
-        Some(format) => format.print(&image)?,
+        // A program, such as a node, has a container to start, and settles the store when it has time.
+        Some(format) => return format.print(&image).map(|()| ExitCode::SUCCESS),
         None if args.quiet => {}
         None => {
             let name = image.reference.familiar();
@@ -96,5 +97,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             );
         }
     }
+    store.settle()?;
     Ok(ExitCode::SUCCESS)
 }
