@@ -155,6 +155,10 @@ impl Store {
                 .map_err(Error::io("make directory", &path))?;
         }
         let _lock = lock::exclusive(&self.dir.join("lock"))?;
+        if mark.exists() {
+            // Somebody else was first, and may be sweeping by now.
+            return Ok(());
+        }
         let index = self.dir.join("index.json");
         if !index.exists() {
             let empty =
