@@ -29,6 +29,16 @@ pub enum SpecError {
     /// `runAsNonRoot`, as the kubelet words it.
     #[error("container has runAsNonRoot and image will run as root (container: {0})")]
     Root(String),
+    /// The same for an image whose user has no number.
+    #[error(
+        "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (container: {container})"
+    )]
+    NamedUser {
+        /// The image's user.
+        user: String,
+        /// The container.
+        container: String,
+    },
 }
 
 /// What a container is started from.
@@ -75,7 +85,7 @@ pub fn compile(
     spec.limits = limits(container);
     spec.log = origin.rules.logs;
     spec.seccomp = (origin.rules.seccomp).of(origin.env.facts.pod.spec(), container)?;
-    secure(&mut spec, origin)?;
+    secure(&mut spec, origin, image)?;
     Ok(spec)
 }
 
@@ -124,7 +134,7 @@ fn limits(container: &Container) -> Limits {
 }
 
 /// Kubernetes docs, "Configure a Security Context": the container's word goes before the pod's.
-fn secure(spec: &mut ContainerSpec, origin: Origin<'_>) -> Result<(), SpecError> {
+fn secure(spec: &mut ContainerSpec, origin: Origin<'_>, image: &Resolved) -> Result<(), SpecError> {
     let own = origin
         .container
         .security_context
@@ -157,11 +167,28 @@ fn secure(spec: &mut ContainerSpec, origin: Origin<'_>) -> Result<(), SpecError>
         add: capabilities.add.unwrap_or_default(),
         drop: capabilities.drop.unwrap_or_default(),
     };
+    spec.strict_groups = pod.supplemental_groups_policy.as_deref() == Some("Strict");
     let non_root = own.run_as_non_root.or(pod.run_as_non_root).unwrap_or(false);
-    if non_root && spec.user.unwrap_or(0) == 0 {
-        return Err(SpecError::Root(origin.container.name.clone()));
+    match non_root {
+        true => not_root(spec.user, image.user(), &origin.container.name),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+/// Refuses root, and whoever may be root.
+fn not_root(user: Option<u32>, of_image: &str, container: &str) -> Result<(), SpecError> {
+    let user = match (user, of_image) {
+        (Some(user), _) => user,
+        (None, "") => 0,
+        (None, word) => word.parse().map_err(|_| SpecError::NamedUser {
+            user: word.to_owned(),
+            container: container.to_owned(),
+        })?,
+    };
+    match user {
+        0 => Err(SpecError::Root(container.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +201,7 @@ mod tests {
     use super::*;
     use crate::desired::Desired;
     use crate::downward::{Allocatable, Facts};
-    use crate::images::Images;
+    use crate::images::{Images, Place};
     use crate::seccomp::Profiles;
     use crate::sources::Snapshot;
 
@@ -212,7 +239,9 @@ mod tests {
             folder: &folder,
             rules: &rules,
         };
-        let image = Images::default().resolve("sealane.io/echo").unwrap();
+        let Ok(Place::Here(image)) = Images::default().locate("sealane.io/echo") else {
+            panic!("the echo image is built in");
+        };
         compile(origin, 2, &image)
     }
 
@@ -269,6 +298,20 @@ mod tests {
         assert!(spec.read_only_root && !spec.allow_privilege_escalation && !spec.privileged);
         assert_eq!(spec.capabilities.add, ["NET_ADMIN"]);
         assert_eq!(spec.capabilities.drop, ["ALL"]);
+    }
+
+    #[test]
+    fn the_images_user_counts_where_the_pod_names_none() {
+        assert!(not_root(None, "1000", "c").is_ok());
+        assert!(not_root(Some(5), "root", "c").is_ok());
+        for (user, image, words) in [
+            (None, "0", "image will run as root"),
+            (Some(0), "1000", "image will run as root"),
+            (None, "web", "non-numeric user (web)"),
+        ] {
+            let error = not_root(user, image, "c").unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container as Spec;
 
 use crate::desired::{Desired, RestartPolicy, Restarts};
+use crate::images::is_pull_failure;
 use crate::record::{Container, Exit, Record, Sandbox, State, Stop};
 
 /// How long `ErrImagePull` is shown before it becomes `ImagePullBackOff`.
@@ -230,10 +231,10 @@ fn next_of(spec: &Spec, container: &Container, restarts: Restarts<'_>, now: Time
         let shelve_at = hold.since + SHOW_PULL_ERROR;
         match hold.until {
             Some(until) if until <= now => return step(Step::Start(name.to_owned())),
-            Some(_) if hold.reason == "ErrImagePull" && shelve_at <= now => {
+            Some(_) if is_pull_failure(&hold.reason) && shelve_at <= now => {
                 return step(Step::ShelveImage(name.to_owned()));
             }
-            Some(until) if hold.reason == "ErrImagePull" => {
+            Some(until) if is_pull_failure(&hold.reason) => {
                 return wait(Some(until.min(shelve_at)));
             }
             until => return wait(until),

@@ -1,14 +1,38 @@
 //! Which image a container runs, and what is told about it.
 //!
+//! ```text
+//!   name of the pod ──alias──> name ──┬─ built in: there without asking anybody
+//!                                     └─ in the store? ── policy ──┬─ yes: its layers
+//!                                                                  ├─ pull it, in a process of its own
+//!                                                                  └─ no
+//! ```
+//!
 //! The image as the pod names it is first looked up among the alias rules of
 //! this node: behind a rule another image is run in its place, and the pod's
-//! status and Events say so.
+//! status and Events say so. Policies, reasons and messages are the kubelet's
+//! (`pkg/kubelet/images/image_manager.go`).
 
-use std::path::PathBuf;
+mod from_store;
+pub mod pull;
+pub mod secrets;
+
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Container;
+use sealane_image::{Reference, Store};
 use sealane_objects::{ImageAlias, alias_of};
 use sealane_runtime::{Image, ImageError, resolve_image};
+
+/// Reason of a pull that failed.
+pub const PULL_FAILED: &str = "ErrImagePull";
+/// Reason of a pull from a registry that does not answer.
+pub const UNAVAILABLE: &str = "RegistryUnavailable";
+/// Reason of a wait for the next attempt to pull.
+pub const BACK_OFF: &str = "ImagePullBackOff";
+/// Reason of an image that is absent and must not be pulled.
+pub const NEVER: &str = "ErrImageNeverPull";
+/// Reason of a name that no image can have.
+pub const INVALID: &str = "InvalidImageName";
 
 /// The images of a node.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +41,8 @@ pub struct Images {
     pub aliases: Vec<ImageAlias>,
     /// Paths that containers of the host image must not see.
     pub hide: Vec<PathBuf>,
+    /// Images that were pulled or imported; without it there are the built-in ones alone.
+    pub store: Option<Store>,
 }
 
 /// An image that a container can run.
@@ -28,42 +54,163 @@ pub struct Resolved {
     pub id: String,
     /// The rule by which it runs in place of the one that was asked for.
     pub alias: Option<ImageAlias>,
+    /// Asks its containers to end, unless SIGTERM does.
+    pub stop_signal: Option<i32>,
+}
+
+/// Where a container's image is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Here.
+    Here(Box<Resolved>),
+    /// In the store, perhaps, or in a registry.
+    Elsewhere(Name),
+}
+
+/// An image that is not built in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// Its full name.
+    pub reference: Reference,
+    /// The rule by which it runs in place of the one that was asked for.
+    pub alias: Option<ImageAlias>,
+}
+
+/// An image that cannot be had, in the kubelet's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// `ErrImagePull`, `ErrImageNeverPull`, `InvalidImageName`, `RegistryUnavailable`.
+    pub reason: &'static str,
+    /// The reason in a sentence.
+    pub message: String,
+}
+
+/// When an image is pulled although it is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Before each start.
+    Always,
+    /// When it is not here.
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
+impl Policy {
+    /// `imagePullPolicy`, which the API server fills in.
+    pub fn of(container: &Container) -> Self {
+        match container.image_pull_policy.as_deref() {
+            Some("Always") => Self::Always,
+            Some("Never") => Self::Never,
+            _ => Self::IfNotPresent,
+        }
+    }
 }
 
 impl Images {
-    /// The image that runs where `name` is asked for.
+    /// The image that runs where `name` is asked for, as far as its name tells.
     ///
     /// # Errors
-    /// When there is none; fit for `ErrImagePull`.
-    pub fn resolve(&self, name: &str) -> Result<Resolved, ImageError> {
-        let alias = alias_of(&self.aliases, name);
-        let real = alias.map_or(name, ImageAlias::image);
-        let mut image = resolve_image(real)?;
+    /// When there can be none.
+    pub fn locate(&self, name: &str) -> Result<Place, Refusal> {
+        let rule = alias_of(&self.aliases, name);
+        let (real, alias) = (rule.map_or(name, ImageAlias::image), rule.cloned());
+        match resolve_image(real) {
+            Ok(image) => Ok(Place::Here(Box::new(self.built_in(image, real, alias)))),
+            Err(error @ ImageError::Tag { .. }) => Err(Refusal::pull(error)),
+            Err(error @ ImageError::Unknown { .. }) if self.store.is_none() => {
+                Err(Refusal::pull(error))
+            }
+            Err(_) => match real.parse() {
+                Ok(reference) => Ok(Place::Elsewhere(Name { reference, alias })),
+                Err(error) => Err(Refusal {
+                    reason: INVALID,
+                    message: format!(
+                        "Failed to apply default image tag \"{name}\": couldn't parse image name \"{real}\": {error}"
+                    ),
+                }),
+            },
+        }
+    }
+
+    fn built_in(&self, mut image: Image, real: &str, alias: Option<ImageAlias>) -> Resolved {
         if let Image::Host { hide } = &mut image {
             hide.extend(self.hide.iter().cloned());
         }
-        Ok(Resolved {
+        Resolved {
             image,
             id: format!("{real}@sealane:{}", env!("CARGO_PKG_VERSION")),
-            alias: alias.cloned(),
-        })
+            alias,
+            stop_signal: None,
+        }
+    }
+
+    /// The image of the store, held for the pod whose folder this is; blocking.
+    ///
+    /// # Errors
+    /// When the store cannot be read. A damaged image is absent: pulling it again mends it.
+    pub fn find(&self, name: &Name, uid: &str, folder: &Path) -> Result<Option<Resolved>, Refusal> {
+        use sealane_image::Error::Content;
+        let Some(store) = &self.store else {
+            return Ok(None);
+        };
+        let found = match store.find(&name.reference) {
+            Ok(Some(image)) => store.hold(uid, folder, &image).map(|()| Some(image)),
+            other => other,
+        };
+        match found {
+            Ok(image) => Ok(image.map(|image| from_store::resolved(image, name.alias.clone()))),
+            Err(error @ Content { .. }) => {
+                tracing::warn!("image {}: {error}; it is pulled again", name.reference);
+                Ok(None)
+            }
+            Err(error) => Err(Refusal::pull(error)),
+        }
+    }
+}
+
+impl Refusal {
+    /// A pull that failed.
+    pub fn pull(message: impl ToString) -> Self {
+        Self {
+            reason: PULL_FAILED,
+            message: message.to_string(),
+        }
+    }
+
+    /// An image that is absent and must not be pulled.
+    pub fn never(name: &str) -> Self {
+        Self {
+            reason: NEVER,
+            message: format!("Container image \"{name}\" is not present with pull policy of Never"),
+        }
+    }
+
+    /// Whether trying again may help, with a growing delay.
+    pub fn backs_off(&self) -> bool {
+        is_pull_failure(self.reason)
+    }
+}
+
+/// Whether this is what a container waits with whose pull has failed, until it is told for a while.
+pub fn is_pull_failure(reason: &str) -> bool {
+    [PULL_FAILED, UNAVAILABLE].contains(&reason)
+}
+
+/// The Event `Pulled` of a container whose image was here.
+pub fn present(name: &str, alias: Option<&ImageAlias>) -> String {
+    let present = format!("Container image \"{name}\" already present on machine");
+    match alias {
+        None => present,
+        Some(alias) => format!(
+            "{present}: by the alias {} it is {}",
+            alias.pattern(),
+            alias.image()
+        ),
     }
 }
 
 impl Resolved {
-    /// The Event `Pulled` of a container that names its image so.
-    pub fn pulled(&self, name: &str) -> String {
-        let present = format!("Container image \"{name}\" already present on machine");
-        match &self.alias {
-            None => present,
-            Some(alias) => format!(
-                "{present}: by the alias {} it is {}",
-                alias.pattern(),
-                alias.image()
-            ),
-        }
-    }
-
     /// The arguments of the echo image where it runs in place of another, given
     /// the words that were meant for that one: it says what it makes of them.
     pub fn stand_in(&self, container: &Container, words: Vec<String>) -> Option<Vec<String>> {
@@ -83,6 +230,14 @@ impl Resolved {
             args
         })
     }
+
+    /// Who its containers are when the pod does not say: the user's word, without its group.
+    pub fn user(&self) -> &str {
+        match &self.image {
+            Image::Layers(image) => image.user.split(':').next().unwrap_or_default(),
+            _ => "",
+        }
+    }
 }
 
 /// `80/TCP,53/UDP`
@@ -95,57 +250,4 @@ fn declared(container: &Container) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn images(rules: &[&str]) -> Images {
-        Images {
-            aliases: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
-            hide: vec!["/hidden".into()],
-        }
-    }
-
-    #[test]
-    fn an_alias_is_told_and_what_has_none_is_itself() {
-        let images = images(&["contoso/*=sealane.io/echo", "base=sealane.io/host"]);
-        let found = images.resolve("contoso/web:2").unwrap();
-        assert_eq!(found.image, Image::Echo);
-        assert!(
-            found.id.starts_with("sealane.io/echo@sealane:"),
-            "{found:?}"
-        );
-        assert_eq!(
-            found.pulled("contoso/web:2"),
-            "Container image \"contoso/web:2\" already present on machine: \
-             by the alias contoso/* it is sealane.io/echo"
-        );
-        let host = images.resolve("base").unwrap().image;
-        let hide = vec!["/hidden".into()];
-        assert_eq!(host, Image::Host { hide });
-        let itself = images.resolve("sealane.io/echo").unwrap();
-        assert_eq!(itself.alias, None);
-        assert!(!itself.pulled("sealane.io/echo").contains("alias"));
-        assert!(images.resolve("nginx").is_err());
-    }
-
-    #[test]
-    fn the_echo_image_learns_what_it_stands_in_for() {
-        let container: Container = serde_json::from_value(serde_json::json!({
-            "name": "c", "image": "contoso/web",
-            "ports": [{"containerPort": 80}, {"containerPort": 53, "protocol": "UDP"}],
-        }))
-        .unwrap();
-        let images = images(&["contoso/*=sealane.io/echo"]);
-        let args = images
-            .resolve("contoso/web")
-            .unwrap()
-            .stand_in(&container, vec!["serve".into()])
-            .unwrap();
-        assert_eq!(
-            args.join(" "),
-            "--in-place-of contoso/web --declared 80/TCP,53/UDP -- serve"
-        );
-        let itself = images.resolve("sealane.io/echo").unwrap();
-        assert_eq!(itself.stand_in(&container, Vec::new()), None);
-    }
-}
+mod tests;

@@ -3,11 +3,13 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::{Client, Resource};
 use sealane_cni::invoke::{Attachment, Runtime};
+use sealane_image::Store;
 use sealane_kube::events::{Recorder, Severity};
 use sealane_runtime::{Launcher, SandboxSpec};
 use tokio::sync::watch;
@@ -18,6 +20,7 @@ use crate::env::links::Link;
 use crate::etc::{Dns, Resolver};
 use crate::folder::Folder;
 use crate::images::Images;
+use crate::images::pull::Puller;
 use crate::network::Network;
 use crate::options::Options;
 use crate::rules::Rules;
@@ -33,6 +36,8 @@ pub struct Node {
     pub ips: Vec<IpAddr>,
     /// Which images containers run.
     pub images: Images,
+    /// Brings images that are not here.
+    pub puller: Option<Arc<Puller>>,
     /// Client of the API server.
     pub client: Client,
     /// Writer of Events.
@@ -83,13 +88,16 @@ pub struct Parts {
 impl Node {
     /// A node with these flags.
     pub fn new(options: &Options, parts: Parts) -> Self {
+        let store = options.image_dir.as_ref().map(Store::open);
         Self {
             ips: options.node_ip.clone(),
             rules: Rules::new(options),
             images: Images {
                 aliases: options.image_alias.clone(),
                 hide: options.hide.clone(),
+                store: store.clone(),
             },
+            puller: store.map(|store| Arc::new(Puller::new(store))),
             sources: Sources::new(parts.client.clone()),
             api_server: parts.api_server,
             allocatable: parts.allocatable,

@@ -79,6 +79,10 @@ pub struct Options {
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub hide: Vec<PathBuf>,
 
+    /// Image store; without one there are the built-in images alone.
+    #[arg(long, value_name = "DIR")]
+    pub image_dir: Option<PathBuf>,
+
     /// Run another image in place of those that match; may be given several times, the first
     /// match counts. `*` stands for any run of characters.
     #[arg(long, value_name = "PATTERN=IMAGE")]
@@ -160,6 +164,7 @@ pub struct Shown<'a> {
     memory_bytes: Option<u64>,
     cgroup: &'a PathBuf,
     hide: &'a [PathBuf],
+    image_dir: Option<&'a PathBuf>,
     image_alias: &'a [ImageAlias],
     resolv_conf: &'a PathBuf,
     cluster_dns: &'a [IpAddr],
@@ -182,6 +187,7 @@ impl Options {
             memory_bytes: self.memory,
             cgroup: &self.cgroup,
             hide: &self.hide,
+            image_dir: self.image_dir.as_ref(),
             image_alias: &self.image_alias,
             resolv_conf: &self.resolv_conf,
             cluster_dns: &self.cluster_dns,

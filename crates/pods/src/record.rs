@@ -105,6 +105,9 @@ pub struct Container {
     /// What the pod said it should be.
     #[serde(default)]
     pub image: String,
+    /// Asks it to end, unless SIGTERM does.
+    #[serde(default)]
+    pub stop_signal: Option<i32>,
     /// The strongest thing done to end the newest attempt.
     pub stopping: Option<Stop>,
     /// Its startup probe has passed.
@@ -167,10 +170,13 @@ pub struct Exit {
     pub finished_at: Timestamp,
 }
 
+/// Reason of a hold while the image is being pulled: nothing that is shown.
+pub const PULLING: &str = "Pulling";
+
 /// A reason for which a container waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hold {
-    /// `ErrImagePull`, `ImagePullBackOff`, `CreateContainerConfigError`.
+    /// [`PULLING`], `ErrImagePull`, `ImagePullBackOff`, `CreateContainerConfigError` and others.
     pub reason: String,
     /// The reason in a sentence.
     pub message: String,
@@ -189,6 +195,13 @@ pub enum Stop {
     Terminate,
     /// SIGKILL: the grace period is over.
     Kill,
+}
+
+impl Hold {
+    /// Whether it is told: a pull is part of a container's making.
+    pub fn is_shown(&self) -> bool {
+        self.reason != PULLING
+    }
 }
 
 impl Record {
@@ -270,6 +283,7 @@ impl Container {
         image_backoff: Backoff::NEW,
         image_id: String::new(),
         image: String::new(),
+        stop_signal: None,
         stopping: None,
         startup_passed: false,
         readiness_passed: false,

@@ -200,6 +200,9 @@ pub fn references(spec: &PodSpec) -> BTreeSet<Reference> {
             found.projected(source);
         }
     }
+    for secret in spec.image_pull_secrets.iter().flatten() {
+        found.add(Kind::Secret, Some(&secret.name));
+    }
     for container in spec
         .init_containers
         .iter()
@@ -270,6 +273,7 @@ mod tests {
                 {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s1", "key": "k"}}},
             ]}],
             "enableServiceLinks": false,
+            "imagePullSecrets": [{"name": "s4"}],
         }));
         let found = references(&spec.unwrap());
         let words: Vec<_> = found
@@ -278,7 +282,7 @@ mod tests {
             .collect();
         assert_eq!(
             words.join(", "),
-            "configmap m1, configmap m2, configmap m3, configmap m4, secret s1, secret s2, secret s3"
+            "configmap m1, configmap m2, configmap m3, configmap m4, secret s1, secret s2, secret s3, secret s4"
         );
         assert_eq!(references(&PodSpec::default()), [services()].into());
     }

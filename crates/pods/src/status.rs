@@ -249,7 +249,7 @@ fn waiting(
     if let Some(refusal) = &record.refused {
         return Some(wait("CreateContainerConfigError", Some(refusal.clone())));
     }
-    if let Some(hold) = &container.hold {
+    if let Some(hold) = container.hold.as_ref().filter(|hold| hold.is_shown()) {
         return Some(wait(&hold.reason, Some(hold.message.clone())));
     }
     if let State::Exited(exit) = &container.state {

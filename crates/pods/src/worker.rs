@@ -36,6 +36,7 @@ use crate::sandbox::{self, Built, SandboxError};
 use crate::status::{self, Surroundings};
 use crate::sysctls;
 use hooks::Hooks;
+use images::Pulls;
 use probes::Probes;
 use usage::Usage;
 use values::Values;
@@ -45,6 +46,7 @@ pub use containers::signal_of;
 mod changes;
 mod containers;
 mod hooks;
+mod images;
 mod probes;
 mod usage;
 mod values;
@@ -85,6 +87,7 @@ pub struct Worker {
     probes: Probes,
     hooks: Hooks,
     usage: Usage,
+    pulls: Pulls,
 }
 
 #[derive(Default)]
@@ -133,6 +136,7 @@ impl Worker {
             probes: Probes::default(),
             hooks: Hooks::default(),
             usage: Usage::default(),
+            pulls: Pulls::default(),
         };
         (worker, viewed)
     }
@@ -141,6 +145,7 @@ impl Worker {
     pub async fn run(mut self) {
         self.adopt().await;
         self.forget_hooks();
+        self.forget_pulls();
         self.review();
         loop {
             self.listen();
@@ -395,6 +400,10 @@ impl Worker {
             }
             verdict = self.probes.next() => {
                 self.judge(&verdict);
+                None
+            }
+            ended = self.pulls.next() => {
+                self.pull_ended(ended);
                 None
             }
             ended = self.hooks.next() => {

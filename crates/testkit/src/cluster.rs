@@ -122,7 +122,8 @@ impl Cluster {
 
     /// Where it keeps what survives a restart.
     pub fn state_dir(&self) -> PathBuf {
-        Path::new("/var/lib/sealane").join(self.name())
+        let link = self.run_dir().join("state");
+        std::fs::read_link(link).unwrap_or_else(|_| Path::new("/var/lib/sealane").join(self.name()))
     }
 
     /// Where it keeps sockets and pids.

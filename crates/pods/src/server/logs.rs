@@ -79,14 +79,15 @@ fn none(target: &Target, state: &Container, options: &LogOptions) -> Refusal {
         return Refusal::bad_request(message);
     }
     let view = target.view.borrow();
-    let reason = match (&state.hold, &view.record.refused) {
+    let hold = state.hold.as_ref().filter(|hold| hold.is_shown());
+    let reason = match (hold, &view.record.refused) {
         (Some(hold), _) => hold.reason.as_str(),
         (None, Some(_)) => "CreateContainerConfigError",
         (None, None) if view.desired.init().is_empty() => "ContainerCreating",
         (None, None) => "PodInitializing",
     };
     let what = match reason {
-        "ErrImagePull" | "ImagePullBackOff" => {
+        "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" => {
             format!("trying and failing to pull image: {reason}")
         }
         _ => reason.to_owned(),

@@ -8,6 +8,8 @@ use sealane_kube::events::Severity;
 use sealane_runtime::{ContainerSpec, Error, Shim};
 
 use super::Worker;
+use super::images::Ready;
+use crate::backoff::Backoff;
 use crate::container_spec::{self, Origin, SpecError};
 use crate::desired::Desired;
 use crate::images::Resolved;
@@ -32,10 +34,8 @@ impl Worker {
         let Some(container) = pod.container(name) else {
             return;
         };
-        let image = container.image.as_deref().unwrap_or_default();
-        let image = match self.node.images.resolve(image) {
-            Ok(image) => image,
-            Err(error) => return self.hold_image(pod, name, &error.to_string()),
+        let Some(Ready { image, told }) = self.image(pod, container).await else {
+            return;
         };
         let attempt = self.next_attempt(name);
         let spec = match self.spec(pod, container, attempt, &image) {
@@ -57,7 +57,7 @@ impl Worker {
         if !pod.init_names().contains(&name) {
             self.record.initialized = true;
         }
-        self.begin(pod, container, &image);
+        self.begin(pod, container, &image, told);
         self.launch(pod, &shim, &spec).await;
         if matches!(self.record.container(name).state, State::Running(_)) {
             self.after_start(pod, name);
@@ -90,13 +90,14 @@ impl Worker {
     }
 
     /// Notes on disk that a start is under way, then says so.
-    fn begin(&mut self, pod: &Desired, spec: &Spec, image: &Resolved) {
+    fn begin(&mut self, pod: &Desired, spec: &Spec, image: &Resolved, pulled: String) {
         let container = self.record.container_mut(&spec.name);
         container.begin(Timestamp::now());
         container.image = spec.image.clone().unwrap_or_default();
         container.image_id.clone_from(&image.id);
+        container.stop_signal = image.stop_signal;
+        container.image_backoff = Backoff::NEW;
         self.keep(pod);
-        let pulled = image.pulled(spec.image.as_deref().unwrap_or_default());
         self.tell(pod, &spec.name, Severity::Normal, "Pulled", pulled);
         let created = format!("Created container: {}", spec.name);
         self.tell(pod, &spec.name, Severity::Normal, "Created", created);
@@ -137,51 +138,6 @@ impl Worker {
         });
     }
 
-    fn hold_image(&mut self, pod: &Desired, name: &str, reason: &str) {
-        let now = Timestamp::now();
-        let image = image_name(pod, name);
-        let container = self.record.container_mut(name);
-        container.image = image.to_owned();
-        // The first failure already has a delay: an image does not appear within a second.
-        container.image_backoff.raise(now, now);
-        container.hold = Some(Hold {
-            reason: "ErrImagePull".to_owned(),
-            message: reason.to_owned(),
-            since: now,
-            until: Some(now + container.image_backoff.delay()),
-        });
-        let message = format!("Failed to pull image \"{image}\": {reason}");
-        self.tell(pod, name, Severity::Warning, "Failed", message);
-        self.tell(
-            pod,
-            name,
-            Severity::Warning,
-            "Failed",
-            "Error: ErrImagePull".to_owned(),
-        );
-    }
-
-    pub(super) fn shelve_image(&mut self, pod: &Desired, name: &str) {
-        let image = image_name(pod, name);
-        let Some(hold) = &mut self.record.container_mut(name).hold else {
-            return;
-        };
-        hold.reason = "ImagePullBackOff".to_owned();
-        hold.message = format!(
-            "Back-off pulling image \"{image}\": ErrImagePull: {}",
-            hold.message
-        );
-        let message = format!("Back-off pulling image \"{image}\"");
-        self.tell(pod, name, Severity::Normal, "BackOff", message);
-        self.tell(
-            pod,
-            name,
-            Severity::Warning,
-            "Failed",
-            "Error: ImagePullBackOff".to_owned(),
-        );
-    }
-
     fn hold_config(&mut self, pod: &Desired, name: &str, reason: &str) {
         self.record.container_mut(name).hold = Some(Hold {
             reason: "CreateContainerConfigError".to_owned(),
@@ -220,10 +176,12 @@ impl Worker {
         if how != Stop::Hook {
             self.give_up_hook(name);
         }
-        self.record.container_mut(name).stopping = Some(how);
+        let container = self.record.container_mut(name);
+        container.stopping = Some(how);
+        let of_image = container.stop_signal;
         let signal = match how {
             Stop::Hook => return self.before_stop(pod, name),
-            Stop::Terminate => stop_signal(pod, name),
+            Stop::Terminate => stop_signal(pod, name).or(of_image).unwrap_or(libc::SIGTERM),
             Stop::Kill => libc::SIGKILL,
         };
         match tokio::time::timeout(ANSWER, shim.signal(name, signal)).await {
@@ -234,24 +192,24 @@ impl Worker {
         }
     }
 
-    fn tell(&self, pod: &Desired, name: &str, severity: Severity, reason: &str, message: String) {
+    pub(super) fn tell(
+        &self,
+        pod: &Desired,
+        name: &str,
+        severity: Severity,
+        reason: &str,
+        message: String,
+    ) {
         self.node.tell_of(pod, name, severity, reason, message);
     }
 }
 
-fn image_name<'a>(pod: &'a Desired, name: &str) -> &'a str {
-    let container = pod.container(name);
-    container
-        .and_then(|container| container.image.as_deref())
-        .unwrap_or_default()
-}
-
-/// What asks a container to end: `lifecycle.stopSignal`, SIGTERM by default.
-fn stop_signal(pod: &Desired, name: &str) -> i32 {
+/// What asks a container to end where the pod says it: `lifecycle.stopSignal`.
+fn stop_signal(pod: &Desired, name: &str) -> Option<i32> {
     let container = pod.container(name);
     let asked =
         container.and_then(|container| container.lifecycle.as_ref()?.stop_signal.as_deref());
-    asked.and_then(signal_of).unwrap_or(libc::SIGTERM)
+    asked.and_then(signal_of)
 }
 
 /// A signal's number by its name in the API, real-time ones included (`SIGRTMIN+3`).

@@ -103,6 +103,7 @@ impl Worker {
                 container.hold = None;
             }
         }
+        self.secrets_changed();
     }
 
     /// What variables are made from.
