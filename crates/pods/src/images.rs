@@ -13,6 +13,7 @@
 //! (`pkg/kubelet/images/image_manager.go`).
 
 mod from_store;
+pub mod keep;
 pub mod pull;
 pub mod secrets;
 

@@ -15,7 +15,7 @@ use crate::env::links::Link;
 use crate::node::{Node, Parts};
 use crate::options::Options;
 use crate::server::{Server, Service, tls};
-use crate::{adopt, heartbeat, machine, network, node_status};
+use crate::{adopt, heartbeat, images, machine, network, node_status};
 
 /// Runs the node's part until `shutdown`; pods go on running without it.
 ///
@@ -49,6 +49,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let _server = Server::start(service, &addresses(&options)).await?;
     let _debug = introspect.serve_unix(options.run_dir.join("node.debug.sock"))?;
 
+    if let Some(dir) = &options.image_dir {
+        let store = sealane_image::Store::open(dir);
+        images::keep::start(client.clone(), options.node_name.clone(), store);
+    }
     let (confirm, confirmed) = watch::channel(false);
     let recorder = Recorder::new(client.clone(), "kubelet", &options.node_name);
     let node = Arc::new(Node::new(

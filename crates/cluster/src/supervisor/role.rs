@@ -144,6 +144,7 @@ fn kubelet(layout: &Layout, plan: &Plan, node: &NodePlan, resolv_conf: &Path) ->
             "--cgroup",
             format!("{}/{}", layout.name.cgroup(), node.name),
         )
+        .path("--image-dir", &layout.images())
         .path("--resolv-conf", resolv_conf);
     for path in layout.hidden() {
         args = args.path("--hide", &path);
@@ -265,7 +266,7 @@ mod tests {
              --state-dir /S/nodes/node-1 --run-dir /run/sealane/sealane/node-1 \
              --cni-bin-dir /S/nodes/node-1/cni/bin --cni-conf-dir /S/nodes/node-1/cni/net.d \
              --tls-cert /S/pki/node-1.crt --tls-key /S/pki/node-1.key --client-ca /S/pki/ca.crt \
-             --cgroup sealane/sealane/node-1 --resolv-conf /etc/resolv.conf \
+             --cgroup sealane/sealane/node-1 --image-dir /S/images --resolv-conf /etc/resolv.conf \
              --hide /var/lib/sealane --hide /run/sealane --hide /S"
         );
     }
