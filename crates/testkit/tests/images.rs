@@ -245,6 +245,14 @@ fn an_imported_image_runs(cluster: &Cluster, archive: &Path) {
     let id = status["imageID"].as_str().unwrap();
     assert!(id.starts_with("sha256:"), "{id}");
     tells(cluster, "imported", &["already present on machine"]);
+    eventually(LATER, "the node lists the image", || {
+        let node = cluster.api().get("/api/v1/nodes/node-1")?;
+        let images = node["status"]["images"].to_string();
+        match images.contains(IMPORTED) {
+            true => Ok(()),
+            false => Err(images),
+        }
+    });
     // The image asks for SIGKILL, so that a shell that minds no SIGTERM does not use up the grace period.
     cluster.delete(["imported"]);
 }
