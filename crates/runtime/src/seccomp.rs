@@ -15,8 +15,9 @@
 //!
 //! The program of `RuntimeDefault` depends on the container's capabilities. It is made in the
 //! container's own process, between `fork` and `exec`, in 0.1 ms: so the shim keeps nothing of it,
-//! and of the 3 ms that a start takes it cannot be told apart (release build, 186 instructions). Only that of a `Localhost` profile comes from the node process and stays with the
-//! container, for the commands that are run in it later.
+//! and of the 3 ms that a start takes it cannot be told apart (release build, 186 instructions).
+//! Only that of a `Localhost` profile comes from the node process and stays with the container,
+//! for the commands that are run in it later.
 
 mod default;
 mod policy;
