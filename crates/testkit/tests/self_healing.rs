@@ -193,16 +193,6 @@ fn takes_pods(cluster: &Cluster, node: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// The processes of a node: its own two, its shims, and all in its pods.
-fn processes_of(cluster: &Cluster, node: u32) -> Vec<Process> {
-    let top = format!("sealane/{}/node-{node}/", cluster.name());
-    let own = [Role::Node(node), Role::Agent(node)].map(|role| cluster.process(role).unwrap());
-    let in_pods = Process::all()
-        .into_iter()
-        .filter(|process| process.cgroups.contains(&top));
-    own.into_iter().chain(in_pods).collect()
-}
-
 #[test]
 fn whatever_is_killed_the_desired_state_comes_back() {
     let mut stage = Stage::set();
@@ -240,7 +230,7 @@ fn whatever_is_killed_the_desired_state_comes_back() {
     assert!(!before.is_empty(), "node-2 has a pod");
     stage.heals(
         "all processes of a node, shims and containers too",
-        |cluster| processes_of(cluster, 2).iter().for_each(Process::kill9),
+        |cluster| cluster.processes_on(2).iter().for_each(Process::kill9),
         |cluster| {
             let mut all = before.iter();
             all.try_for_each(|(count, name)| restarted(cluster, name, *count))

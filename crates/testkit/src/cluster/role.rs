@@ -61,6 +61,17 @@ impl Cluster {
         }
     }
 
+    /// All processes of a node: its own two, its shims, and whatever runs in its pods.
+    pub fn processes_on(&self, node: u32) -> Vec<Process> {
+        let top = format!("sealane/{}/node-{node}/", self.name());
+        let own = [Role::Node(node), Role::Agent(node)];
+        let own = own.into_iter().filter_map(|role| self.process(role).ok());
+        let in_pods = Process::all()
+            .into_iter()
+            .filter(|process| process.cgroups.contains(&top));
+        own.chain(in_pods).collect()
+    }
+
     /// Kills a supervised process and waits until its successor runs.
     #[track_caller]
     pub fn kill9(&self, role: Role) -> Process {

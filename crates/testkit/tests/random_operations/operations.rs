@@ -14,7 +14,7 @@ const MOST_REPLICAS: u64 = 5;
 type Operation = fn(&Cluster, &mut Declared, &mut Chance) -> Option<String>;
 
 /// Each as often as it stands here.
-const OPERATIONS: [Operation; 22] = [
+const OPERATIONS: [Operation; 23] = [
     scale,
     scale,
     scale,
@@ -31,6 +31,7 @@ const OPERATIONS: [Operation; 22] = [
     kill_shim,
     kill_process,
     kill_process,
+    kill_node,
     roll,
     roll,
     undo,
@@ -199,8 +200,19 @@ fn kill_process(cluster: &Cluster, _: &mut Declared, chance: &mut Chance) -> Opt
     Some(format!("kill -9 {role:?}"))
 }
 
+/// Kills all that runs on a node, as if it had crashed.
+fn kill_node(cluster: &Cluster, _: &mut Declared, chance: &mut Chance) -> Option<String> {
+    let node = pick_node(cluster, chance)?;
+    let victims = cluster.processes_on(node);
+    victims.iter().for_each(Process::kill9);
+    Some(format!(
+        "kill -9 all {} processes of node-{node}",
+        victims.len()
+    ))
+}
+
 fn cordon(cluster: &Cluster, declared: &mut Declared, chance: &mut Chance) -> Option<String> {
-    let node = u32::try_from(chance.below(cluster.nodes().into())).ok()? + 1;
+    let node = pick_node(cluster, chance)?;
     let free = !declared.cordoned.remove(&node);
     if free {
         declared.cordoned.insert(node);
@@ -224,6 +236,11 @@ fn change(cluster: &Cluster, workload: Workload, patch: &Value) {
     persist(&format!("change {}", workload.name()), || {
         cluster.api().merge(&workload.path(), patch)
     });
+}
+
+fn pick_node(cluster: &Cluster, chance: &mut Chance) -> Option<u32> {
+    let nodes: Vec<u32> = (1..=cluster.nodes()).collect();
+    chance.pick(&nodes).copied()
 }
 
 fn pick_workload(
