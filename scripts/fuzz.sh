@@ -6,7 +6,7 @@
 # Stable Rust is enough: the compiler's own pass counts edges, and libFuzzer, which is
 # linked in, reads the counters. What is found new goes into fuzz/corpus/TARGET, which is
 # not committed; what breaks something goes into fuzz/found/TARGET, which should be,
-# with its repair: the tests of the API server run it from then on.
+# with its repair: the tests of the crate that it broke run it from then on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
