@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 
+use crate::pools::Pools;
+
 /// The part of a Pod that says whose it is and how it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodFacts {
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// The owner reference with `controller: true`.
-    pub controller: Option<Controller>,
+    pub controller: Option<Arc<Controller>>,
     pub phase: Phase,
     /// Since when condition Ready is True.
     pub ready: Option<Timestamp>,
@@ -26,11 +29,11 @@ pub struct PodFacts {
     pub hostname: Option<String>,
     pub subdomain: Option<String>,
     /// Ports of containers that have a name, with their protocols.
-    pub ports: Vec<NamedPort>,
+    pub ports: Arc<Vec<NamedPort>>,
 }
 
 /// Who keeps a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Controller {
     pub kind: String,
     pub name: String,
@@ -49,7 +52,7 @@ pub enum Phase {
 }
 
 /// A port of a container that Services may name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamedPort {
     pub name: String,
     pub protocol: String,
@@ -57,7 +60,7 @@ pub struct NamedPort {
 }
 
 impl PodFacts {
-    pub fn of(pod: &Pod) -> Self {
+    pub fn of(pod: &Pod, pools: &mut Pools) -> Self {
         let meta = &pod.metadata;
         let spec = pod.spec.as_ref();
         let status = pod.status.as_ref();
@@ -66,8 +69,9 @@ impl PodFacts {
             .as_ref()
             .and_then(|all| all.get("controller.kubernetes.io/pod-deletion-cost"));
         Self {
-            labels: meta.labels.clone().unwrap_or_default(),
-            controller: controller_of(meta.owner_references.as_deref()),
+            labels: pools.labels.share(meta.labels.clone().unwrap_or_default()),
+            controller: controller_of(meta.owner_references.as_deref())
+                .map(|controller| pools.controllers.share(controller)),
             phase: Phase::of(status.and_then(|s| s.phase.as_deref())),
             ready: status.and_then(ready_since),
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
@@ -76,7 +80,7 @@ impl PodFacts {
             addresses: sealane_kube::pod_net(pod).pod_ips,
             hostname: spec.and_then(|s| s.hostname.clone()),
             subdomain: spec.and_then(|s| s.subdomain.clone()),
-            ports: spec.map(named_ports).unwrap_or_default(),
+            ports: pools.ports.share(spec.map(named_ports).unwrap_or_default()),
         }
     }
 

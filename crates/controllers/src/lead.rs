@@ -29,7 +29,8 @@ use tokio::task::JoinSet;
 use crate::act::Actor;
 use crate::action::{Action, Input, Outcome};
 use crate::controllers::Controllers;
-use crate::view::{Demands, LeaseView, NodeView, PodView};
+use crate::pools::Pools;
+use crate::view::{LeaseView, NodeView, PodView};
 use crate::workloads::news;
 
 /// Requests in flight: each holds a connection.
@@ -171,9 +172,9 @@ impl Unsynced {
 fn inputs(client: &Client) -> BoxStream<'static, Input> {
     let all = Filter::all();
     let nodes = watch_as(Api::all(client.clone()), &all, NodeView::of).map(Input::Nodes);
-    let mut demands = Demands::default();
+    let mut pools = Pools::default();
     let pods = watch_as(Api::all(client.clone()), &all, move |pod| {
-        Arc::new(PodView::of(pod, &mut demands))
+        Arc::new(PodView::of(pod, &mut pools))
     });
     let pods = pods.map(Input::Pods);
     let leases = Api::<Lease>::namespaced(client.clone(), "kube-node-lease");

@@ -34,6 +34,7 @@ mod lead;
 mod leadership;
 mod lifecycle;
 mod options;
+mod pools;
 mod scheduler;
 mod subnets;
 #[cfg(test)]

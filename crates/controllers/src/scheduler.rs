@@ -347,7 +347,7 @@ fn standing(pod: &Pod) -> Option<(String, ClassId, bool)> {
 fn traits(name: &ObjectName, view: &PodView) -> Traits {
     Traits {
         namespace: name.namespace.clone(),
-        labels: view.facts.labels.clone(),
+        labels: (*view.facts.labels).clone(),
         demand: Arc::clone(&view.demand),
     }
 }

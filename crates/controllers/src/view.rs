@@ -3,7 +3,7 @@
 //! Watches cut objects down to these as they arrive, so that a standing
 //! cluster costs a few hundred bytes an object.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::facts::PodFacts;
 use crate::lifecycle::PRESSURES;
+use crate::pools::Pools;
 
 /// `status` of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -130,10 +131,10 @@ pub struct PodView {
 }
 
 impl PodView {
-    pub fn of(pod: Pod, demands: &mut Demands) -> Self {
+    pub fn of(pod: Pod, pools: &mut Pools) -> Self {
         let net = sealane_kube::pod_net(&pod);
         let version = pod.resource_version().unwrap_or_default();
-        let facts = Arc::new(PodFacts::of(&pod));
+        let facts = Arc::new(PodFacts::of(&pod, pools));
         let conditions = pod.status.and_then(|s| s.conditions).unwrap_or_default();
         let spec = pod.spec.unwrap_or_default();
         let demand = sealane_kube::demand(&spec, &net.name.namespace, &facts.labels);
@@ -144,7 +145,7 @@ impl PodView {
             scheduler: spec
                 .scheduler_name
                 .unwrap_or_else(|| "default-scheduler".to_owned()),
-            demand: demands.share(demand),
+            demand: pools.demands.share(demand),
             gated: spec.scheduling_gates.is_some_and(|gates| !gates.is_empty()),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             finished: net.finished,
@@ -154,29 +155,6 @@ impl PodView {
                 .map(|c| c.message.unwrap_or_default()),
             facts,
         }
-    }
-}
-
-/// Demands by their content, so that a thousand pods of one template hold one.
-#[derive(Default)]
-pub struct Demands {
-    known: HashSet<Arc<Demand>>,
-    /// How many there were when those that nobody holds were last dropped.
-    swept: usize,
-}
-
-impl Demands {
-    fn share(&mut self, demand: Demand) -> Arc<Demand> {
-        if let Some(known) = self.known.get(&demand) {
-            return Arc::clone(known);
-        }
-        if self.known.len() > 2 * self.swept + 64 {
-            self.known.retain(|demand| Arc::strong_count(demand) > 1);
-            self.swept = self.known.len();
-        }
-        let demand = Arc::new(demand);
-        self.known.insert(Arc::clone(&demand));
-        demand
     }
 }
 
@@ -230,22 +208,6 @@ mod tests {
     }
 
     #[test]
-    fn pods_of_one_template_share_their_demand_and_unused_ones_are_dropped() {
-        let mut demands = Demands::default();
-        let asking = |priority| Demand {
-            priority,
-            ..Demand::default()
-        };
-        let first = demands.share(asking(1));
-        assert!(Arc::ptr_eq(&first, &demands.share(asking(1))));
-        for priority in 0..1000 {
-            demands.share(asking(priority));
-        }
-        assert!(demands.known.len() < 200, "{}", demands.known.len());
-        assert!(Arc::ptr_eq(&first, &demands.share(asking(1))));
-    }
-
-    #[test]
     fn a_pod_that_was_refused_once() {
         let pod = serde_json::from_value(json!({
             "metadata": {"name": "a", "namespace": "default", "uid": "u", "resourceVersion": "9"},
@@ -255,7 +217,7 @@ mod tests {
             ]},
         }))
         .unwrap();
-        let view = PodView::of(pod, &mut Demands::default());
+        let view = PodView::of(pod, &mut Pools::default());
         assert_eq!(view.refused.as_deref(), Some("no nodes"));
         assert_eq!(view.scheduler, "default-scheduler");
         assert_eq!(

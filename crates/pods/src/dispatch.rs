@@ -28,6 +28,7 @@ use tokio::task::{Id, JoinSet};
 
 use crate::admission::{Guests, Site};
 use crate::desired::Desired;
+use crate::heartbeat::Returns;
 use crate::node::Node;
 use crate::record::End;
 use crate::worker::{View, Worker};
@@ -137,14 +138,18 @@ impl Dispatch {
         }
     }
 
-    /// Follows the API for ever.
-    pub async fn run(mut self, node_name: &str) {
+    /// Follows the API for ever; anew when the node has `returned` from where it could not reach it.
+    pub async fn run(mut self, node_name: &str, mut returned: watch::Receiver<Returns>) {
         let pods = Api::<Pod>::all(self.node.client.clone());
         let filter = Filter::fields(format!("spec.nodeName={node_name}"));
         let mut changes = Box::pin(sealane_kube::watch(pods, &filter));
         loop {
             tokio::select! {
                 Some(change) = changes.next() => self.change(change),
+                Ok(()) = returned.changed() => {
+                    let pods = Api::<Pod>::all(self.node.client.clone());
+                    changes = Box::pin(sealane_kube::watch(pods, &filter));
+                }
                 Some(ended) = self.workers.join_next_with_id() => self.ended(ended),
                 else => return,
             }

@@ -5,7 +5,8 @@
 //! API server ──watch (us)─────>    │ ──watch: Site──> dispatch
 //!                                  │ every 5 min as well; the Node's UID
 //!                                  v
-//!                              lease task ──PATCH every 10 s──> Lease kube-node-lease/NODE
+//!                              lease task ──PATCH every quarter of its time──> Lease kube-node-lease/NODE
+//!                                  └── Returns ──> whoever watches the API
 //! ```
 //!
 //! Two tasks, since a Node that cannot be told (a conflict, a refusal) must not
@@ -32,10 +33,8 @@ use crate::admission::Site;
 use crate::network::Network;
 use crate::node_status::{self, Facts, Request};
 
-/// Renewal of the Lease, as the kubelet's.
-const RENEW: Duration = Duration::from_secs(10);
-/// After this long without renewal the node counts as lost.
-const LEASE_SECONDS: i32 = 40;
+/// A request without an answer is sent again after this: its connection may be dead.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Report of an unchanged status, as the kubelet's `nodeStatusReportFrequency`.
 const REPORT: Duration = Duration::from_secs(300);
 
@@ -45,9 +44,17 @@ pub fn start(
     facts: Facts,
     network: watch::Receiver<Network>,
     registered: Readiness,
-) -> watch::Receiver<Arc<Site>> {
+    lease_duration: Duration,
+) -> (watch::Receiver<Arc<Site>>, watch::Receiver<Returns>) {
     let (uid, known) = watch::channel(None);
-    tokio::spawn(renew(client.clone(), facts.name.clone(), known));
+    let (returns, returned) = watch::channel(0);
+    let renewal = Renewal {
+        leases: Api::namespaced(client.clone(), "kube-node-lease"),
+        name: facts.name.clone(),
+        duration: lease_duration,
+        returns,
+    };
+    tokio::spawn(renewal.run(known));
     let nodes = Api::all(client);
     let (site, measured) = watch::channel(Arc::new(node_status::site(&facts, None)));
     tokio::spawn(
@@ -59,11 +66,18 @@ pub fn start(
             seen: None,
             uid,
             site,
+            returned: returned.clone(),
         }
         .run(),
     );
-    measured
+    (measured, returned)
 }
+
+/// How often the API has been reached again after renewals had failed.
+///
+/// A connection that was cut off for a while may hang for as long again, until
+/// something is sent a next time; who watches the API had better start anew.
+pub type Returns = u64;
 
 /// The task that keeps the Node object as it should be.
 struct Heartbeat {
@@ -77,6 +91,7 @@ struct Heartbeat {
     uid: watch::Sender<Option<String>>,
     /// Tells dispatch by what new pods are measured.
     site: watch::Sender<Arc<Site>>,
+    returned: watch::Receiver<Returns>,
 }
 
 /// How far one request has brought us.
@@ -93,6 +108,7 @@ impl Heartbeat {
         let filter = Filter::fields(format!("metadata.name={}", self.facts.name));
         let mut changes = Box::pin(sealane_kube::watch(self.nodes.clone(), &filter));
         let mut network = self.network.clone();
+        let mut returned = self.returned.clone();
         let mut report = tokio::time::interval(REPORT);
         report.reset();
         // Registers at once, without waiting for the watch.
@@ -102,6 +118,9 @@ impl Heartbeat {
             tokio::select! {
                 Some(change) = changes.next() => self.see(change),
                 Ok(()) = network.changed() => {}
+                Ok(()) = returned.changed() => {
+                    changes = Box::pin(sealane_kube::watch(self.nodes.clone(), &filter));
+                }
                 _ = report.tick() => heartbeat = true,
             }
             self.settle(heartbeat).await;
@@ -121,10 +140,11 @@ impl Heartbeat {
     async fn settle(&mut self, heartbeat: bool) {
         let mut backoff = Backoff::reconnect();
         loop {
-            match self.tell(heartbeat).await {
-                Ok(Progress::Done) => return,
-                Ok(Progress::Again) => {}
-                Err(error) => tracing::warn!("tell status of this node: {}", explain(&error)),
+            match tokio::time::timeout(PATIENCE, self.tell(heartbeat)).await {
+                Ok(Ok(Progress::Done)) => return,
+                Ok(Ok(Progress::Again)) => {}
+                Ok(Err(error)) => tracing::warn!("tell status of this node: {}", explain(&error)),
+                Err(_) => tracing::warn!("tell status of this node: no answer in {PATIENCE:?}"),
             }
             if backoff.failures() > 0 {
                 tokio::time::sleep(backoff.next_delay()).await;
@@ -200,44 +220,71 @@ impl Heartbeat {
     }
 }
 
-/// Renews the Lease for ever.
-async fn renew(client: Client, name: String, mut uid: watch::Receiver<Option<String>>) {
-    let leases = Api::<Lease>::namespaced(client, "kube-node-lease");
-    let mut backoff = Backoff::reconnect();
-    loop {
-        let Ok(owner) = uid.wait_for(Option::is_some).await.map(|uid| uid.clone()) else {
-            return;
-        };
-        let pause = match renew_once(&leases, &name, owner).await {
-            Ok(()) => {
-                backoff.reset();
-                RENEW
+/// The task that renews the Lease.
+struct Renewal {
+    leases: Api<Lease>,
+    name: String,
+    /// How long a renewal is good for.
+    duration: Duration,
+    returns: watch::Sender<Returns>,
+}
+
+impl Renewal {
+    /// Renews for ever.
+    async fn run(self, mut uid: watch::Receiver<Option<String>>) {
+        let every = self.duration / 4;
+        // Soon again: what is overdue must not be late as well.
+        let mut backoff = Backoff::new(Duration::from_millis(50), every.min(PATIENCE));
+        loop {
+            let Ok(owner) = uid.wait_for(Option::is_some).await.map(|uid| uid.clone()) else {
+                return;
+            };
+            let pause = match self.renew(owner).await {
+                Ok(()) => {
+                    if backoff.failures() > 1 {
+                        tracing::info!("the API server is reached again");
+                        self.returns.send_modify(|returns| *returns += 1);
+                    }
+                    backoff.reset();
+                    every
+                }
+                Err(why) => {
+                    let name = &self.name;
+                    match backoff.failures() {
+                        0 | 4 => tracing::warn!("renew lease kube-node-lease/{name}: {why}"),
+                        _ => tracing::debug!("renew lease kube-node-lease/{name}: {why}"),
+                    }
+                    backoff.next_delay()
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn renew(&self, uid: Option<String>) -> Result<(), String> {
+        let patience = (self.duration / 2).clamp(Duration::from_secs(1), PATIENCE);
+        match tokio::time::timeout(patience, self.renew_once(uid)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(explain(&error).to_string()),
+            Err(_) => Err(format!("no answer in {patience:?}")),
+        }
+    }
+
+    async fn renew_once(&self, uid: Option<String>) -> kube::Result<()> {
+        let lease = lease(&self.name, uid, self.duration, Timestamp::now());
+        let patch = Patch::Merge(json!({"spec": lease.spec}));
+        let params = PatchParams::default();
+        match self.leases.patch(&self.name, &params, &patch).await {
+            Err(error) if is_not_found(&error) => {
+                let params = PostParams::default();
+                self.leases.create(&params, &lease).await.map(drop)
             }
-            Err(error) => {
-                tracing::warn!("renew lease kube-node-lease/{name}: {}", explain(&error));
-                backoff.next_delay()
-            }
-        };
-        tokio::time::sleep(pause).await;
+            answer => answer.map(drop),
+        }
     }
 }
 
-async fn renew_once(leases: &Api<Lease>, name: &str, uid: Option<String>) -> kube::Result<()> {
-    let lease = lease(name, uid, Timestamp::now());
-    let patch = json!({"spec": lease.spec});
-    match leases
-        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
-        .await
-    {
-        Err(error) if is_not_found(&error) => leases
-            .create(&PostParams::default(), &lease)
-            .await
-            .map(drop),
-        answer => answer.map(drop),
-    }
-}
-
-fn lease(name: &str, uid: Option<String>, now: Timestamp) -> Lease {
+fn lease(name: &str, uid: Option<String>, duration: Duration, now: Timestamp) -> Lease {
     let owner = uid.map(|uid| OwnerReference {
         api_version: "v1".to_owned(),
         kind: "Node".to_owned(),
@@ -253,7 +300,7 @@ fn lease(name: &str, uid: Option<String>, now: Timestamp) -> Lease {
         },
         spec: Some(LeaseSpec {
             holder_identity: Some(name.to_owned()),
-            lease_duration_seconds: Some(LEASE_SECONDS),
+            lease_duration_seconds: i32::try_from(duration.as_secs()).ok(),
             renew_time: Some(MicroTime(now)),
             ..LeaseSpec::default()
         }),

@@ -71,6 +71,10 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub memory: Option<u64>,
 
+    /// Seconds for which a renewal of this node's Lease is good; it is renewed every quarter of that.
+    #[arg(long, value_name = "SECONDS", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub node_lease_duration_seconds: u32,
+
     /// Cgroup below which each pod gets its own, relative to the mount of each hierarchy.
     #[arg(long, value_name = "PATH", default_value = "sealane/node")]
     pub cgroup: PathBuf,
@@ -162,6 +166,7 @@ pub struct Shown<'a> {
     port: u16,
     cpu_millis: Option<u64>,
     memory_bytes: Option<u64>,
+    node_lease_duration_seconds: u32,
     cgroup: &'a PathBuf,
     hide: &'a [PathBuf],
     image_dir: Option<&'a PathBuf>,
@@ -185,6 +190,7 @@ impl Options {
             port: self.port,
             cpu_millis: self.cpu,
             memory_bytes: self.memory,
+            node_lease_duration_seconds: self.node_lease_duration_seconds,
             cgroup: &self.cgroup,
             hide: &self.hide,
             image_dir: self.image_dir.as_ref(),

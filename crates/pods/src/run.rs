@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use sealane_introspect::Introspect;
@@ -45,7 +46,13 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         cpu_millis: left.cpu_millis,
         memory_bytes: left.memory_bytes,
     };
-    let site = heartbeat::start(client.clone(), facts, network.clone(), registered);
+    let (site, returned) = heartbeat::start(
+        client.clone(),
+        facts,
+        network.clone(),
+        registered,
+        Duration::from_secs(options.node_lease_duration_seconds.into()),
+    );
     let _server = Server::start(service, &addresses(&options)).await?;
     let _debug = introspect.serve_unix(options.run_dir.join("node.debug.sock"))?;
 
@@ -69,7 +76,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let mut dispatch = Dispatch::new(Arc::clone(&node), directory, confirm, site);
     dispatch.resume(adopt::find(&node).await);
     tokio::select! {
-        () = dispatch.run(&options.node_name) => {}
+        () = dispatch.run(&options.node_name, returned) => {}
         () = shutdown.cancelled() => tracing::info!("node: stopped, its pods go on"),
     }
     Ok(())

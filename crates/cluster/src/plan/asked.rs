@@ -6,8 +6,8 @@ use sealane_net::{Family, Ranges};
 use sealane_objects::ImageAlias;
 use sealane_route::Routing;
 
-use super::flags::{ALIAS_FLAG, CLUSTER, MASK_FLAG, NODE, SERVICE};
-use super::{ClusterName, Plan};
+use super::flags::{ALIAS_FLAG, CLUSTER, GRACE_FLAG, MASK_FLAG, NODE, SERVICE, TOLERATION_FLAG};
+use super::{ClusterName, Patience, Plan};
 
 /// The flags of `sealane up`; `None` where a flag was left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +36,10 @@ pub struct Asked {
     pub routing: Option<Routing>,
     /// `--ip-family`
     pub ip_family: Option<IpFamily>,
+    /// `--node-monitor-grace-period`
+    pub node_seconds: Option<u32>,
+    /// `--default-toleration-seconds`
+    pub pod_seconds: Option<u32>,
 }
 
 /// The address families of pods and nodes, the preferred one first.
@@ -132,6 +136,13 @@ impl Asked {
             (!self.image_aliases.is_empty()).then(|| rules(&self.image_aliases)),
         );
         compare("--routing", plan.routing.to_string(), text(&self.routing));
+        let patience = plan.patience;
+        for (flag, has, asked) in [
+            (GRACE_FLAG, patience.node_seconds, self.node_seconds),
+            (TOLERATION_FLAG, patience.pod_seconds, self.pod_seconds),
+        ] {
+            compare(flag, has.to_string(), text(&asked));
+        }
         if let Some(family) = self
             .ip_family
             .filter(|family| !family.has(&plan.cluster_cidr))
@@ -143,6 +154,15 @@ impl Asked {
             });
         }
         found
+    }
+
+    /// How soon a node is given up.
+    pub(super) fn patience(&self) -> Patience {
+        let usual = Patience::default();
+        Patience {
+            node_seconds: self.node_seconds.unwrap_or(usual.node_seconds),
+            pod_seconds: self.pod_seconds.unwrap_or(usual.pod_seconds),
+        }
     }
 }
 

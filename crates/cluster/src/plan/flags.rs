@@ -5,6 +5,10 @@ pub const MASK_FLAG: &str = "--node-cidr-mask-size-ipv4";
 
 /// Which images stand in for others.
 pub const ALIAS_FLAG: &str = "--image-alias";
+/// Seconds after which a silent node is not ready.
+pub const GRACE_FLAG: &str = "--node-monitor-grace-period";
+/// Seconds for which pods stay on such a node.
+pub const TOLERATION_FLAG: &str = "--default-toleration-seconds";
 
 /// A flag that takes ranges, and what they are for.
 #[derive(Debug, Clone, Copy)]

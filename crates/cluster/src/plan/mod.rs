@@ -88,6 +88,28 @@ pub struct Plan {
     /// Memory that each node declares; none: all of this machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_memory: Option<String>,
+    /// How soon a node that fell silent is given up.
+    #[serde(default)]
+    pub patience: Patience,
+}
+
+/// How soon a node that fell silent is given up. Kubernetes takes 50 seconds and 300; a person who
+/// tries it out on one machine does not want to wait for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patience {
+    /// Without a sign of life for so long, a node is not ready. It gives one every quarter of it.
+    pub node_seconds: u32,
+    /// Pods that do not say otherwise stay on such a node for so long.
+    pub pod_seconds: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            node_seconds: 5,
+            pod_seconds: 4,
+        }
+    }
 }
 
 /// What a plan has to get along with on this machine.

@@ -69,6 +69,7 @@ pub fn resolve(asked: &Asked, observed: &Observed) -> Result<Plan, PlanErrors> {
         routing: asked.routing.unwrap_or_default(),
         node_cpu: asked.node_cpu.clone(),
         node_memory: asked.node_memory.clone(),
+        patience: asked.patience(),
     };
     finish(plan, observed, errors)
 }

@@ -75,6 +75,14 @@ fn apiserver(layout: &Layout, plan: &Plan) -> Role {
             &pki(&format!("{SERVICE_ACCOUNTS}.key")),
         )
         .flag("--service-cluster-ip-range", &plan.service_cidr)
+        .flag(
+            "--default-not-ready-toleration-seconds",
+            plan.patience.pod_seconds,
+        )
+        .flag(
+            "--default-unreachable-toleration-seconds",
+            plan.patience.pod_seconds,
+        )
         .path("--debug-socket", &layout.debug_socket(APISERVER));
     Role {
         name: APISERVER.to_owned(),
@@ -92,6 +100,12 @@ fn controllers(layout: &Layout, plan: &Plan) -> Role {
         )
         .flag("--cluster-cidr", &plan.cluster_cidr)
         .flag("--node-cidr-mask-size-ipv4", plan.node_mask_v4)
+        .flag(
+            "--node-monitor-grace-period",
+            format!("{}s", plan.patience.node_seconds),
+        )
+        // Some nodes at once may well be lost on one machine; when most are, none is emptied.
+        .flag("--node-eviction-rate", 10)
         .path("--debug-socket", &layout.debug_socket(CONTROLLERS));
     Role {
         name: CONTROLLERS.to_owned(),
@@ -145,7 +159,8 @@ fn kubelet(layout: &Layout, plan: &Plan, node: &NodePlan, resolv_conf: &Path) ->
             format!("{}/{}", layout.name.cgroup(), node.name),
         )
         .path("--image-dir", &layout.images())
-        .path("--resolv-conf", resolv_conf);
+        .path("--resolv-conf", resolv_conf)
+        .flag("--node-lease-duration-seconds", plan.patience.node_seconds);
     for path in layout.hidden() {
         args = args.path("--hide", &path);
     }
@@ -246,12 +261,14 @@ mod tests {
              --kubelet-client-cert pki/apiserver-kubelet-client.crt \
              --kubelet-client-key pki/apiserver-kubelet-client.key --kubelet-ca pki/ca.crt \
              --service-account-key-file pki/sa.key --service-cluster-ip-range 10.96.0.0/12 \
+             --default-not-ready-toleration-seconds 4 --default-unreachable-toleration-seconds 4 \
              --debug-socket /run/sealane/sealane/apiserver/debug.sock"
         );
         assert_eq!(
             lines[1],
             "controllers --kubeconfig kubeconfigs/controllers.kubeconfig --cluster-cidr 10.244.0.0/16 \
-             --node-cidr-mask-size-ipv4 24 --debug-socket /run/sealane/sealane/controllers/debug.sock"
+             --node-cidr-mask-size-ipv4 24 --node-monitor-grace-period 5s --node-eviction-rate 10 \
+             --debug-socket /run/sealane/sealane/controllers/debug.sock"
         );
         assert_eq!(
             lines[2],
@@ -267,7 +284,7 @@ mod tests {
              --cni-bin-dir /S/nodes/node-1/cni/bin --cni-conf-dir /S/nodes/node-1/cni/net.d \
              --tls-cert /S/pki/node-1.crt --tls-key /S/pki/node-1.key --client-ca /S/pki/ca.crt \
              --cgroup sealane/sealane/node-1 --image-dir /S/images --resolv-conf /etc/resolv.conf \
-             --hide /var/lib/sealane --hide /run/sealane --hide /S"
+             --node-lease-duration-seconds 5 --hide /var/lib/sealane --hide /run/sealane --hide /S"
         );
     }
 

@@ -97,6 +97,15 @@ pub struct Options {
     #[arg(long, value_name = "PATTERN=IMAGE")]
     pub image_alias: Vec<ImageAlias>,
 
+    /// Seconds without a sign of life after which a node is not ready; Kubernetes takes 50 [default: 5].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=3600))]
+    pub node_monitor_grace_period: Option<u32>,
+
+    /// Seconds for which pods stay on a node that is not ready, if they do not say so themselves;
+    /// Kubernetes gives them 300 [default: 4].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86400))]
+    pub default_toleration_seconds: Option<u32>,
+
     /// How long to wait until the cluster is ready, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub timeout: u64,
@@ -117,6 +126,8 @@ impl Options {
             ip_family: self.ip_family,
             node_cpu: self.node_cpu.clone(),
             node_memory: self.node_memory.clone(),
+            node_seconds: self.node_monitor_grace_period,
+            pod_seconds: self.default_toleration_seconds,
         }
     }
 }

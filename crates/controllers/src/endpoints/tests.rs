@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::service::{EndpointsView, Service};
 use super::slice::Slice;
 use super::*;
+use crate::pools::Pools;
 use crate::testing::{name, node};
-use crate::view::Demands;
 
 /// The controller in a world that carries out all its requests at once.
 struct Story {
@@ -93,7 +93,7 @@ impl Story {
                 name,
                 Arc::new(PodView::of(
                     serde_json::from_value(object).unwrap(),
-                    &mut Demands::default(),
+                    &mut Pools::default(),
                 )),
             )),
             _ => Input::Workloads(news(kind, object, |object| Change::Applied(name, object))),
@@ -108,7 +108,7 @@ impl Story {
                 name.clone(),
                 Arc::new(PodView::of(
                     serde_json::from_value(object).unwrap(),
-                    &mut Demands::default(),
+                    &mut Pools::default(),
                 )),
             )),
             _ => {

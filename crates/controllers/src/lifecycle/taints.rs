@@ -51,6 +51,8 @@ pub struct Taints {
     zones: Zones,
     /// After a time without any ready node, others are given so long to come back.
     patience: Duration,
+    /// Some node was ready once.
+    seen_ready: bool,
 }
 
 struct Node {
@@ -86,6 +88,7 @@ impl Taints {
             nodes: BTreeMap::new(),
             zones: Zones::new(rates),
             patience,
+            seen_ready: false,
         }
     }
 
@@ -110,7 +113,13 @@ impl Taints {
             Change::Deleted(name, _) => drop(self.nodes.remove(&*name.name)),
         }
         let views = self.nodes.values().map(|node| &node.view);
-        if self.zones.count(views, now, self.patience) == Turn::Blind {
+        let turn = self.zones.count(views, now, self.patience);
+        // Nodes that have just registered are not ready either.
+        self.seen_ready |= self
+            .nodes
+            .values()
+            .any(|node| node.view.ready == Some(Truth::True));
+        if turn == Turn::Blind && self.seen_ready {
             tracing::warn!("no node is ready: pods are not evicted");
         }
         self.wish_all(now, actions);

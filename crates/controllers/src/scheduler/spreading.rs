@@ -135,12 +135,12 @@ mod tests {
 
         let labels = [("app", "web"), ("hash", "1"), ("tier", "x")];
         let facts = PodFacts {
-            labels: labels.map(|(k, v)| (k.into(), v.into())).into(),
-            controller: Some(Controller {
+            labels: Arc::new(labels.map(|(k, v)| (k.into(), v.into())).into()),
+            controller: Some(Arc::new(Controller {
                 kind: "ReplicaSet".into(),
                 name: "web-1".into(),
                 uid: "u".into(),
-            }),
+            })),
             ..PodFacts::default()
         };
         let view = PodView {

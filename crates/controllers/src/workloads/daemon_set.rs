@@ -6,8 +6,9 @@
 //! name, and left to the scheduler, as in Kubernetes.
 //!
 //! An update replaces pods that are not available at once, and others as far
-//! as `maxUnavailable` allows. `maxSurge` is not kept: an update with a surge
-//! goes one pod at a time.
+//! as `maxUnavailable` allows. With `maxSurge` a node gets its new pod beside
+//! the old one, which goes when the new one is available; pods that are not
+//! available do not count as surge.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct DaemonSet {
     pub placement: Placement,
     /// How many may be missing while they are updated; none: somebody deletes them.
     pub max_unavailable: Option<Share>,
+    /// How many nodes may have a new pod beside the old one; none: the old one goes first.
+    pub max_surge: Option<Share>,
     pub min_ready: Duration,
     pub history: usize,
     pub status: Status,
@@ -96,6 +99,9 @@ impl DaemonSet {
         let strategy = &spec.update_strategy;
         let limit = Share::of(&strategy["rollingUpdate"]["maxUnavailable"]);
         let limit = limit.unwrap_or(Share::Count(1));
+        let surge = Share::of(&strategy["rollingUpdate"]["maxSurge"]);
+        let surge =
+            surge.filter(|surge| surge.rounded_up(100) > 0 && strategy["type"] != "OnDelete");
         let bearing = bearing(&spec.template);
         Self {
             selector: spec.selector,
@@ -103,6 +109,7 @@ impl DaemonSet {
                 .map(|spec| sealane_kube::placement(&spec))
                 .unwrap_or_default(),
             template: spec.template,
+            max_surge: surge,
             max_unavailable: (strategy["type"] != "OnDelete").then_some(limit),
             min_ready: Duration::from_secs(spec.min_ready_seconds),
             history: spec.revision_history_limit.unwrap_or(10),
@@ -188,7 +195,8 @@ pub fn plan<'a>(
     for (name, node) in nodes {
         let there = by_node.get(name.as_str()).map_or(&[][..], Vec::as_slice);
         let (comes, stays) = set.eligible(name, node);
-        keep_one(name, there, (comes, stays), &mut plan);
+        let hash = set.max_surge.map(|_| hash);
+        keep_one(name, there, (comes, stays), hash, &mut plan);
     }
     for (node, there) in &by_node {
         if !nodes.contains_key(*node) {
@@ -200,7 +208,10 @@ pub fn plan<'a>(
             );
         }
     }
-    replace_old(set, nodes, &by_node, hash, now, &mut plan);
+    match set.max_surge {
+        Some(surge) => surge_over(set, nodes, &by_node, (hash, surge), now, &mut plan),
+        None => replace_old(set, nodes, &by_node, hash, now, &mut plan),
+    }
     plan
 }
 
@@ -227,20 +238,60 @@ fn keep_one<'a>(
     node: &str,
     there: &[&'a PodView],
     (comes, stays): (bool, bool),
+    surging: Option<&str>,
     plan: &mut Plan<'a>,
 ) {
     if comes && there.is_empty() {
         plan.create.push(node.to_owned());
     }
-    let mut running = 0;
+    // With a surge, one of the new revision and one of an old one may be there together.
+    let (mut new, mut old) = (0, 0);
     for pod in there.iter().filter(|pod| !pod.deleting) {
         let ended = matches!(pod.facts.phase, Phase::Failed | Phase::Succeeded);
-        if !stays || ended || running > 0 {
+        let is_new = surging.is_some_and(|hash| is_current(pod, hash));
+        let others = if is_new { &mut new } else { &mut old };
+        if !stays || ended || *others > 0 {
             plan.delete.push(pod);
         } else {
-            running += 1;
+            *others += 1;
         }
     }
+}
+
+/// New pods come beside old ones, and old ones go when the new ones are available.
+fn surge_over<'a>(
+    set: &DaemonSet,
+    nodes: &BTreeMap<String, Node>,
+    by_node: &BTreeMap<&str, Vec<&'a PodView>>,
+    (hash, surge): (&str, Share),
+    now: Timestamp,
+    plan: &mut Plan<'a>,
+) {
+    let eligible = nodes
+        .iter()
+        .filter(|(name, node)| set.eligible(name, node).0);
+    let eligible: Vec<_> = eligible.map(|(name, _)| name.as_str()).collect();
+    let most = surge.rounded_up(i32::try_from(eligible.len()).unwrap_or(i32::MAX));
+    let mut room = usize::try_from(most).unwrap_or(0);
+    let mut candidates = Vec::new();
+    for node in eligible {
+        let there = by_node.get(node).map_or(&[][..], Vec::as_slice);
+        let staying = there.iter().copied().filter(|pod| !pod.deleting);
+        let (new, old): (Vec<_>, Vec<_>) = staying.partition(|pod| is_current(pod, hash));
+        let is_available = |pod: &PodView| pod.facts.is_available(set.min_ready, now);
+        match (new.first(), old.first()) {
+            (_, None) => {}
+            (None, Some(old)) if !is_available(old) => plan.create.push(node.to_owned()),
+            (None, Some(_)) => candidates.push(node.to_owned()),
+            (Some(new), Some(old)) if is_available(new) || !old.facts.is_ready() => {
+                if !plan.delete.contains(old) {
+                    plan.delete.push(old);
+                }
+            }
+            (Some(_), Some(_)) => room = room.saturating_sub(1),
+        }
+    }
+    plan.create.extend(candidates.into_iter().take(room));
 }
 
 fn replace_old<'a>(

@@ -16,7 +16,8 @@ use super::news::News;
 use super::replica_set::ReplicaSet;
 use super::{DaemonSet, Revision, StatefulSet, Workloads};
 use crate::action::{Action, Controller, Input, Kind, Outcome, Part};
-use crate::view::{Demands, NodeView, PodView};
+use crate::pools::Pools;
+use crate::view::{NodeView, PodView};
 
 pub const KINDS: [Kind; 7] = [
     Kind::Pod,
@@ -289,7 +290,7 @@ impl Story {
             Kind::Pod => Input::Pods(map(change, |pod| {
                 Arc::new(PodView::of(
                     serde_json::from_value(pod).unwrap(),
-                    &mut Demands::default(),
+                    &mut Pools::default(),
                 ))
             })),
             Kind::ReplicaSet => Input::Workloads(News::ReplicaSets(sets(change))),

@@ -6,7 +6,8 @@
 //!  for each ordinal, from the highest to the partition:   old revision -> delete;  not healthy -> wait
 //! ```
 //!
-//! With `podManagementPolicy: Parallel` the first two do not wait. Numbers and
+//! With `podManagementPolicy: Parallel` the first two do not wait. With
+//! `maxUnavailable` the third deletes as many at once as may be missing. Numbers and
 //! order are those of kube-controller-manager's stateful set control. A claim
 //! template never gets here: the API server refuses it, as there are no
 //! persistent volumes.
@@ -19,6 +20,7 @@ use kube::api::DynamicObject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::deployment::Share;
 use super::head::{Condition, Head, is_zero};
 use super::replica_set::take;
 use super::revision::{HASH_LABEL, Revision};
@@ -40,6 +42,8 @@ pub struct StatefulSet {
     pub ordered: bool,
     /// Ordinals from here on are updated; none: pods are updated when somebody deletes them.
     pub partition: Option<i32>,
+    /// How many pods may be missing in an update; none: one after the other.
+    pub max_unavailable: Option<Share>,
     pub start: i32,
     pub min_ready: Duration,
     pub history: usize,
@@ -94,6 +98,7 @@ impl StatefulSet {
             selector: spec.selector,
             service_name: spec.service_name,
             ordered: spec.pod_management_policy != "Parallel",
+            max_unavailable: Share::of(&strategy["rollingUpdate"]["maxUnavailable"]),
             partition: (strategy["type"] != "OnDelete").then_some(partition),
             start: number(&spec.ordinals["start"]).unwrap_or(0),
             min_ready: Duration::from_secs(spec.min_ready_seconds),
@@ -279,6 +284,9 @@ impl Decision<'_, '_> {
         let Some(partition) = self.set.partition else {
             return;
         };
+        if let Some(share) = self.set.max_unavailable {
+            return self.roll_together(partition, share);
+        }
         for ordinal in self.wanted().rev() {
             if ordinal < self.set.start + partition {
                 return;
@@ -294,6 +302,30 @@ impl Decision<'_, '_> {
             }
             if !self.is_healthy(pod) {
                 return;
+            }
+        }
+    }
+}
+
+impl Decision<'_, '_> {
+    /// As many pods of an old revision go together as may be missing, the highest ordinals first.
+    fn roll_together(&mut self, partition: i32, share: Share) {
+        let most = share.rounded_down(self.set.replicas).max(1);
+        let is_well = |pod: &&PodView| !pod.deleting && self.is_available(pod);
+        let there = self
+            .wanted()
+            .filter_map(|ordinal| self.pods.get(&ordinal).copied());
+        let well = there.filter(is_well).count();
+        let missing = self.wanted().len().saturating_sub(well);
+        let room = usize::try_from(most).unwrap_or(0).saturating_sub(missing);
+        let old = self.wanted().rev();
+        let old = old.take_while(|ordinal| *ordinal >= self.set.start + partition);
+        let old = old.filter_map(|ordinal| self.pods.get(&ordinal).copied());
+        let old = old.filter(|pod| revision_of(pod) != self.update.name() && !pod.deleting);
+        let going: Vec<_> = old.take(room).collect();
+        for pod in going {
+            if !self.plan.delete.contains(&pod) {
+                self.plan.delete.push(pod);
             }
         }
     }

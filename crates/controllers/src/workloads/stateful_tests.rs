@@ -295,3 +295,51 @@ fn daemons_are_updated_one_node_at_a_time() {
     assert!(story.images_by_node().values().all(|image| image == "b"));
     assert_eq!(story.world.available(), 3);
 }
+
+#[test]
+fn with_a_surge_a_daemon_comes_before_the_old_one_goes() {
+    let mut story = Story::of(Kind::DaemonSet, daemon_set());
+    let surge =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+    story.update(Kind::DaemonSet, "daemon", json!({"updateStrategy": surge}));
+    story.nodes(vec![
+        ("n1", node("1")),
+        ("n2", node("2")),
+        ("n3", node("3")),
+    ]);
+    story.settle(true);
+    assert_eq!(story.pods_named().len(), 3);
+    story.update(
+        Kind::DaemonSet,
+        "daemon",
+        json!({"template": template("b")}),
+    );
+    let mut most = 0;
+    story.watch_pods(|story| {
+        assert!(story.world.available() >= 3, "a node is without its daemon");
+        most = most.max(story.images().len());
+    });
+    // The next new one is asked for together with the end of the last old one.
+    assert!((4..=5).contains(&most), "{most} at once");
+    let images: Vec<_> = story.images_by_node().into_values().collect();
+    assert_eq!(
+        (images.join(""), story.pods_named().len()),
+        ("bbb".to_owned(), 3)
+    );
+}
+
+#[test]
+fn as_many_pods_of_a_stateful_set_are_replaced_together_as_may_be_missing() {
+    let mut set = stateful_set(5, "Parallel", 1);
+    set["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!(2);
+    let mut story = Story::of(Kind::StatefulSet, set);
+    story.settle(true);
+    story.update(Kind::StatefulSet, "db", json!({"template": template("b")}));
+    let mut fewest = 5;
+    story.watch_pods(|story| {
+        fewest = fewest.min(story.world.available());
+    });
+    assert_eq!(fewest, 3);
+    let images: Vec<_> = story.images().into_iter().map(|(_, image)| image).collect();
+    assert_eq!(images.join(""), "abbbb");
+}
