@@ -78,6 +78,8 @@ python:ensurepip   python3-venv                 give it an environment of its ow
 program:docker-registry  docker-registry        pull images from
 program:skopeo     skopeo                       push images to it, and make archives
 program:umoci      umoci                        compare our unpacking with its
+program:containerd containerd                   make pods with our plugin by a real runtime
+program:runc       runc                         start their containers
 TABLE
 }
 

@@ -27,7 +27,6 @@
 //! An ADD that comes before the node is ready is parked for a moment, since at
 //! the start of a node and after a restart readiness is close.
 
-mod asked;
 mod attach;
 mod follow;
 mod message;

@@ -16,9 +16,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use sealane_cni::types::{POD_ANNOTATIONS, Version};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Settings;
 
@@ -140,20 +140,60 @@ pub fn conflist(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses a chain of which the runtime would not find a plugin: it would fail every pod.
+///
+/// # Errors
+/// The missing plugin, and where it was looked for.
+pub fn check_chain(settings: &Settings) -> anyhow::Result<()> {
+    let dir = &settings.cni_bin_dir;
+    match settings
+        .cni_chain
+        .iter()
+        .find(|name| !dir.join(name).is_file())
+    {
+        Some(missing) => bail!(
+            "chain CNI plugin {missing}: no such file in {}; put it there (Debian's package \
+             containernetworking-plugins has it in /usr/lib/cni), or leave it out of --cni-chain",
+            dir.display()
+        ),
+        None => Ok(()),
+    }
+}
+
 /// `cniVersion` is one that old runtimes know; newer ones take the highest of `cniVersions`.
 fn conflist_text(settings: &Settings) -> String {
+    let ours = json!({
+        "type": PLUGIN,
+        "socket": settings.cni_socket(),
+        "spool": settings.spool_dir(),
+        "capabilities": {"ips": true, "mac": true, "dns": true, POD_ANNOTATIONS: true},
+    });
+    // A runtime calls every plugin of a chain in the version that it chose, and stock plugins
+    // before 1.4 refuse 1.1.0, so a chain goes without its GC and STATUS.
+    let newest = match settings.cni_chain.is_empty() {
+        true => Version::LATEST,
+        false => Version::V1_0_0,
+    };
+    let versions = Version::ALL
+        .into_iter()
+        .filter(|version| *version <= newest);
+    let behind = settings.cni_chain.iter().map(|name| chained(name));
     let conflist = json!({
         "cniVersion": Version::V1_0_0.as_str(),
-        "cniVersions": Version::ALL.map(Version::as_str),
+        "cniVersions": versions.map(Version::as_str).collect::<Vec<_>>(),
         "name": PLUGIN,
-        "plugins": [{
-            "type": PLUGIN,
-            "socket": settings.cni_socket(),
-            "spool": settings.spool_dir(),
-            "capabilities": {"ips": true, "mac": true, POD_ANNOTATIONS: true},
-        }],
+        "plugins": std::iter::once(ours).chain(behind).collect::<Vec<_>>(),
     });
     format!("{conflist:#}\n")
+}
+
+/// A plugin behind ours, with the capability that it is there for.
+fn chained(name: &str) -> Value {
+    match name {
+        "portmap" => json!({"type": name, "capabilities": {"portMappings": true}}),
+        "bandwidth" => json!({"type": name, "capabilities": {"bandwidth": true}}),
+        _ => json!({"type": name}),
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -247,6 +287,31 @@ mod tests {
             before
         );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_chain_is_written_behind_ours_and_refused_while_a_plugin_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Options {
+            node_name: Some("a".into()),
+            cni_conf_dir: Some(dir.path().into()),
+            cni_bin_dir: Some(dir.path().into()),
+            cni_chain: Some(vec!["portmap".into(), "tuning".into()]),
+            ..Options::default()
+        };
+        let settings = settings.resolve().unwrap();
+        fs::write(dir.path().join("portmap"), "").unwrap();
+        let error = check_chain(&settings).unwrap_err().to_string();
+        assert!(error.contains("tuning: no such file"), "{error}");
+        fs::write(dir.path().join("tuning"), "").unwrap();
+        check_chain(&settings).unwrap();
+        conflist(&settings).unwrap();
+        let network = load_conflist(dir.path()).unwrap();
+        let kinds: Vec<&str> = network.plugins().iter().map(|p| p.kind()).collect();
+        assert_eq!(kinds, ["sealane", "portmap", "tuning"]);
+        assert_eq!(network.version(), Version::V1_0_0);
+        let text = conflist_text(&settings);
+        assert!(text.contains("\"portMappings\": true"), "{text}");
     }
 
     #[test]

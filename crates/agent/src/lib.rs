@@ -18,6 +18,7 @@
 //! * [`leases`]: who has which address, durable before use.
 //! * [`wire`]: one pod's link.
 //! * [`reconcile`]: what leaked or broke, decided from kernel, API and leases.
+//! * [`inspect`]: what `sealane ipam` shows of it.
 //! * [`serve()`]: all of it over any source of API objects; [`run`] takes the
 //!   API server's and is what the program calls.
 //!
@@ -26,6 +27,7 @@
 
 mod answer;
 pub mod core;
+pub mod inspect;
 mod install;
 pub mod leases;
 pub mod node;

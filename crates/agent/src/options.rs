@@ -10,6 +10,7 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use sealane_cni::types::is_valid_identifier;
 use sealane_kube::Access;
 use sealane_net::{Ranges, names};
 use sealane_route::Routing;
@@ -69,6 +70,11 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub cni_conf_dir: Option<PathBuf>,
 
+    /// Plugins that the container runtime calls after ours, from the same folder; `portmap` brings hostPort,
+    /// `bandwidth` the bandwidth annotations. Comma between two
+    #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
+    pub cni_chain: Option<Vec<String>>,
+
     /// Folder for what must survive a restart: which pod has which address [default: /var/lib/sealane/agent]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -115,6 +121,7 @@ struct FileOptions {
     attachment: Option<Attachment>,
     cni_bin_dir: Option<PathBuf>,
     cni_conf_dir: Option<PathBuf>,
+    cni_chain: Option<Vec<String>>,
     state_dir: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     health_port: Option<u16>,
@@ -134,6 +141,8 @@ pub struct Settings {
     pub attachment: Attachment,
     pub cni_bin_dir: PathBuf,
     pub cni_conf_dir: PathBuf,
+    /// Plugins behind ours.
+    pub cni_chain: Vec<String>,
     pub state_dir: PathBuf,
     pub run_dir: PathBuf,
     /// `None`: health and metrics on the socket alone.
@@ -182,6 +191,7 @@ impl Options {
             attachment: self.attachment.or(file.attachment).unwrap_or_default(),
             cni_bin_dir: or(self.cni_bin_dir, file.cni_bin_dir, CNI_BIN_DIR),
             cni_conf_dir: or(self.cni_conf_dir, file.cni_conf_dir, CNI_CONF_DIR),
+            cni_chain: chain(self.cni_chain.or(file.cni_chain).unwrap_or_default())?,
             state_dir: absolute(or(self.state_dir, file.state_dir, STATE_DIR))?,
             run_dir: absolute(run_dir)?,
             health_port: Some(self.health_port.or(file.health_port).unwrap_or(HEALTH_PORT))
@@ -214,6 +224,14 @@ impl Settings {
     /// Where state, metrics and health are served.
     pub fn debug_socket(&self) -> PathBuf {
         self.run_dir.join("agent.debug.sock")
+    }
+}
+
+/// A plugin's name is a file's in the runtime's folder, and no other.
+fn chain(plugins: Vec<String>) -> anyhow::Result<Vec<String>> {
+    match plugins.iter().find(|name| !is_valid_identifier(name)) {
+        Some(name) => bail!("use cni-chain: {name:?} is not the name of a plugin, such as portmap"),
+        None => Ok(plugins),
     }
 }
 
@@ -293,6 +311,7 @@ mod tests {
             ("node: a\n", "unknown field `node`"),
             ("health-port: many\n", "health-port"),
             ("cluster-cidr: 10.244.0.0\n", "10.244.0.0"),
+            ("cni-chain: [../sh]\n", "../sh"),
         ] {
             let error = with_file(text, Options::default()).unwrap_err();
             let error = format!("{error:#}");

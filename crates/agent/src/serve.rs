@@ -216,6 +216,7 @@ fn install_all(
         install::plugin(program, &settings.cni_bin_dir)?;
     }
     if ready {
+        install::check_chain(settings)?;
         install::conflist(settings)?;
     }
     Ok(())

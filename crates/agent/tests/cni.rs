@@ -396,34 +396,6 @@ fn gc_takes_away_what_the_runtime_has_forgotten() {
 }
 
 #[test]
-fn plugins_behind_ours_in_a_chain_work_on_our_result() {
-    let stage = Stage::new();
-    let _agent = stage.start_ready(&[SUBNET]);
-    let runtime = stage.runtime();
-    let (_pods, [a]) = Topology::new(["a"]);
-    let path = stage.path("net.d/05-chain.conflist");
-    let conflist = json!({
-        "cniVersion": "1.0.0", "name": "chain",
-        "plugins": [
-            conf(&stage, "1.0.0"),
-            {"type": "tuning", "sysctl": {"net.ipv4.conf.eth0.arp_notify": "1"}},
-        ],
-    });
-    std::fs::write(path, conflist.to_string()).unwrap();
-    let result = runtime.add("a", &a).unwrap();
-    assert_eq!(ip(&result).to_string(), "10.244.1.2");
-    assert_eq!(result.interfaces.len(), 3, "{result:?}");
-    assert_eq!(
-        a.run("cat", ["/proc/sys/net/ipv4/conf/eth0/arp_notify"])
-            .succeeds()
-            .trim(),
-        "1"
-    );
-    runtime.check("a", &a).unwrap();
-    runtime.del("a", Some(&a)).unwrap();
-}
-
-#[test]
 fn two_families_at_once() {
     let stage = Stage::new();
     let _agent = stage.start_ready(&[SUBNET, "fd00:10:244:1::/64"]);

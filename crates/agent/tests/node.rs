@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, UdpSocket},
 };
 
-use sealane_agent::{leases::Key, wire::link_name};
+use sealane_agent::{inspect, leases::Key, wire::link_name};
 use sealane_testkit::{Capture, Namespace, Protocol, Stream, Topology};
 use serde_json::json;
 use stage::{Agent, NODE_IP, OUTSIDE_IP, Stage, ip, node, pod, reach, seen_source, this_node};
@@ -345,4 +345,50 @@ fn an_agent_in_the_wrong_namespace_says_so() {
             .succeeds()
             .contains("cbr0")
     );
+}
+
+#[test]
+fn what_is_leased_is_shown_checked_and_given_back() {
+    let stage = Stage::new();
+    let agent = stage.start_ready(&[SUBNET]);
+    let runtime = stage.runtime();
+    let (pods, [a]) = Topology::new(["a"]);
+    let (_others, [b]) = Topology::new(["b"]);
+    runtime.add("a", &a).unwrap();
+    let b_ip = ip(&runtime.add("b", &b).unwrap()).to_string();
+    let run_dir = stage.path("run");
+    let shown = inspect::show(&run_dir).unwrap();
+    assert!(
+        shown.starts_with("10.244.1.0/24: 2 of 253 addresses leased\n"),
+        "{shown}"
+    );
+    assert!(shown.contains("default/b"), "{shown}");
+    let check = || stage.node.enter(|| inspect::check(&run_dir)).unwrap();
+    assert_eq!(check(), [""; 0]);
+
+    // The API knows the pod, so nothing but a person can tell that it has gone.
+    agent.tell_pods(vec![pod("a", &[]), pod("b", &[])]);
+    drop(a);
+    drop(pods);
+    let faults = sealane_testkit::eventually(sealane_testkit::SOON, "the link is gone", || {
+        let faults = check();
+        if faults.is_empty() {
+            Err("all is well")
+        } else {
+            Ok(faults)
+        }
+    });
+    assert!(
+        faults[0].contains("10.244.1.2 of eth0 of container a has no link"),
+        "{faults:?}"
+    );
+    let release = |what: &str, force| stage.node.enter(|| inspect::release(&run_dir, what, force));
+    let used = release(&b_ip, false).unwrap_err().to_string();
+    assert!(used.contains("a pod uses it"), "{used}");
+    assert!(release("10.9.9.9", false).is_err());
+    release("10.244.1.2", false).unwrap();
+    assert_eq!(check(), [""; 0]);
+    release("b", true).unwrap();
+    assert_eq!(agent.leases(), 0);
+    assert!(!b.run("ip", ["link"]).succeeds().contains("eth0"));
 }

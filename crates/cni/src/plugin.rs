@@ -11,6 +11,7 @@
 //! finds no agent is left for it, see [`spool`](crate::spool).
 
 mod agent;
+mod bridge;
 mod netns;
 
 use std::{
@@ -21,13 +22,15 @@ use std::{
     process::ExitCode,
 };
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     protocol::{DEFAULT_SOCKET, Request, Response},
     spool::{DEFAULT_SPOOL, Deletion, Spool},
-    types::{AddResult, CniError, Command, Dns, Params, PluginConf, Refused, Version, code},
+    types::{AddResult, CniError, Command, Dns, Mode, Params, PluginConf, Refused, Version, code},
 };
+
+pub use agent::call as ask_agent;
 
 /// Runs the plugin as the environment and standard input say.
 ///
@@ -66,7 +69,7 @@ fn run() -> Result<Option<Value>, Refused> {
     let conf = PluginConf::parse(&stdin)?;
     let version = conf.cni_version;
     exists_in(params.command, version)
-        .and_then(|()| call(params, conf))
+        .and_then(|()| call(params, conf, &stdin))
         .map_err(|error| Refused { version, error })
 }
 
@@ -99,7 +102,7 @@ fn exists_in(command: Command, version: Version) -> Result<(), CniError> {
     .with_details("call it with a newer cniVersion, or not at all"))
 }
 
-fn call(params: Params, conf: PluginConf) -> Result<Option<Value>, CniError> {
+fn call(params: Params, conf: PluginConf, stdin: &[u8]) -> Result<Option<Value>, CniError> {
     let netns = match (params.command, &params.netns) {
         (Command::Add | Command::Check, Some(path)) => Some(netns::open(path)?),
         _ => None,
@@ -115,13 +118,19 @@ fn call(params: Params, conf: PluginConf) -> Result<Option<Value>, CniError> {
             .map(|path| path.to_string_lossy().into_owned())
             .unwrap_or_default(),
         args: params.args,
-        runtime_config: conf.runtime_config,
+        runtime_config: conf.runtime_config.clone(),
         prev_result: conf
             .prev_result
             .clone()
             .filter(|_| params.command == Command::Check),
         valid_attachments: conf.valid_attachments,
     };
+    if conf.mode == Mode::Bridge {
+        let keys = serde_json::from_slice(stdin).unwrap_or_default();
+        let result = bridge::call(&request, &keys, netns)?;
+        let dns = dns_of(&conf.runtime_config).unwrap_or(conf.dns);
+        return Ok(result.map(|made| printed(made, conf.prev_result, dns, conf.cni_version)));
+    }
     let answer = match agent::call(socket, &request, netns.as_ref().map(AsFd::as_fd)) {
         Ok(answer) => answer,
         Err(away) if request.command == Command::Del => {
@@ -134,7 +143,7 @@ fn call(params: Params, conf: PluginConf) -> Result<Option<Value>, CniError> {
         Response::Added(result) => Ok(Some(printed(
             result,
             conf.prev_result,
-            conf.dns,
+            dns_of(&conf.runtime_config).unwrap_or(conf.dns),
             conf.cni_version,
         ))),
         Response::Done => Ok(None),
@@ -168,6 +177,22 @@ fn for_command(command: Command, error: CniError) -> CniError {
         },
         _ => error,
     }
+}
+
+/// The capability `dns`, which has names of its own (CNI conventions, "dns").
+fn dns_of(runtime_config: &Map<String, Value>) -> Option<Dns> {
+    let dns = runtime_config.get("dns")?;
+    let list = |key: &str| -> Vec<String> {
+        let texts = dns.get(key).and_then(Value::as_array).into_iter().flatten();
+        texts.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let dns = Dns {
+        nameservers: list("servers"),
+        search: list("searches"),
+        options: list("options"),
+        ..Dns::default()
+    };
+    (!dns.is_empty()).then_some(dns)
 }
 
 /// The agent's result as the runtime wants it: behind that of the chain, with the configured DNS.
@@ -214,6 +239,19 @@ mod tests {
                     assert_eq!(error.code, code::INCOMPATIBLE_VERSION);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_runtimes_dns_is_read_by_the_names_of_its_capability() {
+        let config = json!({"dns": {"servers": ["10.96.0.10"], "searches": ["a.local"], "options": ["ndots:5"]}});
+        let dns = dns_of(config.as_object().unwrap()).unwrap();
+        assert_eq!(
+            serde_json::to_value(dns).unwrap(),
+            json!({"nameservers": ["10.96.0.10"], "search": ["a.local"], "options": ["ndots:5"]})
+        );
+        for nothing in [json!({}), json!({"dns": {}}), json!({"dns": 7})] {
+            assert_eq!(dns_of(nothing.as_object().unwrap()), None);
         }
     }
 

@@ -99,6 +99,11 @@ pub fn machine_table(cluster: &str) -> String {
     format!("{NFT_TABLE}-up-{cluster}")
 }
 
+/// The nft table of a stand-alone bridge: `sealane-br-docker0`.
+pub fn bridge_table(bridge: &str) -> String {
+    format!("{NFT_TABLE}-br-{bridge}")
+}
+
 /// The link on the node of a pod's interface: `sl` and 12 hex digits made from the container's id and the interface's name.
 ///
 /// The same input always gives the same name, so a repeated CNI ADD or a DEL

@@ -113,7 +113,7 @@ fn message(index: u32, address: IpNet) -> AddressMessage {
     }
 }
 
-fn read(message: RouteNetlinkMessage) -> Option<Address> {
+pub(crate) fn read(message: RouteNetlinkMessage) -> Option<Address> {
     let RouteNetlinkMessage::NewAddress(message) = message else {
         return None;
     };

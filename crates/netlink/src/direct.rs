@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
     NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -22,7 +22,7 @@ use sealane_net::{IpNet, Route};
 use crate::error::{Error, Refusal, Result};
 use crate::link::{self, Bridge, Link, LinkChange, LinkRef, Veth};
 use crate::netlink::Failure;
-use crate::{address, netns, route};
+use crate::{Address, address, netns, route};
 
 /// Room for the largest answer; a link without statistics has two kilobytes.
 const ANSWER: usize = 1 << 15;
@@ -193,6 +193,88 @@ impl Direct {
         Ok(links.into_iter().flatten().collect())
     }
 
+    /// All links, in the order of their index.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub fn links(&mut self) -> Result<Vec<Link>> {
+        let message = RouteNetlinkMessage::GetLink(link::all());
+        let answers = self.dump(message);
+        let answers = answers.map_err(|f| f.during(format!("list links{}", self.place)))?;
+        Ok(answers.into_iter().filter_map(link::read_link).collect())
+    }
+
+    /// All addresses of all links.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub fn addresses(&mut self) -> Result<Vec<Address>> {
+        let message = RouteNetlinkMessage::GetAddress(Default::default());
+        let answers = self.dump(message);
+        let answers = answers.map_err(|f| f.during(format!("list addresses{}", self.place)))?;
+        Ok(answers.into_iter().filter_map(address::read).collect())
+    }
+
+    /// The unicast routes of all tables, of both families; without the names of their links.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub fn routes(&mut self) -> Result<Vec<Route>> {
+        let mut routes = Vec::new();
+        for message in route::asked() {
+            let answers = self.dump(RouteNetlinkMessage::GetRoute(message));
+            let answers = answers.map_err(|f| f.during(format!("list routes{}", self.place)))?;
+            routes.extend(answers.into_iter().filter_map(route::read_alone));
+        }
+        Ok(routes)
+    }
+
+    /// Everything of a kind.
+    fn dump(&mut self, message: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Failure> {
+        let mut request = NetlinkMessage::from(message);
+        self.sequence = self.sequence.wrapping_add(1);
+        request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        request.header.sequence_number = self.sequence;
+        request.finalize();
+        let mut datagram = vec![0; request.buffer_len()];
+        request.serialize(&mut datagram);
+        let io = |error: io::Error| Failure::of_io(&error);
+        self.socket.send(&datagram, 0).map_err(io)?;
+        let mut all = Vec::new();
+        loop {
+            self.receive()?;
+            let mut rest = &self.buffer[..];
+            while !rest.is_empty() {
+                let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                    .map_err(|error| Failure::Unexpected(error.to_string()))?;
+                let length = (message.header.length as usize).next_multiple_of(4);
+                rest = rest.get(length..).unwrap_or_default();
+                match message.payload {
+                    _ if message.header.sequence_number != self.sequence => {}
+                    NetlinkPayload::InnerMessage(answer) => all.push(answer),
+                    NetlinkPayload::Done(_) => return Ok(all),
+                    NetlinkPayload::Error(error) => {
+                        return Err(Failure::Refused(Refusal::of_message(&error)));
+                    }
+                    other => return Err(Failure::Unexpected(format!("{other:?}"))),
+                }
+            }
+        }
+    }
+
+    /// One datagram into the buffer.
+    fn receive(&mut self) -> Result<(), Failure> {
+        loop {
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer, 0) {
+                Ok(0) => return Err(Failure::Closed),
+                Ok(_) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(Errno::EINTR as i32) => {}
+                Err(error) => return Err(Failure::of_io(&error)),
+            }
+        }
+    }
+
     /// One change, for callers who word their own errors.
     pub(crate) fn change(&mut self, message: RouteNetlinkMessage) -> Result<(), Failure> {
         let mut message = NetlinkMessage::from(message);
@@ -229,13 +311,7 @@ impl Direct {
         let mut answers: Vec<Option<RouteNetlinkMessage>> = (0..count).map(|_| None).collect();
         let mut outcomes: Vec<Option<Outcome>> = (0..count).map(|_| None).collect();
         while outcomes.iter().any(Option::is_none) {
-            self.buffer.clear();
-            match self.socket.recv(&mut self.buffer, 0) {
-                Ok(0) => return Err(Failure::Closed),
-                Ok(_) => {}
-                Err(error) if error.raw_os_error() == Some(Errno::EINTR as i32) => continue,
-                Err(error) => return Err(Failure::of_io(&error)),
-            }
+            self.receive()?;
             let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&self.buffer)
                 .map_err(|error| Failure::Unexpected(error.to_string()))?;
             let index = message.header.sequence_number.wrapping_sub(first) as usize;

@@ -265,10 +265,8 @@ impl Netlink {
     /// # Errors
     /// When the kernel does not answer.
     pub async fn links(&self) -> Result<Vec<Link>> {
-        let mut message = LinkMessage::default();
-        skip_statistics(&mut message);
         let answers = self
-            .dump(RouteNetlinkMessage::GetLink(message))
+            .dump(RouteNetlinkMessage::GetLink(all()))
             .await
             .map_err(self.failed(|| "list links"))?;
         Ok(answers.into_iter().filter_map(read_link).collect())
@@ -369,6 +367,13 @@ pub(crate) fn changed(link: LinkRef<'_>, change: &LinkChange<'_>) -> LinkMessage
 /// The message that asks for a link.
 pub(crate) fn asked(link: LinkRef<'_>) -> LinkMessage {
     let mut message = named(link);
+    skip_statistics(&mut message);
+    message
+}
+
+/// The message that asks for all links.
+pub(crate) fn all() -> LinkMessage {
+    let mut message = LinkMessage::default();
     skip_statistics(&mut message);
     message
 }

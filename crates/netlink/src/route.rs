@@ -58,9 +58,7 @@ impl Netlink {
     /// When the kernel does not answer.
     pub async fn routes(&self) -> Result<Vec<Route>> {
         let mut messages = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut message = RouteMessage::default();
-            message.header.address_family = family;
+        for message in asked() {
             let answers = self
                 .dump(RouteNetlinkMessage::GetRoute(message))
                 .await
@@ -153,6 +151,16 @@ fn unicast(route: &Route, index: Option<u32>) -> RouteMessage {
         attributes.push(RouteAttribute::Oif(index));
     }
     message
+}
+
+/// The messages that ask for all routes, one for each family.
+pub(crate) fn asked() -> impl Iterator<Item = RouteMessage> {
+    let families = [AddressFamily::Inet, AddressFamily::Inet6];
+    families.into_iter().map(|family| {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        message
+    })
 }
 
 /// A route that comes without the names of links.

@@ -127,6 +127,28 @@ pub fn machine_egress(cluster: &str, nodes: IpNet) -> Table {
     }
 }
 
+/// The table of a stand-alone bridge for the family of `subnet`: what leaves by another link goes out with the host's address.
+pub fn bridge_egress(bridge: &str, subnet: IpNet) -> Table {
+    let family = Family::from(subnet);
+    let rule = Rule::new()
+        .address(PayloadField::SourceAddress, CmpOp::Eq, subnet)
+        .address(
+            PayloadField::DestinationAddress,
+            CmpOp::Ne,
+            multicast(family),
+        )
+        .output_link(CmpOp::Ne, bridge)
+        .counter()
+        .masquerade()
+        .comment("containers leave with this host's address");
+    Table {
+        family,
+        name: names::bridge_table(bridge),
+        sets: vec![],
+        chains: vec![postrouting(rule)],
+    }
+}
+
 fn postrouting(rule: Rule) -> Chain {
     Chain::base(
         "postrouting",

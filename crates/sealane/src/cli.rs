@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    agent, apiserver, completions, controllers, down, image, kubeconfig, node, status, supervise,
-    up,
+    agent, apiserver, completions, controllers, down, image, ipam, kubeconfig, node, status,
+    supervise, up,
 };
 
 /// The whole Kubernetes network in one binary.
@@ -41,6 +41,7 @@ enum Command {
     Status(status::Args),
     Kubeconfig(kubeconfig::Args),
     Image(image::Args),
+    Ipam(ipam::Args),
     Completions(completions::Args),
     /// Run the embedded Kubernetes API server (started by `up`).
     Apiserver(sealane_apiserver::Options),
@@ -63,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(args, log_level),
         Command::Kubeconfig(args) => kubeconfig::run(&args),
         Command::Image(args) => image::run(args, log_level),
+        Command::Ipam(args) => ipam::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Apiserver(options) => apiserver::run(options, log_level),
         Command::Controllers(options) => controllers::run(options, log_level),

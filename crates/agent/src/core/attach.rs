@@ -3,6 +3,7 @@
 use std::{os::fd::OwnedFd, sync::Arc};
 
 use sealane_cni::{
+    asked::Asked,
     protocol::{Request, Response},
     types::{CniError, Command, ValidAttachment, code},
 };
@@ -11,7 +12,6 @@ use tokio::time::Instant;
 
 use super::{
     Core, Message, PARKED, Reply,
-    asked::Asked,
     work::{Add, Adding, Work},
 };
 use crate::{

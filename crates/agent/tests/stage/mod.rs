@@ -146,6 +146,7 @@ pub fn settings_in(dir: &Path) -> Settings {
         attachment: Attachment::Bridge,
         cni_bin_dir: dir.join("bin"),
         cni_conf_dir: dir.join("net.d"),
+        cni_chain: vec![],
         state_dir: dir.join("state"),
         run_dir: dir.join("run"),
         health_port: None,

@@ -20,6 +20,8 @@ pub struct PluginConf {
     pub cni_version: Version,
     /// The network's name.
     pub name: String,
+    /// Who does the work, our own key `mode`.
+    pub mode: Mode,
     /// The agent's socket, our own key `socket`.
     pub socket: Option<PathBuf>,
     /// The folder for DELs that find no agent, our own key `spool`.
@@ -34,6 +36,16 @@ pub struct PluginConf {
     pub valid_attachments: Option<Vec<ValidAttachment>>,
 }
 
+/// Who does a plugin's work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The node's agent.
+    #[default]
+    Agent,
+    /// The plugin itself, without agent or cluster.
+    Bridge,
+}
+
 /// Fields as they stand in the JSON text. `cniVersion` is read before, since
 /// every error must be reported in the version of the caller.
 #[derive(Deserialize)]
@@ -41,6 +53,8 @@ pub struct PluginConf {
 struct Fields {
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    mode: Option<String>,
     #[serde(default)]
     socket: Option<PathBuf>,
     #[serde(default)]
@@ -99,6 +113,15 @@ impl PluginConf {
                 fields.name
             )));
         }
+        let mode = match fields.mode.as_deref() {
+            None | Some("agent") => Mode::Agent,
+            Some("bridge") => Mode::Bridge,
+            Some(other) => {
+                return Err(invalid(format!(
+                    "mode is {other:?}, expected \"agent\" or \"bridge\""
+                )));
+            }
+        };
         for (key, path, what) in [
             ("socket", &fields.socket, "the agent's socket"),
             (
@@ -119,12 +142,14 @@ impl PluginConf {
                 format!("ipam: {ipam}: not supported"),
             )
             .with_details(
-                "addresses come from the node's .spec.podCIDRs; remove ipam from the configuration",
+                "addresses come from the node's .spec.podCIDRs, or with \"mode\": \"bridge\" from \"subnets\"; \
+                 remove ipam from the configuration",
             ));
         }
         Ok(Self {
             cni_version,
             name: fields.name,
+            mode,
             socket: fields.socket,
             spool: fields.spool,
             dns: fields.dns,
@@ -214,6 +239,7 @@ mod tests {
             (r#"{"cniVersion":"1.0.0"}"#, 7),
             (r#"{"cniVersion":"1.0.0","name":"../a"}"#, 7),
             (r#"{"cniVersion":"1.0.0","name":"a","socket":"a.sock"}"#, 7),
+            (r#"{"cniVersion":"1.0.0","name":"a","mode":"ptp"}"#, 7),
             (
                 r#"{"cniVersion":"1.0.0","name":"a","prevResult":{"ips":[{"address":"x"}]}}"#,
                 6,

@@ -9,7 +9,7 @@ mod params;
 mod result;
 mod version;
 
-pub use conf::{PluginConf, Refused, ValidAttachment, is_valid_identifier};
+pub use conf::{Mode, PluginConf, Refused, ValidAttachment, is_valid_identifier};
 pub use error::{CniError, code};
 pub use params::{Command, Params};
 pub use result::{AddResult, Dns, Interface, IpConfig, Route};

@@ -20,11 +20,41 @@ mod socket;
 use sealane_net::Family;
 use sealane_ruleset::{Change, Loaded, Table};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::netlink::{Failure, Netlink};
 use batch::Batch;
 
 pub(crate) use socket::Socket;
+
+/// As [`Netlink::sync_tables`], in the namespace of the calling thread and without a runtime.
+///
+/// # Errors
+/// When the socket cannot be opened; otherwise as [`Netlink::load_tables`].
+pub fn sync_tables(name: &str, desired: &[Table]) -> Result<bool> {
+    let socket = Socket::open().map_err(|error| Error::system("open netlink", error))?;
+    let observed = socket
+        .tables()
+        .map_err(|failure| failure.during("list nft tables".into()))?;
+    let changes = sealane_ruleset::diff(&observed, name, desired);
+    if changes.is_empty() {
+        return Ok(false);
+    }
+    socket
+        .commit(batch_of(&changes))
+        .map_err(|(object, failure)| failure.during(object))?;
+    Ok(true)
+}
+
+fn batch_of<'a>(changes: &[Change<'a>]) -> Batch<'a> {
+    let mut batch = Batch::new();
+    for change in changes {
+        match change {
+            Change::Load(table) => encode::replace_table(&mut batch, table),
+            Change::Delete(table) => encode::delete_table(&mut batch, table.family, &table.name),
+        }
+    }
+    batch
+}
 
 impl Netlink {
     /// Puts tables in the place of those with their names, all in one transaction: no packet meets half of it.
@@ -68,16 +98,7 @@ impl Netlink {
         if changes.is_empty() {
             return Ok(());
         }
-        let mut batch = Batch::new();
-        for change in changes {
-            match change {
-                Change::Load(table) => encode::replace_table(&mut batch, table),
-                Change::Delete(table) => {
-                    encode::delete_table(&mut batch, table.family, &table.name)
-                }
-            }
-        }
-        self.commit(batch)
+        self.commit(batch_of(changes))
             .map_err(|(object, failure)| failure.during(format!("{object}{}", self.place)))
     }
 

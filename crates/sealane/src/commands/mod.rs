@@ -6,6 +6,7 @@ pub mod completions;
 pub mod controllers;
 pub mod down;
 pub mod image;
+pub mod ipam;
 pub mod kubeconfig;
 pub mod node;
 pub mod status;

@@ -6,12 +6,13 @@
 
 use std::{net::IpAddr, str::FromStr};
 
-use sealane_cni::{
+use sealane_net::{IpNet, Mac};
+use serde_json::Value;
+
+use crate::{
     protocol::Request,
     types::{CniError, POD_ANNOTATIONS, code},
 };
-use sealane_net::{IpNet, Mac};
-use serde_json::Value;
 
 /// The annotation with addresses, comma between two families.
 pub const IPS_ANNOTATION: &str = "sealane.io/ips";
@@ -119,10 +120,10 @@ fn unfit(from: &str, value: &str, expected: &str) -> CniError {
 
 #[cfg(test)]
 mod tests {
-    use sealane_cni::types::Command;
     use serde_json::json;
 
     use super::*;
+    use crate::types::Command;
 
     fn request(runtime_config: Value, args: &[(&str, &str)]) -> Request {
         Request {

@@ -1,0 +1,192 @@
+//! Our plugin beside the stock ones of the package containernetworking-plugins,
+//! and what runtimes hand over as capabilities.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod stage;
+
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::symlink,
+};
+
+use sealane_cni::{
+    invoke::{Attachment, InvokeError},
+    types::{AddResult, POD_ANNOTATIONS, code},
+};
+use sealane_testkit::{Namespace, SOON, Topology};
+use serde_json::{Value, json};
+use stage::{
+    Agent, ContainerRuntime, NODE_IP, Stage, attachment, calls::conf, ip, reach, this_node,
+};
+
+const SUBNET: &str = "10.244.1.0/24";
+const HOST_PORT: u16 = 8080;
+const POD_PORT: u16 = 80;
+
+/// An agent with stock plugins behind ours.
+fn start_with(stage: &Stage, chain: &[&str]) -> Agent {
+    let mut settings = stage.settings();
+    settings.cni_chain = chain.iter().map(|name| (*name).to_owned()).collect();
+    std::fs::create_dir_all(&settings.cni_bin_dir).unwrap();
+    for name in chain {
+        let stock = format!("/usr/lib/cni/{name}");
+        symlink(stock, settings.cni_bin_dir.join(name)).unwrap();
+    }
+    let agent = Agent::start(settings, stage.node.title());
+    agent.tell_nodes(vec![this_node(&[SUBNET])]);
+    agent.tell_pods(vec![]);
+    agent.wait_ready();
+    agent
+}
+
+fn offering(container: &str, netns: &Namespace, capabilities: Value) -> Attachment {
+    Attachment {
+        capabilities: capabilities.as_object().cloned().unwrap(),
+        ..attachment(container, Some(netns))
+    }
+}
+
+/// As a runtime in the node's namespace, which stock plugins work in.
+fn add(
+    stage: &Stage,
+    runtime: &ContainerRuntime,
+    attachment: &Attachment,
+) -> Result<AddResult, InvokeError> {
+    let network = runtime.network();
+    let add = runtime.runtime.add(&network, attachment);
+    stage.node.enter(|| runtime.tokio.block_on(add))
+}
+
+#[test]
+fn stock_plugins_behind_ours_open_host_ports_and_limit_bandwidth() {
+    let stage = Stage::new();
+    let _agent = start_with(&stage, &["portmap", "bandwidth", "tuning"]);
+    let runtime = stage.runtime();
+    let (_pods, [a]) = Topology::new(["a"]);
+    let capabilities = json!({
+        "portMappings": [{"hostPort": HOST_PORT, "containerPort": POD_PORT, "protocol": "tcp"}],
+        "bandwidth": {"ingressRate": 8_000_000, "ingressBurst": 8_000_000},
+    });
+    let attachment = offering("a", &a, capabilities);
+    let result = add(&stage, &runtime, &attachment).unwrap();
+    assert_eq!(ip(&result).to_string(), "10.244.1.2");
+    assert_eq!(result.interfaces[2].name, "eth0", "{result:?}");
+
+    let listener = a
+        .enter(|| TcpListener::bind(("0.0.0.0", POD_PORT)))
+        .unwrap();
+    let target: SocketAddr = format!("{NODE_IP}:{HOST_PORT}").parse().unwrap();
+    let connect = || TcpStream::connect_timeout(&target, SOON);
+    stage.outside.enter(connect).expect("the host port is open");
+    listener.accept().unwrap();
+    let queues = stage.node.run("tc", ["qdisc"]).succeeds();
+    let near = &result.interfaces[1].name;
+    assert!(
+        queues.contains(&format!("dev {near} root")) && queues.contains("tbf"),
+        "{queues}"
+    );
+
+    // Ours alone: portmap 1.1.1 looks for IPv6 rules although the pod has no such address.
+    let checked = stage.plugin("a", &a, "CHECK");
+    assert_eq!(checked.unwrap(), Value::Null);
+    let network = runtime.network();
+    let del = runtime.runtime.del(Some(&network), &attachment);
+    stage.node.enter(|| runtime.tokio.block_on(del)).unwrap();
+    let rules = stage.node.run("iptables-save", ["-t", "nat"]).succeeds();
+    assert!(!rules.contains(&HOST_PORT.to_string()), "{rules}");
+    assert!(!stage.node.run("ip", ["link"]).succeeds().contains(": sl"));
+}
+
+#[test]
+fn a_chain_with_a_plugin_that_is_not_there_is_not_installed() {
+    let stage = Stage::new();
+    let mut settings = stage.settings();
+    settings.cni_chain = vec!["portmap".into()];
+    let debug_socket = settings.debug_socket();
+    let agent = Agent::start(settings, stage.node.title());
+    agent.tell_nodes(vec![this_node(&[SUBNET])]);
+    agent.tell_pods(vec![]);
+    agent.wait_ready();
+    sealane_testkit::eventually(SOON, "/readyz names the plugin", || {
+        let ready = sealane_introspect::fetch(&debug_socket, "GET", "/readyz").unwrap();
+        if ready.body.contains("portmap: no such file") {
+            Ok(())
+        } else {
+            Err(ready.body)
+        }
+    });
+    assert!(!stage.path("net.d/10-sealane.conflist").exists());
+}
+
+#[test]
+fn what_was_made_before_us_in_the_chain_is_handed_on() {
+    let stage = Stage::new();
+    let _agent = start_with(&stage, &["loopback"]);
+    let runtime = stage.runtime();
+    let (_pods, [a]) = Topology::new(["a"]);
+    let conflist = json!({
+        "cniVersion": "1.0.0", "name": "chain", "plugins": [
+            {"type": "loopback"},
+            conf(&stage, "1.0.0"),
+        ],
+    });
+    std::fs::write(stage.path("net.d/05-chain.conflist"), conflist.to_string()).unwrap();
+    let attachment = attachment("a", Some(&a));
+    let result = add(&stage, &runtime, &attachment).unwrap();
+    let names: Vec<&str> = result.interfaces.iter().map(|i| &*i.name).collect();
+    assert_eq!((names[0], names[3]), ("lo", "eth0"), "{result:?}");
+    let ours = result.ips.last().unwrap();
+    assert_eq!(ours.address.to_string(), "10.244.1.2/24");
+    assert_eq!(ours.interface, Some(3));
+    runtime.check("a", &a).unwrap();
+    runtime.del("a", Some(&a)).unwrap();
+}
+
+#[test]
+fn addresses_and_resolvers_that_are_asked_for_are_given() {
+    let stage = Stage::new();
+    let agent = stage.start_ready(&[SUBNET, "fd00:10:244:1::/64"]);
+    let runtime = stage.runtime();
+    let (_pods, [a, b, c]) = Topology::new(["a", "b", "c"]);
+    let wanted = json!({
+        "ips": ["10.244.1.77/24", "fd00:10:244:1::77"], "mac": "02:42:00:00:00:77",
+        "dns": {"servers": ["10.96.0.10"], "searches": ["cluster.local"]},
+    });
+    let result = add(&stage, &runtime, &offering("a", &a, wanted.clone())).unwrap();
+    let ips: Vec<String> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
+    assert_eq!(ips, ["10.244.1.77/24", "fd00:10:244:1::77/64"]);
+    assert_eq!(result.interfaces[2].mac, "02:42:00:00:00:77");
+    assert_eq!(result.dns.nameservers, ["10.96.0.10"]);
+    let shown = a.run("ip", ["-o", "link", "show", "eth0"]).succeeds();
+    assert!(shown.contains("02:42:00:00:00:77"), "{shown}");
+    reach(&stage.node, ip(&result));
+    runtime.check("a", &a).unwrap();
+    a.run(
+        "ip",
+        ["link", "set", "eth0", "address", "02:42:00:00:00:78"],
+    )
+    .succeeds();
+    let error = runtime.check("a", &a).unwrap_err().to_string();
+    assert!(
+        error.contains("02:42:00:00:00:78, expected 02:42:00:00:00:77"),
+        "{error}"
+    );
+
+    let refused = |container: &str, netns: &Namespace, capabilities: Value| {
+        let error = add(&stage, &runtime, &offering(container, netns, capabilities)).unwrap_err();
+        error.plugin_error().unwrap().clone()
+    };
+    let taken = refused("b", &b, wanted);
+    assert_eq!(taken.code, code::TRY_AGAIN_LATER);
+    assert!(taken.msg.contains("pod default/a"), "{taken}");
+    let outside = refused("b", &b, json!({"ips": ["192.168.7.7"]}));
+    assert_eq!(outside.code, code::INVALID_CONFIG);
+    assert!(outside.msg.contains(SUBNET), "{outside}");
+    assert_eq!(agent.leases(), 1, "a refusal leases nothing");
+    assert!(!b.run("ip", ["link"]).succeeds().contains("eth0"));
+
+    let annotated = json!({POD_ANNOTATIONS: {"sealane.io/ips": "10.244.1.99"}});
+    let result = add(&stage, &runtime, &offering("c", &c, annotated)).unwrap();
+    assert_eq!(ip(&result).to_string(), "10.244.1.99");
+    assert_eq!(result.ips.len(), 2, "the other family as usual");
+}
