@@ -18,7 +18,7 @@ pub struct Cri {
 
 /// A pod to make.
 pub struct Sandbox<'a> {
-    name: &'a str,
+    pub name: &'a str,
     pub annotations: &'a [(&'a str, &'a str)],
 }
 

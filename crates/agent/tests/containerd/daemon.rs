@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Stdio},
 };
@@ -28,6 +29,9 @@ impl Containerd {
         let dir = stage.path("containerd");
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("config.toml"), config(stage, &dir)).unwrap();
+        // containerd sets a pod's lo up by the stock plugin, in the same folder as all others.
+        fs::create_dir_all(stage.path("bin")).unwrap();
+        symlink("/usr/lib/cni/loopback", stage.path("bin/loopback")).unwrap();
         let log = fs::File::create(dir.join("log")).unwrap();
         let process = stage
             .node
