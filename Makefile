@@ -51,13 +51,15 @@ test: setup ## Every check and every test, on real packets (as root).
 	SEALANE_NETWORK='vxlan dual' cargo test --package sealane-testkit --test network_model --locked
 
 # How often the API server is killed under two thousand objects and a hundred watchers, how many random
-# operations a cluster must survive, and a seed for both; `make test` takes ten and two hundred.
+# operations a cluster must survive, how many CNI calls an agent, and a seed for all; `make test` takes ten,
+# two hundred and five hundred.
 SEALANE_KILLS ?= 50
 SEALANE_OPERATIONS ?= 1000
+SEALANE_CALLS ?= 5000
 SEALANE_SEED ?= 1
 
 .PHONY: soak
-soak: setup ## The network in every form; crash tests, longer (as root): SEALANE_KILLS=50 SEALANE_OPERATIONS=1000 SEALANE_SEED=1.
+soak: setup ## The network in every form; crash tests, longer (as root): SEALANE_KILLS, _OPERATIONS, _CALLS, _SEED.
 	cargo build --package sealane --locked
 	for form in 'direct ipv4' 'direct ipv6' 'direct dual' 'vxlan ipv4' 'vxlan ipv6' 'vxlan dual'; do \
 	  SEALANE_NETWORK="$$form" cargo test --package sealane-testkit --test network_model --locked || exit; \
@@ -66,6 +68,9 @@ soak: setup ## The network in every form; crash tests, longer (as root): SEALANE
 	cargo test --package sealane-apiserver --test api --locked -- --nocapture crashes::
 	SEALANE_OPERATIONS=$(SEALANE_OPERATIONS) SEALANE_SEED=$(SEALANE_SEED) \
 	cargo test --package sealane-testkit --test random_operations --locked -- --nocapture
+	cargo build --package sealane-agent --examples --locked
+	SEALANE_CALLS=$(SEALANE_CALLS) SEALANE_SEED=$(SEALANE_SEED) \
+	cargo test --package sealane-agent --test random --locked -- --nocapture
 
 .PHONY: check
 check: setup ## Formatting, lints, documentation, layers and licences; no tests.

@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 /// A client that connects for each call.
 pub struct Cri {
     socket: PathBuf,
+    cgroup: String,
     tokio: tokio::runtime::Runtime,
 }
 
@@ -32,12 +33,17 @@ impl<'a> Sandbox<'a> {
 }
 
 impl Cri {
-    pub fn new(socket: PathBuf) -> Self {
+    /// A client whose pods are all below one cgroup.
+    pub fn new(socket: PathBuf, cgroup: &str) -> Self {
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        Self { socket, tokio }
+        Self {
+            socket,
+            cgroup: format!("/{cgroup}"),
+            tokio,
+        }
     }
 
     pub fn version(&self) -> Result<(), String> {
@@ -81,7 +87,8 @@ impl Cri {
         for (key, value) in sandbox.annotations {
             config = config.nested(7, Message::default().text(1, key).text(2, value));
         }
-        let request = Message::default().nested(1, config);
+        let linux = Message::default().text(1, &self.cgroup);
+        let request = Message::default().nested(1, config.nested(8, linux));
         let answer = self.call("RuntimeService/RunPodSandbox", request);
         answer
             .unwrap_or_else(|error| panic!("run pod {}: {error}", sandbox.name))

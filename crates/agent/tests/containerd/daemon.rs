@@ -13,10 +13,16 @@ use sealane_testkit::{SOON, eventually, run};
 use super::{cri::Cri, stage::Stage};
 
 const IMAGE: &str = "sealane.test/pause:1";
+/// runc and the shims keep state below /run/containerd, wherever the rest is.
+const START: &str = "mkdir -p /run/containerd
+mount -t tmpfs tmpfs /run/containerd
+exec containerd --config \"$1\"";
 
 pub struct Containerd {
     process: Child,
     dir: PathBuf,
+    /// Of all its pods.
+    cgroup: String,
 }
 
 impl Containerd {
@@ -37,21 +43,26 @@ impl Containerd {
             .node
             .command("unshare")
             .args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"])
-            .args(["containerd", "--config"])
+            .args(["sh", "-ec", START, "sh"])
             .arg(dir.join("config.toml"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
-        let containerd = Self { process, dir };
+        let cgroup = format!("sealane-{}", stage.topology.name());
+        let containerd = Self {
+            process,
+            dir,
+            cgroup,
+        };
         eventually(SOON, "containerd serves CRI", || containerd.cri().version());
         containerd.import();
         containerd
     }
 
     pub fn cri(&self) -> Cri {
-        Cri::new(self.dir.join("containerd.sock"))
+        Cri::new(self.dir.join("containerd.sock"), &self.cgroup)
     }
 
     /// The sandbox image, from an archive that the test makes: no registry.
@@ -81,6 +92,17 @@ impl Drop for Containerd {
         // Its process namespace goes with it, and all shims and containers inside.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        let ours = format!("*/{}*", self.cgroup);
+        let remove = ["/sys/fs/cgroup", "-depth", "-type", "d", "-path", &ours];
+        let removed = || {
+            let line = remove.iter().chain(&["-exec", "rmdir", "{}", "+"]);
+            run("find", line).status.success()
+        };
+        if std::thread::panicking() {
+            removed();
+        } else {
+            eventually(SOON, "the cgroups of all pods are gone", removed);
+        }
         if std::thread::panicking() {
             let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(30).collect();
