@@ -146,6 +146,7 @@ impl Collector {
         for (name, meta) in all {
             self.applied(kind, &name, meta);
         }
+        self.doubt_looks(kind);
         self.waiting_for.kinds.remove(&kind);
         if self.waiting_for.kinds.is_empty() && self.waiting_for.until.take().is_some() {
             self.suspect_all();
@@ -200,6 +201,19 @@ impl Collector {
             let graph = &self.graph;
             self.looks
                 .retain(|owner, _| *owner.uid != *uid && graph.node(&owner.uid).is_some());
+        }
+    }
+
+    /// Owners of this kind that were found by asking, and that a list does not show, may have gone
+    /// in the gap before it: nothing else will tell.
+    fn doubt_looks(&mut self, kind: KindId) {
+        let doubted: Vec<_> = self
+            .looks
+            .extract_if(|owner, _| owner.kind == kind)
+            .map(|(owner, _)| owner.uid)
+            .collect();
+        for uid in doubted {
+            self.suspect_dependents(&uid);
         }
     }
 
