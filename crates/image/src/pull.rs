@@ -115,6 +115,10 @@ fn pull_from(
     if let Some(image) = unchanged(store, session, reference)? {
         return Ok(image);
     }
+    if !store.dir().exists() {
+        // No store is begun for an image that cannot be had.
+        manifest::probe(session, reference)?;
+    }
     let ingest = store.ingest()?;
     let top = manifest::fetch(&ingest, session, reference)?;
     let here = Platform::here();

@@ -45,6 +45,17 @@ pub(super) fn head(session: &Session, reference: &Reference) -> Result<Option<To
     }))
 }
 
+/// Whether the registry would give the manifest; an error says what it said.
+pub(super) fn probe(session: &Session, reference: &Reference) -> Result<(), Fault> {
+    let wanted = Wanted {
+        path: &format!("manifests/{}", reference.selector()),
+        accept: &accept(),
+        from: 0,
+        head: false,
+    };
+    session.get(&wanted).map(drop)
+}
+
 /// Brings all documents of an image for this platform into the store.
 pub(super) fn fetch(
     ingest: &Ingest,

@@ -52,6 +52,7 @@ impl Keeper {
             if count.is_multiple_of(DISK) {
                 self.told = None;
                 self.collect().await;
+                self.settle().await;
             }
             self.look().await;
         }
@@ -83,6 +84,19 @@ impl Keeper {
             Ok(_) => self.told = Some(changed),
             // The Node is about to be made, or the API is away: at the next look.
             Err(error) => tracing::debug!("tell images of this node: {}", explain(&error)),
+        }
+    }
+
+    /// Has the disk take the layers that pulls have unpacked, which no pod had to wait for.
+    async fn settle(&self) {
+        if !self.store.dir().exists() {
+            return;
+        }
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || store.settle()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("settle the image store: {error}"),
+            Err(error) => tracing::warn!("settle the image store: {error}"),
         }
     }
 
