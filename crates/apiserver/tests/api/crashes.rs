@@ -110,6 +110,8 @@ async fn no_write_is_lost_and_no_event_missed_or_seen_twice() {
     }
     server.kill_and_launch();
 
+    // A client of its own: one that has talked to the killed server may not have noticed yet.
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client().await);
     let last = create(&maps, "end", 0).await;
     let found = list(&maps).await;
     for (name, state) in &known {
