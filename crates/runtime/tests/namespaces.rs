@@ -219,9 +219,15 @@ async fn mounts_may_follow_this_machines() {
     let shared = Shared::at(pod.outside("shared"));
     let later = shared.0.join("later");
     fs::create_dir(&later).unwrap();
-    let wait = "until [ -e /data/later/file ]; do sleep 0.01; done; mount -t tmpfs x /data/later; echo seen; exec sleep infinity";
-    for (name, propagation) in [("from", Propagation::FromHost), ("both", Propagation::Both)] {
-        pod.start(&follows(name, &shared.0, propagation, wait))
+    // What `both` mounts covers the file for `from` too, which therefore has to see it before.
+    for (name, file, propagation) in [
+        ("from", "file", Propagation::FromHost),
+        ("both", "go", Propagation::Both),
+    ] {
+        let wait = format!(
+            "until [ -e /data/later/{file} ]; do sleep 0.01; done; mount -t tmpfs x /data/later; echo seen; exec sleep infinity"
+        );
+        pod.start(&follows(name, &shared.0, propagation, &wait))
             .await;
     }
     pod.start(&follows(
@@ -234,6 +240,7 @@ async fn mounts_may_follow_this_machines() {
     mount_tmpfs(&later).unwrap();
     fs::write(later.join("file"), "").unwrap();
     pod.wait_for_log("from", "seen").await;
+    fs::write(later.join("go"), "").unwrap();
     pod.wait_for_log("both", "seen").await;
     let (code, _) = pod.exec("none", &["ls", "/data/later/file"]).await;
     assert_ne!(code, 0, "a mount that follows nothing");
