@@ -15,13 +15,16 @@ const FAN_OUT: usize = 256;
 
 pub(crate) struct Index {
     pub position: Position,
+    /// The revision that the disk had at the start. Until then a bucket may have lost an object,
+    /// which none of those that are loaded tells.
+    loaded: u64,
     buckets: HashMap<Bucket, Slot>,
 }
 
 #[derive(Default)]
 struct Slot {
     entries: BTreeMap<Arc<str>, Arc<Entry>>,
-    /// The revision of the newest change in this bucket.
+    /// The revision of the newest change in this bucket since the start.
     changed: u64,
     /// Made by the first watcher.
     fan_out: Option<broadcast::Sender<Arc<Change>>>,
@@ -30,6 +33,7 @@ struct Slot {
 impl Index {
     pub fn new(position: Position) -> Self {
         Self {
+            loaded: position.revision,
             position,
             buckets: HashMap::new(),
         }
@@ -37,7 +41,6 @@ impl Index {
 
     pub fn load(&mut self, entry: Entry) {
         let slot = self.buckets.entry(entry.key.bucket().clone()).or_default();
-        slot.changed = slot.changed.max(entry.revision);
         slot.entries
             .insert(entry.key.path().clone(), Arc::new(entry));
     }
@@ -69,9 +72,10 @@ impl Index {
             .take_while(move |entry| namespace.is_none_or(|wanted| entry.key.namespace() == wanted))
     }
 
-    /// The revision of the newest change in `bucket`.
+    /// A revision after which `bucket` has not changed.
     pub fn changed(&self, bucket: &Bucket) -> u64 {
-        self.buckets.get(bucket).map_or(0, |slot| slot.changed)
+        let since_start = self.buckets.get(bucket).map_or(0, |slot| slot.changed);
+        since_start.max(self.loaded)
     }
 
     pub fn subscribe(&mut self, bucket: &Bucket) -> broadcast::Receiver<Arc<Change>> {

@@ -188,7 +188,7 @@ impl Store {
         })
     }
 
-    /// The revision of the last change in `bucket`; 0 if there was none.
+    /// The revision of the last change in `bucket`, or that of the start if there was none since.
     pub fn changed(&self, bucket: &Bucket) -> u64 {
         self.read(|index| index.changed(bucket))
     }

@@ -154,6 +154,9 @@ async fn a_restart_brings_everything_back() {
     );
     let mut watch = store.watch(&bucket(), start).unwrap();
     assert_eq!(next(&mut watch, 3).await, ["+a", "+b", "-b"]);
+    // Nothing that is left tells of the last change.
+    let mut last = store.watch(&bucket(), b).unwrap();
+    assert_eq!(next(&mut last, 1).await, ["-b"]);
     put(&store, "c", Expect::Absent).await.unwrap();
     assert_eq!(next(&mut watch, 1).await, ["+c"]);
 }
