@@ -30,6 +30,9 @@ use crate::plan::ClusterName;
 pub const STATE_ROOT: &str = "/var/lib/sealane";
 /// Where clusters with their state in the default place keep images, all in one store.
 pub const IMAGES: &str = "/var/lib/sealane/images";
+/// What stands beside the clusters' states and so cannot be the name of one: images, and the default
+/// folders of an agent without a cluster and of stand-alone bridges.
+pub const NO_CLUSTERS: [&str; 3] = ["images", "agent", "bridge"];
 /// Where clusters keep what does not survive a reboot.
 pub const RUN_ROOT: &str = "/run/sealane";
 

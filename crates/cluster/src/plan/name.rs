@@ -1,14 +1,13 @@
 //! The cluster's name, and the names of kernel objects that derive from it.
 
 use std::fmt;
-use std::path::Path;
 use std::str::FromStr;
 
 use sealane_net::names;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::layout::{IMAGES, STATE_ROOT};
+use crate::layout::{NO_CLUSTERS, STATE_ROOT};
 
 /// Longest cluster name. A pod's socket, `/run/sealane/NAME/node-N/pods/UID.sock`,
 /// must fit the 108 bytes of a unix socket address (unix(7)).
@@ -29,7 +28,7 @@ pub enum NameError {
     )]
     NotALabel(String),
     /// Its directory is in use for something else.
-    #[error("cluster name `{0}`: {IMAGES} are the images of all clusters; choose another name")]
+    #[error("cluster name `{0}`: {STATE_ROOT}/{0} is for something else; choose another name")]
     Reserved(String),
 }
 
@@ -93,7 +92,7 @@ impl FromStr for ClusterName {
         if !text.chars().all(inner) || text.starts_with('-') || text.ends_with('-') {
             return Err(NameError::NotALabel(text.to_owned()));
         }
-        if Path::new(IMAGES) == Path::new(STATE_ROOT).join(text) {
+        if NO_CLUSTERS.contains(&text) {
             return Err(NameError::Reserved(text.to_owned()));
         }
         if text.len() > MAX_LEN {
@@ -140,6 +139,8 @@ mod tests {
             ("a.b", "lower-case"),
             ("a/b", "lower-case"),
             ("images", "choose another name"),
+            ("agent", "/var/lib/sealane/agent is for something else"),
+            ("bridge", "choose another name"),
             (
                 "a-rather-long-name-of-33-letters-",
                 "neither first nor last",
