@@ -502,7 +502,7 @@ fn largest_to(from: &Namespace, to: &Namespace, address: IpAddr) -> usize {
     };
     let client = from.enter(|| UdpSocket::bind((any, 0))).unwrap();
     client.connect(server.local_addr().unwrap()).unwrap();
-    discover_path(&client, address);
+    sealane_testkit::datagram::forbid_fragments(&client, address);
     let mut buffer = vec![0; 65536];
     // Down from the largest of any link here: refused at once, or told by a message and refused then.
     let mut size = 1500;
@@ -523,34 +523,6 @@ fn largest_to(from: &Namespace, to: &Namespace, address: IpAddr) -> usize {
         size -= 1;
     }
     panic!("nothing passes from {} to {address}", from.title());
-}
-
-/// ip(7), IP_MTU_DISCOVER: a datagram that does not fit is refused instead of cut up.
-fn discover_path(socket: &UdpSocket, to: IpAddr) {
-    use std::os::fd::AsRawFd;
-    let (level, name, value) = match to {
-        IpAddr::V4(_) => (
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            libc::IP_PMTUDISC_DO,
-        ),
-        IpAddr::V6(_) => (
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU_DISCOVER,
-            libc::IPV6_PMTUDISC_DO,
-        ),
-    };
-    // SAFETY: the pointer is to an int and the length is an int's.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of_val(&value) as u32,
-        )
-    };
-    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// A megabyte, in segments as large as TCP finds fit.

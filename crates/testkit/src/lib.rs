@@ -25,6 +25,7 @@
 //! | [`namespace`], [`topology`] | network namespaces, veths and bridges without a cluster; code and commands inside them |
 //! | [`cni`] | a CNI plugin called as a container runtime does |
 //! | [`capture`], [`packet`] | the packets seen at an interface, parsed, from before the first one is sent |
+//! | [`datagram`] | UDP datagrams that are not cut up |
 //! | [`stream`] | a TCP stream that notices when it is cut or stalls |
 //! | [`leftovers`] | everything that a cluster may leave in the kernel and on disk, compared before and after |
 //! | [`machine`] | this machine shared with the clusters of other tests, or alone |
@@ -52,6 +53,7 @@ pub mod chance;
 pub mod cluster;
 pub mod cni;
 pub mod command;
+pub mod datagram;
 pub mod deadline;
 pub mod folder;
 pub mod history;

@@ -310,7 +310,7 @@ fn udp_and_packets_of_full_size_pass() {
     let server = b.enter(|| UdpSocket::bind((b_ip, 0))).unwrap();
     let client = a.enter(|| UdpSocket::bind((a_ip, 0))).unwrap();
     server.set_read_timeout(Some(SOON)).unwrap();
-    forbid_fragments(&client, b_ip);
+    sealane_testkit::datagram::forbid_fragments(&client, b_ip);
     // 20 bytes of IPv4 header or 40 of IPv6, and 8 of UDP: RFC 791, RFC 8200, RFC 768
     let headers = if b_ip.is_ipv4() { 28 } else { 48 };
     let largest = vec![7; mtu(&a) - headers];
@@ -374,32 +374,4 @@ fn mtu(namespace: &Namespace) -> usize {
         .run("ip", ["-json", "link", "show", "dev", "eth0"])
         .json();
     links[0]["mtu"].as_u64().unwrap().try_into().unwrap()
-}
-
-/// ip(7), IP_MTU_DISCOVER: a datagram that does not fit is refused instead of cut up.
-fn forbid_fragments(socket: &UdpSocket, to: IpAddr) {
-    use std::os::fd::AsRawFd;
-    let (level, name, value) = match to {
-        IpAddr::V4(_) => (
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            libc::IP_PMTUDISC_DO,
-        ),
-        IpAddr::V6(_) => (
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU_DISCOVER,
-            libc::IPV6_PMTUDISC_DO,
-        ),
-    };
-    // SAFETY: the pointer is to an int and the length is an int's.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of_val(&value) as u32,
-        )
-    };
-    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
