@@ -49,25 +49,7 @@ impl Served {
 }
 
 /// Programs that are known by their name, as first word or as an applet.
-pub(crate) const NAMES: [&str; 17] = [
-    "agnhost",
-    "netexec",
-    "serve-hostname",
-    "connect",
-    "pause",
-    "http-echo",
-    "whoami",
-    "nginx",
-    "nginx-debug",
-    "httpd",
-    "httpd-foreground",
-    "python3",
-    "python",
-    "nc",
-    "ncat",
-    "socat",
-    "sleep",
-];
+pub(crate) const NAMES: &[&str] = crate::APPLETS.split_at(crate::OWN).1;
 
 /// First words that only start the program after them.
 const STARTERS: [&str; 4] = ["docker-entrypoint.sh", "tini", "dumb-init", "--"];
