@@ -26,6 +26,12 @@ struct Content {
     layer: Digest,
 }
 
+/// A registry that gives what it has.
+fn honest(content: &Arc<Content>) -> Server {
+    let content = content.clone();
+    Server::start(move |request| content.answer(request))
+}
+
 fn content() -> Arc<Content> {
     let noise: String = (0..40_000u32)
         .map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761)))
@@ -142,10 +148,7 @@ fn a_rest_of_an_earlier_pull_is_continued_and_a_wrong_one_thrown_away() {
         (blob[..1000].to_vec(), vec![1000]),
         (vec![7; 1000], vec![1000, 0]),
     ] {
-        let server = Server::start({
-            let content = content.clone();
-            move |request| content.answer(request)
-        });
+        let server = honest(&content);
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path());
         std::fs::create_dir_all(dir.path().join("ingest")).unwrap();
@@ -383,10 +386,7 @@ fn tokens_are_fetched_with_a_password_and_renewed() {
 #[test]
 fn a_password_is_not_shown_to_where_a_blob_is_redirected() {
     let content = content();
-    let elsewhere = Arc::new(Server::start({
-        let content = content.clone();
-        move |request| content.answer(request)
-    }));
+    let elsewhere = Arc::new(honest(&content));
     let server = Server::start({
         let (content, elsewhere) = (content.clone(), elsewhere.address);
         move |request| match request.header("authorization") {
@@ -414,10 +414,7 @@ fn a_password_is_not_shown_to_where_a_blob_is_redirected() {
 fn mirrors_are_asked_first_and_the_registry_when_they_fail() {
     let content = content();
     let empty = Server::start(|_| Reply::status(404));
-    let full = Server::start({
-        let content = content.clone();
-        move |request| content.answer(request)
-    });
+    let full = honest(&content);
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path());
     let mut how = how();
@@ -441,10 +438,7 @@ fn mirrors_are_asked_first_and_the_registry_when_they_fail() {
 #[test]
 fn what_is_here_is_not_fetched_again() {
     let content = content();
-    let server = Server::start({
-        let content = content.clone();
-        move |request| content.answer(request)
-    });
+    let server = honest(&content);
     let (_dir, store, first) = pull(&server, &how());
     let before = server.requests().len();
     let again = store
@@ -466,10 +460,7 @@ fn what_is_here_is_not_fetched_again() {
 #[test]
 fn a_damaged_layer_that_is_here_is_fetched_anew() {
     let content = content();
-    let server = Server::start({
-        let content = content.clone();
-        move |request| content.answer(request)
-    });
+    let server = honest(&content);
     let (dir, store, first) = pull(&server, &how());
     let blob = dir
         .path()

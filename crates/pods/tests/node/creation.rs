@@ -26,6 +26,16 @@ fn names(harness: &Harness, uid: &str) -> Vec<String> {
     names
 }
 
+/// Deletes the pod; nothing of it stays.
+async fn leaves_nothing(harness: &Harness, uid: &str) {
+    harness.api.delete_gracefully(&pod_path("a"), 1);
+    harness.wait_gone("a").await;
+    harness
+        .wait_for("no shim is left", |_| harness.shims() == 0)
+        .await;
+    assert_eq!(names(harness, uid), [""; 0]);
+}
+
 #[tokio::test]
 async fn a_shim_whose_node_was_killed_leaves_by_itself() {
     let mut harness = Harness::start().await;
@@ -44,12 +54,7 @@ async fn a_shim_whose_node_was_killed_leaves_by_itself() {
     harness.run();
     let pod = harness.wait_running("a").await;
     assert_eq!(restarts(&pod), 0);
-    harness.api.delete_gracefully(&pod_path("a"), 1);
-    harness.wait_gone("a").await;
-    harness
-        .wait_for("no shim is left", |_| harness.shims() == 0)
-        .await;
-    assert_eq!(names(&harness, &uid), [""; 0]);
+    leaves_nothing(&harness, &uid).await;
 }
 
 #[tokio::test]
@@ -79,12 +84,7 @@ async fn of_two_shims_of_a_pod_one_remains() {
             None,
             "the first is not in the way"
         );
-        harness.api.delete_gracefully(&pod_path("a"), 1);
-        harness.wait_gone("a").await;
-        harness
-            .wait_for("no shim is left", |_| harness.shims() == 0)
-            .await;
-        assert_eq!(names(&harness, &uid), [""; 0]);
+        leaves_nothing(&harness, &uid).await;
     }
 }
 
