@@ -16,12 +16,10 @@ set -euo pipefail
 readonly tools=${1:?usage: scripts/setup.sh TOOLS [tests|fuzz]}
 readonly purpose=${2:-build}
 readonly oldest_cargo=1.91
-# `kubectl exec` can speak WebSocket since 1.30, which is what the embedded API serves.
-readonly oldest_kubectl=1.30
+# The oldest that is supported, and that tests are made for.
+readonly oldest_kubectl=1.28
 # Where fetched ones come from, newest first: Debian 12's own is too old, and these run there.
 readonly kubectl_suites=(sid trixie)
-# The oldest generation that is supported, and that tests are made for.
-readonly oldest_generation=1.28
 readonly python_client=37.0.2
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -155,12 +153,12 @@ ensure_kubectl() {
 # Tests run what is there and say so.
 ensure_old_kubectl() {
     local installed
-    is_kubectl "$tools/kubectl-old" "$oldest_generation" && return 0
+    is_kubectl "$tools/kubectl-old" "$oldest_kubectl" && return 0
     installed=$(oldest_installed_kubectl)
     if [ -n "$installed" ]; then
         place_link "$installed" kubectl-old
     else
-        kubectl_from_suite trixie "$oldest_generation" kubectl-old || {
+        kubectl_from_suite trixie "$oldest_kubectl" kubectl-old || {
             say "no older kubectl than $(kubectl_version "$tools/kubectl") could be had: tests run with one generation"
             return 0
         }
@@ -174,7 +172,7 @@ oldest_installed_kubectl() {
     ours=$(kubectl_version "$tools/kubectl")
     for candidate in $(installed_kubectls); do
         version=$(kubectl_version "$candidate")
-        if [ -n "$version" ] && at_least "$version" "$oldest_generation" && ! at_least "$version" "$ours"; then
+        if [ -n "$version" ] && at_least "$version" "$oldest_kubectl" && ! at_least "$version" "$ours"; then
             printf '%s %s\n' "$version" "$candidate"
         fi
     done | sort -V | sed -n '1s/^[^ ]* //p'

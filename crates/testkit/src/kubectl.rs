@@ -5,10 +5,8 @@ use std::sync::LazyLock;
 
 use crate::command::run;
 
-/// Oldest minor version of `kubectl` 1 that `exec` works with: it must speak WebSocket.
-const OLDEST_MINOR: u32 = 30;
-/// Oldest minor version that is supported at all.
-const OLDEST_SUPPORTED: u32 = 28;
+/// Oldest minor version of `kubectl` 1 that is supported.
+const OLDEST_MINOR: u32 = 28;
 
 /// A `kubectl`, and which one.
 #[derive(Debug, Clone)]
@@ -42,13 +40,13 @@ pub fn generations() -> Vec<Generation> {
     let old = named.clone().or_else(|| Some(tools()?.join("kubectl-old")));
     let older = old.and_then(|path| {
         let minor = minor_version(&path)?;
-        (OLDEST_SUPPORTED..newest.minor)
+        (OLDEST_MINOR..newest.minor)
             .contains(&minor)
             .then_some(Generation { path, minor })
     });
     assert!(
         named.is_none() || older.is_some(),
-        "KUBECTL_OLD={named:?} is no kubectl between 1.{OLDEST_SUPPORTED} and {newest}"
+        "KUBECTL_OLD={named:?} is no kubectl between 1.{OLDEST_MINOR} and {newest}"
     );
     older.into_iter().chain([newest]).collect()
 }
