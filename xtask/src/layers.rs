@@ -38,6 +38,7 @@ const CRATES: &[(&str, Layer)] = &[
     ("sealane-spdy", Layer::Words),
     ("sealane-ipam", Layer::Decisions),
     ("sealane-route", Layer::Decisions),
+    ("sealane-service", Layer::Decisions),
     ("sealane-scheduling", Layer::Decisions),
     ("sealane-ruleset", Layer::Programs),
     ("sealane-netlink", Layer::Edges),

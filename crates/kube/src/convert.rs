@@ -69,7 +69,7 @@ pub fn pod_net(pod: &Pod) -> PodNet {
     }
 }
 
-fn parse<T: FromStr<Err: Display>>(
+pub(crate) fn parse<T: FromStr<Err: Display>>(
     kind: &str,
     name: &impl Display,
     what: &str,

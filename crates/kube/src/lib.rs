@@ -9,7 +9,7 @@
 //! - [`watch()`], [`watch_as`] and [`watch_metadata`] give a full set, then changes, and hide every
 //!   disconnection; [`Mirror`] keeps what they give.
 //! - [`events::Recorder`] writes the Events that `kubectl describe` shows.
-//! - [`node_net`], [`pod_net`] and [`demand()`] cut API objects down to the words that
+//! - [`node_net`], [`pod_net`], [`service_net`], [`slice_net`] and [`demand()`] cut API objects down to the words that
 //!   decisions are made from.
 //!
 //! The external crate `kube` does the protocol. What it would do differently:
@@ -25,6 +25,7 @@ mod demand;
 pub mod events;
 mod explain;
 mod mirror;
+mod services;
 mod watch;
 
 pub use access::{Access, AccessError};
@@ -34,6 +35,7 @@ pub use convert::{node_net, pod_net};
 pub use demand::{allocatable, demand, placement, taints};
 pub use explain::{Explained, explain, is_conflict, is_forbidden, is_not_found, is_unreachable};
 pub use mirror::Mirror;
+pub use services::{service_net, slice_net};
 pub use watch::{Change, Filter, watch, watch_as, watch_metadata, watch_objects};
 
 /// The external crates whose types appear here, so that callers need not depend on them.

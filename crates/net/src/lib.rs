@@ -15,6 +15,7 @@ mod mac;
 mod mtu;
 pub mod names;
 mod overlap;
+mod protocol;
 mod ranges;
 mod route;
 
@@ -24,5 +25,6 @@ pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use mac::{Mac, MacError};
 pub use mtu::{Mtu, MtuError};
 pub use overlap::{Overlap, Use, check_overlaps};
+pub use protocol::{Protocol, UnknownProtocol};
 pub use ranges::{RangeError, Ranges, parse_network};
 pub use route::Route;

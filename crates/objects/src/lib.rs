@@ -17,6 +17,8 @@ mod pod;
 pub mod quantity;
 pub mod resources;
 mod selector;
+mod service;
+mod slice;
 mod taint;
 
 pub use demand::{Demand, HostPort, PodAffinity, PodTerm, Spread};
@@ -27,4 +29,6 @@ pub use placement::{Placement, Requirement, Term};
 pub use pod::PodNet;
 pub use resources::Resources;
 pub use selector::{Expression, Operator, Selector};
+pub use service::{ServiceNet, ServicePortNet, TrafficPolicy};
+pub use slice::{Hints, SliceEndpoint, SliceNet, SlicePort};
 pub use taint::{Effect, Taint, Toleration};

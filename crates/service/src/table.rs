@@ -1,0 +1,586 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use sealane_net::{Family, Protocol};
+use sealane_objects::{ObjectName, ServiceNet, ServicePortNet, SliceNet, TrafficPolicy};
+use serde::Serialize;
+
+use crate::choose::{Asked, Candidate, choose, share};
+use crate::claims::{Claimant, Claims};
+use crate::{Endpoint, Frontend, NodeFacts, PortKey, ServicePort};
+
+/// All Services as this node serves them, kept up to date object by object.
+///
+/// Each method that changes it returns the ports that differ by that.
+#[derive(Default)]
+pub struct ServiceTable {
+    node: NodeFacts,
+    services: BTreeMap<Arc<ObjectName>, Entry>,
+    /// Under which Service a slice is kept.
+    slices: HashMap<ObjectName, Arc<ObjectName>>,
+    claims: Claims,
+    problems: BTreeMap<Arc<ObjectName>, Vec<Problem>>,
+    words: HashSet<Arc<str>>,
+}
+
+/// What is known of a Service; slices may come before it and stay after it.
+#[derive(Default)]
+struct Entry {
+    service: Option<Arc<ServiceNet>>,
+    slices: Vec<(Arc<str>, SliceNet)>,
+    ports: Vec<Arc<ServicePort>>,
+}
+
+/// A port that is served otherwise than before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortChange {
+    /// Which one.
+    pub key: Arc<PortKey>,
+    /// How it was served; none if it is new.
+    pub before: Option<Arc<ServicePort>>,
+    /// How it is served now; none if it is gone.
+    pub after: Option<Arc<ServicePort>>,
+}
+
+/// Why something that a Service asks for is not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Problem {
+    /// Another Service has the frontend.
+    Taken {
+        /// The frontend; of a node port with the unspecified address.
+        frontend: Frontend,
+        /// Who has it.
+        by: Arc<ObjectName>,
+    },
+    /// Two ports of the Service have one number and protocol: the first counts.
+    Twice {
+        /// The number.
+        port: u16,
+        /// The protocol.
+        protocol: Protocol,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Taken { frontend, by } if frontend.address.is_unspecified() => write!(
+                f,
+                "node port {} {} belongs to the older Service {by}",
+                frontend.port, frontend.protocol
+            ),
+            Problem::Taken { frontend, by } => {
+                write!(f, "{frontend} belongs to the older Service {by}")
+            }
+            Problem::Twice { port, protocol } => {
+                write!(f, "port {port} {protocol} is there twice; the first counts")
+            }
+        }
+    }
+}
+
+impl ServiceTable {
+    /// An empty table for a node.
+    pub fn new(node: NodeFacts) -> Self {
+        Self {
+            node,
+            ..Self::default()
+        }
+    }
+
+    /// The node that it is for.
+    pub fn node(&self) -> &NodeFacts {
+        &self.node
+    }
+
+    /// Takes in what has changed of the node; that may concern every Service.
+    pub fn set_node(&mut self, node: NodeFacts) -> Vec<PortChange> {
+        if node == self.node {
+            return Vec::new();
+        }
+        let names: BTreeSet<_> = self.services.keys().cloned().collect();
+        let before = self.all_wanted(&names);
+        self.node = node;
+        self.reclaim(&before);
+        self.recompute(names)
+    }
+
+    /// Takes in a Service, or that it is gone.
+    pub fn set_service(
+        &mut self,
+        name: &ObjectName,
+        service: Option<ServiceNet>,
+    ) -> Vec<PortChange> {
+        let known = self.services.get(name).and_then(|e| e.service.as_deref());
+        if known == service.as_ref() {
+            return Vec::new();
+        }
+        let name = self.intern_name(name);
+        let names = BTreeSet::from([Arc::clone(&name)]);
+        let before = self.all_wanted(&names);
+        let entry = self.services.entry(Arc::clone(&name)).or_default();
+        entry.service = service.map(Arc::new);
+        let mut concerned = self.reclaim(&before);
+        concerned.insert(name);
+        self.recompute(concerned)
+    }
+
+    /// Takes in an EndpointSlice, or that it is gone.
+    pub fn set_slice(&mut self, name: &ObjectName, slice: Option<SliceNet>) -> Vec<PortChange> {
+        let concerned = self.put_slice(name, slice);
+        self.recompute(concerned)
+    }
+
+    /// Takes in all Services there are: what is not named is gone.
+    pub fn replace_services(
+        &mut self,
+        all: impl IntoIterator<Item = (ObjectName, ServiceNet)>,
+    ) -> Vec<PortChange> {
+        let mut all: BTreeMap<ObjectName, ServiceNet> = all.into_iter().collect();
+        let known = self.services.iter();
+        let known = known.filter(|(_, entry)| entry.service.is_some());
+        let gone: Vec<_> = known
+            .filter(|(name, _)| !all.contains_key(&***name))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        let mut changes = Changes::default();
+        for name in gone {
+            changes.add(self.set_service(&name, None));
+        }
+        while let Some((name, service)) = all.pop_first() {
+            changes.add(self.set_service(&name, Some(service)));
+        }
+        changes.finish()
+    }
+
+    /// Takes in all EndpointSlices there are: what is not named is gone.
+    pub fn replace_slices(
+        &mut self,
+        all: impl IntoIterator<Item = (ObjectName, SliceNet)>,
+    ) -> Vec<PortChange> {
+        let mut concerned = BTreeSet::new();
+        let mut named = HashSet::new();
+        for (name, slice) in all {
+            concerned.extend(self.put_slice(&name, Some(slice)));
+            named.insert(name);
+        }
+        let known = self.slices.keys();
+        let gone: Vec<_> = known.filter(|n| !named.contains(*n)).cloned().collect();
+        for name in gone {
+            concerned.extend(self.put_slice(&name, None));
+        }
+        let changes = self.recompute(concerned);
+        self.words.retain(|word| Arc::strong_count(word) > 1);
+        changes
+    }
+
+    /// A port as it is served.
+    pub fn get(&self, key: &PortKey) -> Option<&Arc<ServicePort>> {
+        let entry = self.services.get(&*key.service)?;
+        entry.ports.iter().find(|port| *port.key == *key)
+    }
+
+    /// The ports of a Service, in the order of their keys.
+    pub fn ports_of(&self, service: &ObjectName) -> &[Arc<ServicePort>] {
+        let entry = self.services.get(service);
+        entry.map_or(&[], |entry| &entry.ports)
+    }
+
+    /// All ports, in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ServicePort>> {
+        self.services.values().flat_map(|entry| &entry.ports)
+    }
+
+    /// The Service as it was taken in, with the slices that are its own.
+    pub fn objects_of(
+        &self,
+        service: &ObjectName,
+    ) -> Option<(Option<&ServiceNet>, &[(Arc<str>, SliceNet)])> {
+        let entry = self.services.get(service)?;
+        Some((entry.service.as_deref(), &entry.slices))
+    }
+
+    /// What is not served as it was asked for, and why.
+    pub fn problems(&self) -> impl Iterator<Item = (&ObjectName, &Problem)> {
+        let each = self.problems.iter();
+        each.flat_map(|(name, list)| list.iter().map(move |problem| (&**name, problem)))
+    }
+
+    fn intern(&mut self, word: &Arc<str>) -> Arc<str> {
+        if let Some(known) = self.words.get(word) {
+            return Arc::clone(known);
+        }
+        self.words.insert(Arc::clone(word));
+        Arc::clone(word)
+    }
+
+    fn intern_name(&self, name: &ObjectName) -> Arc<ObjectName> {
+        let known = self.services.get_key_value(name);
+        known.map_or_else(|| Arc::new(name.clone()), |(name, _)| Arc::clone(name))
+    }
+
+    fn put_slice(
+        &mut self,
+        name: &ObjectName,
+        slice: Option<SliceNet>,
+    ) -> BTreeSet<Arc<ObjectName>> {
+        let mut concerned = BTreeSet::new();
+        let slice = slice.filter(|slice| !slice.service.is_empty());
+        let new_owner = slice.as_ref().map(|slice| {
+            let owner = ObjectName::new(name.namespace.clone(), &*slice.service);
+            self.intern_name(&owner)
+        });
+        let word = Arc::from(name.name.as_str());
+        if let Some(owner) = self.slices.get(name).cloned() {
+            if let Some(entry) = self.services.get_mut(&owner) {
+                let known = entry.slices.iter().position(|(n, _)| *n == word);
+                if let Some(at) = known {
+                    if slice.as_ref() == Some(&entry.slices[at].1) {
+                        return concerned;
+                    }
+                    entry.slices.remove(at);
+                }
+            }
+            self.slices.remove(name);
+            concerned.insert(owner);
+        }
+        if let (Some(mut slice), Some(owner)) = (slice, new_owner) {
+            for endpoint in &mut slice.endpoints {
+                if let Some(node) = &endpoint.node {
+                    endpoint.node = Some(self.intern(node));
+                }
+            }
+            let entry = self.services.entry(Arc::clone(&owner)).or_default();
+            entry.slices.push((word, slice));
+            entry.slices.sort_by(|a, b| a.0.cmp(&b.0));
+            self.slices.insert(name.clone(), Arc::clone(&owner));
+            concerned.insert(owner);
+        }
+        concerned
+    }
+
+    fn all_wanted(&self, names: &BTreeSet<Arc<ObjectName>>) -> Wanted {
+        let wanted = names.iter().map(|name| {
+            let service = self.services.get(name).and_then(|e| e.service.as_ref());
+            let claim = service.map(|service| claim(name, service, &self.node));
+            (Arc::clone(name), claim)
+        });
+        wanted.collect()
+    }
+
+    /// Replaces the claims that were `before` by those of now; names the others that this concerns.
+    fn reclaim(&mut self, before: &Wanted) -> BTreeSet<Arc<ObjectName>> {
+        let names = before.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let after = self.all_wanted(&names);
+        let mut concerned = BTreeSet::new();
+        for ((_, old), (_, new)) in before.iter().zip(&after) {
+            let old = old.as_ref().map(|(c, f)| (c, &f[..]));
+            let new = new.as_ref().map(|(c, f)| (c, &f[..]));
+            concerned.extend(self.claims.replace(old, new));
+        }
+        concerned
+    }
+
+    fn recompute(&mut self, names: BTreeSet<Arc<ObjectName>>) -> Vec<PortChange> {
+        let mut changes = Vec::new();
+        for name in names {
+            let Some(entry) = self.services.get(&name) else {
+                continue;
+            };
+            let (ports, problems) = self.derive(&name, entry);
+            let vacant = entry.service.is_none() && entry.slices.is_empty();
+            if problems.is_empty() {
+                self.problems.remove(&name);
+            } else {
+                self.problems.insert(Arc::clone(&name), problems);
+            }
+            let before = match self.services.get_mut(&name) {
+                Some(entry) => std::mem::replace(&mut entry.ports, ports.clone()),
+                None => Vec::new(),
+            };
+            if vacant {
+                self.services.remove(&name);
+            }
+            compare(before, ports, &mut changes);
+        }
+        changes
+    }
+
+    fn derive(
+        &self,
+        name: &Arc<ObjectName>,
+        entry: &Entry,
+    ) -> (Vec<Arc<ServicePort>>, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let Some(service) = entry.service.as_deref().filter(|s| !s.skipped) else {
+            return (Vec::new(), problems);
+        };
+        let has = |f: &Frontend| self.claims.winner(f).is_none_or(|winner| winner == name);
+        let (_, wanted) = claim(name, service, &self.node);
+        for frontend in wanted.iter().filter(|f| !has(f)) {
+            if let Some(by) = self.claims.winner(frontend) {
+                let (frontend, by) = (*frontend, Arc::clone(by));
+                problems.push(Problem::Taken { frontend, by });
+            }
+        }
+        let mut ports: Vec<Arc<ServicePort>> = Vec::new();
+        for (index, port) in service.ports.iter().enumerate() {
+            let same = |p: &ServicePortNet| (p.port, p.protocol) == (port.port, port.protocol);
+            if service.ports[..index].iter().any(same) {
+                let (port, protocol) = (port.port, port.protocol);
+                problems.push(Problem::Twice { port, protocol });
+                continue;
+            }
+            for family in Family::ALL {
+                ports.extend(self.port(name, service, port, family, entry, &has));
+            }
+        }
+        ports.sort_by(|a, b| a.key.cmp(&b.key));
+        ports.dedup_by(|a, b| a.key == b.key);
+        (ports, problems)
+    }
+
+    /// `None` when the Service has no frontend of the family at this port.
+    fn port(
+        &self,
+        name: &Arc<ObjectName>,
+        service: &ServiceNet,
+        port: &ServicePortNet,
+        family: Family,
+        entry: &Entry,
+        has: &impl Fn(&Frontend) -> bool,
+    ) -> Option<Arc<ServicePort>> {
+        let at = |address, port_number| Frontend {
+            address,
+            protocol: port.protocol,
+            port: port_number,
+        };
+        let ours = |addresses: &[IpAddr], number: u16| -> Vec<IpAddr> {
+            let family = addresses.iter().filter(|a| Family::from(**a) == family);
+            family.copied().filter(|a| has(&at(*a, number))).collect()
+        };
+        let known = entry.ports.iter().map(|p| &p.key);
+        let key = PortKey {
+            service: Arc::clone(name),
+            name: Arc::clone(&port.name),
+            protocol: port.protocol,
+            family,
+        };
+        let key = known
+            .into_iter()
+            .find(|k| ***k == key)
+            .map_or_else(|| Arc::new(key.clone()), Arc::clone);
+        let node_port = port
+            .node_port
+            .filter(|_| serves_family(service, family))
+            .filter(|number| has(&at(unspecified(family), *number)));
+        let here: Vec<IpAddr> = self.node.addresses(family).collect();
+        let external_ips = if self.node.external_ips {
+            ours(&service.external_ips, port.port)
+        } else {
+            Vec::new()
+        };
+        let mut served = ServicePort {
+            key,
+            port: port.port,
+            cluster_ip: ours(&service.cluster_ips, port.port).first().copied(),
+            external_ips,
+            load_balancer_ips: ours(&service.load_balancer_ips, port.port),
+            source_ranges: None,
+            node_port,
+            node_port_addresses: node_port.map_or_else(Vec::new, |number| ours(&here, number)),
+            internal_policy: service.internal_policy,
+            external_policy: service.external_policy,
+            affinity_seconds: service.affinity_seconds,
+            health_check_node_port: service.health_check_node_port,
+            cluster: share(Vec::new()),
+            local: share(Vec::new()),
+            has_endpoints: false,
+        };
+        let outside = !served.external_ips.is_empty()
+            || !served.load_balancer_ips.is_empty()
+            || served.node_port.is_some();
+        if served.cluster_ip.is_none() && !outside {
+            return None;
+        }
+        if !served.load_balancer_ips.is_empty() {
+            let ranges = service.source_ranges.as_ref();
+            let fits = |r: &&sealane_net::IpNet| Family::from(**r) == family;
+            served.source_ranges =
+                ranges.map(|r| r.iter().filter(fits).copied().collect::<Vec<_>>().into());
+        }
+        let asked = Asked {
+            internal: service.internal_policy,
+            external: service.external_policy,
+            from_outside: outside,
+        };
+        let all = candidates(&entry.slices, &served.key);
+        let mut chosen = choose(&all, asked, &self.node);
+        if !outside && service.internal_policy == TrafficPolicy::Local {
+            // Nobody asks for those of other nodes.
+            chosen.cluster = Vec::new();
+        }
+        let old = entry.ports.iter().find(|p| p.key == served.key);
+        served.cluster = keep(old.map(|p| &p.cluster), chosen.cluster);
+        served.local = keep(old.map(|p| &p.local), chosen.local);
+        served.has_endpoints = chosen.has_endpoints;
+        match old {
+            Some(old) if **old == served => Some(Arc::clone(old)),
+            _ => Some(Arc::new(served)),
+        }
+    }
+}
+
+type Wanted = Vec<(Arc<ObjectName>, Option<(Claimant, Vec<Frontend>)>)>;
+
+/// The frontends that a Service asks for. Node ports are asked for at the unspecified address, and at each of the
+/// node's, where somebody's external address may be the same.
+fn claim(
+    name: &Arc<ObjectName>,
+    service: &ServiceNet,
+    node: &NodeFacts,
+) -> (Claimant, Vec<Frontend>) {
+    let claimant = Claimant {
+        created: service.created,
+        service: Arc::clone(name),
+    };
+    let mut wanted = Vec::new();
+    if service.skipped {
+        return (claimant, wanted);
+    }
+    let external: &[IpAddr] = if node.external_ips {
+        &service.external_ips
+    } else {
+        &[]
+    };
+    for port in &service.ports {
+        let at = |address, number| Frontend {
+            address,
+            protocol: port.protocol,
+            port: number,
+        };
+        let own = service.cluster_ips.iter();
+        let own = own.chain(&service.load_balancer_ips).chain(external);
+        wanted.extend(own.map(|address| at(*address, port.port)));
+        if let Some(number) = port.node_port {
+            for family in Family::ALL
+                .into_iter()
+                .filter(|f| serves_family(service, *f))
+            {
+                let addresses = node.addresses(family).chain([unspecified(family)]);
+                wanted.extend(addresses.map(|address| at(address, number)));
+            }
+        }
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    wanted.shrink_to_fit();
+    (claimant, wanted)
+}
+
+fn serves_family(service: &ServiceNet, family: Family) -> bool {
+    let ips = &mut service.cluster_ips.iter();
+    ips.any(|ip| Family::from(*ip) == family)
+}
+
+fn unspecified(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// The endpoints of all slices that have the port, each with the number that it has there.
+fn candidates<'a>(slices: &'a [(Arc<str>, SliceNet)], key: &PortKey) -> Vec<Candidate<'a>> {
+    let mut all = Vec::new();
+    for (_, slice) in slices {
+        if slice.family != Some(key.family) {
+            continue;
+        }
+        for port in slice.ports.iter() {
+            if (&port.name, port.protocol) != (&key.name, key.protocol) || port.port == 0 {
+                continue;
+            }
+            let usable = |e: &&sealane_objects::SliceEndpoint| is_usable(e.address, key.family);
+            let endpoints = slice.endpoints.iter().filter(usable);
+            all.extend(endpoints.map(|endpoint| Candidate {
+                endpoint,
+                port: port.port,
+            }));
+        }
+    }
+    all
+}
+
+/// What the API server refuses too, for somebody who writes slices himself could otherwise reach what listens on
+/// the loopback of nodes (CVE-2021-25740 and the like).
+fn is_usable(address: IpAddr, family: Family) -> bool {
+    let link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    Family::from(address) == family
+        && !address.is_unspecified()
+        && !address.is_loopback()
+        && !address.is_multicast()
+        && !link_local
+}
+
+fn keep(old: Option<&Arc<[Endpoint]>>, new: Vec<Endpoint>) -> Arc<[Endpoint]> {
+    match old {
+        Some(old) if **old == *new => Arc::clone(old),
+        _ => share(new),
+    }
+}
+
+fn compare(
+    before: Vec<Arc<ServicePort>>,
+    after: Vec<Arc<ServicePort>>,
+    changes: &mut Vec<PortChange>,
+) {
+    let mut after: BTreeMap<_, _> = after.into_iter().map(|p| (Arc::clone(&p.key), p)).collect();
+    for old in before {
+        let new = after.remove(&old.key);
+        if new.as_ref() != Some(&old) {
+            changes.push(PortChange {
+                key: Arc::clone(&old.key),
+                before: Some(old),
+                after: new,
+            });
+        }
+    }
+    changes.extend(after.into_iter().map(|(key, new)| PortChange {
+        key,
+        before: None,
+        after: Some(new),
+    }));
+}
+
+/// Several changes of one port become one.
+#[derive(Default)]
+struct Changes {
+    at: HashMap<Arc<PortKey>, usize>,
+    list: Vec<PortChange>,
+}
+
+impl Changes {
+    fn add(&mut self, changes: Vec<PortChange>) {
+        for change in changes {
+            match self.at.get(&change.key) {
+                Some(at) => self.list[*at].after = change.after,
+                None => {
+                    self.at.insert(Arc::clone(&change.key), self.list.len());
+                    self.list.push(change);
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<PortChange> {
+        let changed = |change: &PortChange| change.before != change.after;
+        self.list.into_iter().filter(changed).collect()
+    }
+}
