@@ -1,7 +1,7 @@
 //! What changes in a namespace, whoever changes it.
 
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressMessage;
@@ -27,12 +27,14 @@ pub enum Event {
     /// A route of the main table went. Its link is not named. Linux does not tell of IPv4
     /// routes that go because their link is set down.
     RouteGone(Route),
+    /// Another process has changed an nft table whose name is like ours.
+    Tables,
     /// Changes came faster than they were taken, and some are lost: look at everything.
     Missed,
 }
 
 impl Netlink {
-    /// The changes of links, addresses and routes from now on.
+    /// The changes of links, addresses, routes and our nft tables from now on.
     ///
     /// # Errors
     /// When the socket cannot be opened.
@@ -49,7 +51,7 @@ impl Netlink {
             .map_err(|error| Error::system(format!("listen to netlink{}", self.place), error))?;
         tokio::spawn(connection);
         let events = messages.filter_map(async |(message, _)| read(message.payload));
-        Ok(events.boxed())
+        Ok(stream::select(events, self.table_events()?).boxed())
     }
 }
 

@@ -50,5 +50,5 @@ pub use forwarding::Forwarding;
 pub use link::{Bridge, Link, LinkChange, LinkRef, Tunnel, Veth, VethPeer, Vxlan};
 pub use neighbour::Neighbour;
 pub use netlink::Netlink;
-pub use nft::sync_tables;
+pub use nft::{Nft, sync_tables};
 pub use rule::Rule;

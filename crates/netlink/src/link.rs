@@ -115,6 +115,8 @@ pub struct LinkChange<'a> {
     pub netns: Option<BorrowedFd<'a>>,
     /// What to write at it, at most 255 bytes.
     pub alias: Option<&'a str>,
+    /// The group of links to belong to.
+    pub group: Option<u32>,
 }
 
 impl Netlink {
@@ -361,6 +363,9 @@ pub(crate) fn changed(link: LinkRef<'_>, change: &LinkChange<'_>) -> LinkMessage
             .attributes
             .push(LinkAttribute::IfAlias(alias.to_owned()));
     }
+    if let Some(group) = change.group {
+        message.attributes.push(LinkAttribute::Group(group));
+    }
     message
 }
 
@@ -431,6 +436,7 @@ impl fmt::Display for LinkChange<'_> {
             self.netns
                 .map(|netns| format!("netns {}", crate::netns::describe(netns))),
             self.alias.map(|alias| format!("alias {alias}")),
+            self.group.map(|group| format!("group {group}")),
         ];
         let words: Vec<String> = words.into_iter().flatten().collect();
         f.write_str(&words.join(" "))

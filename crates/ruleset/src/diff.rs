@@ -1,15 +1,12 @@
 use std::fmt;
 
-use sealane_net::Family;
-
-use crate::Table;
-use crate::render::word;
+use crate::{Element, Table, TableFamily};
 
 /// What the kernel tells of a table without reading its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// nft's `ip` or `ip6`; tables of other families are never ours.
-    pub family: Family,
+    /// Its family; tables of families that we do not know are never ours.
+    pub family: TableFamily,
     /// The name.
     pub name: String,
     /// The comment; ours hold a stamp.
@@ -23,6 +20,10 @@ pub enum Change<'a> {
     Load(&'a Table),
     /// Removes a table and all that is in it.
     Delete(&'a Loaded),
+    /// Puts an element into a keyed set; nothing when it is there.
+    Add(&'a Element),
+    /// Takes an element out of a keyed set, where it must be.
+    Remove(&'a Element),
 }
 
 /// What turns the tables called `name` into `desired`, and leaves all others alone.
@@ -64,17 +65,21 @@ impl fmt::Display for Change<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Change::Load(table) => {
-                write!(f, "load table {} {}", word(table.family), table.name)
+                write!(f, "load table {} {}", table.family.word(), table.name)
             }
             Change::Delete(table) => {
-                write!(f, "delete table {} {}", word(table.family), table.name)
+                write!(f, "delete table {} {}", table.family.word(), table.name)
             }
+            Change::Add(element) => write!(f, "add element {element}"),
+            Change::Remove(element) => write!(f, "delete element {element}"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sealane_net::Family;
+
     use super::*;
 
     fn table(family: Family, sets: &[&str]) -> Table {
@@ -83,16 +88,14 @@ mod tests {
             .map(|name| crate::Set::of_networks(*name, "", family, []))
             .collect();
         Table {
-            family,
-            name: "sealane".into(),
             sets,
-            chains: vec![],
+            ..Table::new(family, "sealane")
         }
     }
 
     fn loaded(family: Family, name: &str, comment: Option<&str>) -> Loaded {
         Loaded {
-            family,
+            family: family.into(),
             name: name.into(),
             comment: comment.map(Into::into),
         }

@@ -64,14 +64,13 @@ pub fn node_egress(family: Family, egress: &NodeEgress) -> Option<Table> {
         .masquerade()
         .comment("pods leave the cluster with this node's address");
     Some(Table {
-        family,
-        name: names::NFT_TABLE.into(),
         sets: vec![
             local_pods,
             no_masquerade,
             pod_sources(family, &egress.local_pods),
         ],
         chains: vec![postrouting(rule), sources()],
+        ..Table::new(family, names::NFT_TABLE)
     })
 }
 
@@ -120,10 +119,8 @@ pub fn machine_egress(cluster: &str, nodes: IpNet) -> Table {
         .masquerade()
         .comment("nodes leave with this machine's address");
     Table {
-        family: Family::from(nodes),
-        name: names::machine_table(cluster),
-        sets: vec![],
         chains: vec![postrouting(rule)],
+        ..Table::new(Family::from(nodes), names::machine_table(cluster))
     }
 }
 
@@ -142,10 +139,8 @@ pub fn bridge_egress(bridge: &str, subnet: IpNet) -> Table {
         .masquerade()
         .comment("containers leave with this host's address");
     Table {
-        family,
-        name: names::bridge_table(bridge),
-        sets: vec![],
         chains: vec![postrouting(rule)],
+        ..Table::new(family, names::bridge_table(bridge))
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Expr {
     },
     /// Counts packets and bytes.
     Counter,
+    /// Counts packets and bytes with a counter of the table, by name.
+    NamedCounter(String),
     /// Replaces the source address by that of the link on which the packet leaves.
     Masquerade(NatFlags),
     /// Ends or moves on. In the kernel: an immediate value for the verdict register.
@@ -60,13 +62,37 @@ pub enum Source {
     Meta(MetaKey),
 }
 
-/// Fields of the network header; offset and length follow from the table's family.
+/// Fields of a packet, in network byte order. Of the first two, offset and length follow from the table's family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PayloadField {
     /// `ip saddr`, `ip6 saddr`
     SourceAddress,
     /// `ip daddr`, `ip6 daddr`
     DestinationAddress,
+    /// `ether saddr`
+    EtherSource,
+    /// `ether daddr`
+    EtherDestination,
+    /// `ip saddr`, in a table of frames
+    Ipv4Source,
+    /// `ip6 saddr`, in a table of frames
+    Ipv6Source,
+    /// `arp operation`
+    ArpOperation,
+    /// `arp saddr ether`
+    ArpSenderMac,
+    /// `arp saddr ip`
+    ArpSenderAddress,
+    /// `udp dport`
+    UdpDestination,
+    /// `icmp type`
+    IcmpType,
+    /// `icmpv6 type`
+    Icmpv6Type,
+    /// `igmp type`
+    IgmpType,
+    /// The target of a neighbour solicitation or advertisement (RFC 4861 §4.3), which nft 1.0 shows as `@th,64,128`.
+    NeighbourTarget,
 }
 
 /// What the kernel knows of a packet.
@@ -78,6 +104,12 @@ pub enum MetaKey {
     InputLink,
     /// `oifname`: the link it leaves by; 16 bytes, filled up with zeros.
     OutputLink,
+    /// `iifgroup`: the number that its link's maker gave to links of a kind.
+    InputGroup,
+    /// `meta protocol`: the EtherType inside of VLAN tags, in network byte order.
+    Protocol,
+    /// `meta l4proto`: the number of the protocol behind all headers of the network.
+    Transport,
 }
 
 /// How a register is compared.
@@ -124,4 +156,83 @@ pub struct NatFlags {
 impl Register {
     /// The first register.
     pub const FIRST: Register = Register(0);
+
+    /// The register behind a value of `bytes` bytes that begins here.
+    pub fn behind(self, bytes: usize) -> Register {
+        Register(self.0 + bytes.div_ceil(4) as u8)
+    }
+}
+
+/// EtherTypes, as [`MetaKey::Protocol`] holds them.
+pub mod ether_type {
+    /// IPv4.
+    pub const IPV4: u16 = 0x0800;
+    /// ARP.
+    pub const ARP: u16 = 0x0806;
+    /// IPv6.
+    pub const IPV6: u16 = 0x86dd;
+}
+
+/// Numbers of protocols, as [`MetaKey::Transport`] holds them.
+pub mod transport {
+    /// ICMP.
+    pub const ICMP: u8 = 1;
+    /// IGMP.
+    pub const IGMP: u8 = 2;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// ICMPv6.
+    pub const ICMPV6: u8 = 58;
+}
+
+impl PayloadField {
+    /// How many bytes it has; an address whose family the table says counts as IPv6's.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::SourceAddress
+            | Self::DestinationAddress
+            | Self::Ipv6Source
+            | Self::NeighbourTarget => 16,
+            Self::EtherSource | Self::EtherDestination | Self::ArpSenderMac => 6,
+            Self::Ipv4Source | Self::ArpSenderAddress => 4,
+            Self::ArpOperation | Self::UdpDestination => 2,
+            Self::IcmpType | Self::Icmpv6Type | Self::IgmpType => 1,
+        }
+    }
+
+    /// The comparison that a rule needs before it may ask for this field, and that nft does not show.
+    pub fn needs(self) -> Option<(MetaKey, Vec<u8>)> {
+        let protocol = |number: u16| Some((MetaKey::Protocol, number.to_be_bytes().to_vec()));
+        let transport = |number: u8| Some((MetaKey::Transport, vec![number]));
+        match self {
+            Self::SourceAddress
+            | Self::DestinationAddress
+            | Self::EtherSource
+            | Self::EtherDestination => None,
+            Self::Ipv4Source => protocol(ether_type::IPV4),
+            Self::Ipv6Source => protocol(ether_type::IPV6),
+            Self::ArpOperation | Self::ArpSenderMac | Self::ArpSenderAddress => {
+                protocol(ether_type::ARP)
+            }
+            Self::UdpDestination => transport(transport::UDP),
+            Self::IcmpType => transport(transport::ICMP),
+            Self::Icmpv6Type | Self::NeighbourTarget => transport(transport::ICMPV6),
+            Self::IgmpType => transport(transport::IGMP),
+        }
+    }
+}
+
+impl Source {
+    /// How many bytes it has.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Payload(field) => field.bytes(),
+            Self::Meta(MetaKey::InputLink | MetaKey::OutputLink) => 16,
+            Self::Meta(MetaKey::Mark | MetaKey::InputGroup) => 4,
+            Self::Meta(MetaKey::Protocol) => 2,
+            Self::Meta(MetaKey::Transport) => 1,
+        }
+    }
 }

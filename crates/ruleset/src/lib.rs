@@ -21,6 +21,8 @@ mod chain;
 mod diff;
 mod egress;
 mod expr;
+mod guard;
+mod keyed;
 mod render;
 mod rule;
 mod set;
@@ -29,7 +31,12 @@ mod table;
 pub use chain::{Base, Chain, ChainType, Hook, Policy, priority};
 pub use diff::{Change, Loaded, diff};
 pub use egress::{NodeEgress, bridge_egress, machine_egress, node_egress};
-pub use expr::{CmpOp, Expr, MetaKey, NatFlags, PayloadField, Register, SetRef, Source, Verdict};
+pub use expr::{
+    CmpOp, Expr, MetaKey, NatFlags, PayloadField, Register, SetRef, Source, Verdict, ether_type,
+    transport,
+};
+pub use guard::{Attached, DropReason, guard_elements, guard_tables};
+pub use keyed::{Element, Key, KeyType, KeyedSet};
 pub use rule::Rule;
 pub use set::{Interval, Set};
-pub use table::{LAYOUT, Table};
+pub use table::{LAYOUT, Table, TableFamily};

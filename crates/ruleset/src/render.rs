@@ -11,8 +11,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sealane_net::{Family, IpNet};
 
 use crate::{
-    Base, Chain, ChainType, CmpOp, Expr, Hook, Interval, MetaKey, PayloadField, Policy, Register,
-    Rule, Set, SetRef, Source, Table, Verdict, priority,
+    Base, Chain, ChainType, CmpOp, Expr, Hook, Interval, KeyedSet, MetaKey, PayloadField, Policy,
+    Register, Rule, Set, SetRef, Source, Table, TableFamily, Verdict, ether_type, priority,
+    transport,
 };
 
 impl Display for Table {
@@ -26,31 +27,35 @@ impl Display for Table {
 impl Table {
     /// How messages call it: `table ip sealane`.
     pub fn title(&self) -> String {
-        format!("table {} {}", word(self.family), self.name)
+        format!("table {} {}", self.family.word(), self.name)
     }
 }
 
 impl Rule {
     /// The rule as nft prints it in a table of `family`.
-    pub fn text(&self, family: Family) -> String {
-        rule_text(self, family)
+    pub fn text(&self, family: impl Into<TableFamily>) -> String {
+        rule_text(self, family.into())
     }
 }
 
 /// What stands between the comment of a table and its closing brace.
 pub(crate) fn body(table: &Table) -> String {
-    let sets = table.sets.iter().map(|set| set_text(set, table.family));
+    let counters = (table.counters.iter()).map(|name| format!("\tcounter {name} {{\n\t}}\n"));
+    let keyed = table.keyed.iter().map(keyed_text);
+    let addresses = table.family.addresses();
+    let sets = table.sets.iter().map(|set| set_text(set, addresses));
     let chains = (table.chains.iter()).map(|chain| chain_text(chain, table.family));
-    let parts: Vec<String> = sets.chain(chains).collect();
+    let parts: Vec<String> = counters.chain(keyed).chain(sets).chain(chains).collect();
     parts.join("\n")
 }
 
-/// The family as nft calls it.
-pub(crate) fn word(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ip",
-        Family::V6 => "ip6",
+fn keyed_text(set: &KeyedSet) -> String {
+    let mut text = format!("\tset {} {{\n\t\ttype {}\n", set.name, set.key_text());
+    if !set.comment.is_empty() {
+        let _ = writeln!(text, "\t\tcomment \"{}\"", set.comment);
     }
+    text.push_str("\t}\n");
+    text
 }
 
 fn set_text(set: &Set, family: Family) -> String {
@@ -72,10 +77,10 @@ fn set_text(set: &Set, family: Family) -> String {
     text
 }
 
-fn chain_text(chain: &Chain, family: Family) -> String {
+fn chain_text(chain: &Chain, family: TableFamily) -> String {
     let mut text = format!("\tchain {} {{\n", chain.name);
     if let Some(base) = chain.base {
-        let _ = writeln!(text, "\t\t{}", base_text(base));
+        let _ = writeln!(text, "\t\t{}", base_text(base, family));
     }
     for rule in &chain.rules {
         let _ = writeln!(text, "\t\t{}", rule_text(rule, family));
@@ -84,7 +89,7 @@ fn chain_text(chain: &Chain, family: Family) -> String {
     text
 }
 
-fn base_text(base: Base) -> String {
+fn base_text(base: Base, family: TableFamily) -> String {
     let kind = match base.kind {
         ChainType::Filter => "filter",
         ChainType::Nat => "nat",
@@ -100,7 +105,11 @@ fn base_text(base: Base) -> String {
         Policy::Accept => "accept",
         Policy::Drop => "drop",
     };
-    let priority = priority_text(base.hook, base.priority);
+    let priority = match family {
+        // Other names there, which none of ours has.
+        TableFamily::Bridge => base.priority.to_string(),
+        _ => priority_text(base.hook, base.priority),
+    };
     format!("type {kind} hook {hook} priority {priority}; policy {policy};")
 }
 
@@ -128,12 +137,17 @@ fn priority_text(hook: Hook, value: i32) -> String {
     }
 }
 
-fn rule_text(rule: &Rule, family: Family) -> String {
+fn rule_text(rule: &Rule, family: TableFamily) -> String {
     let mut registers = BTreeMap::new();
     let mut words: Vec<String> = rule
         .exprs
         .iter()
-        .filter_map(|expr| expr_text(expr, family, &mut registers))
+        .enumerate()
+        .filter_map(|(index, expr)| {
+            let text = expr_text(expr, family, &mut registers);
+            let needed = || is_needed_below(expr, &registers, &rule.exprs[index..]);
+            text.filter(|_| !needed())
+        })
         .collect();
     words.extend(
         rule.comment
@@ -141,6 +155,26 @@ fn rule_text(rule: &Rule, family: Family) -> String {
             .map(|comment| format!("comment \"{comment}\"")),
     );
     words.join(" ")
+}
+
+/// Whether a comparison is only there for a field below it, whose name says as much.
+fn is_needed_below(expr: &Expr, registers: &BTreeMap<Register, Held<'_>>, below: &[Expr]) -> bool {
+    let Expr::Cmp {
+        register, value, ..
+    } = expr
+    else {
+        return false;
+    };
+    let compared = registers.get(register).map(|held| held.source);
+    below.iter().any(|expr| match expr {
+        Expr::Load {
+            source: Source::Payload(field),
+            ..
+        } => field
+            .needs()
+            .is_some_and(|(key, needed)| compared == Some(Source::Meta(key)) && *value == needed),
+        _ => false,
+    })
 }
 
 /// What a register holds: something loaded, and the mask put on it since.
@@ -151,11 +185,13 @@ struct Held<'a> {
 
 fn expr_text<'a>(
     expr: &'a Expr,
-    family: Family,
+    family: TableFamily,
     registers: &mut BTreeMap<Register, Held<'a>>,
 ) -> Option<String> {
     match expr {
         Expr::Load { source, to } => {
+            // A key is loaded from its first register on.
+            registers.retain(|register, _| register < to);
             registers.insert(
                 *to,
                 Held {
@@ -179,18 +215,23 @@ fn expr_text<'a>(
             set,
             invert,
         } => {
-            let left = source_text(registers.get(register)?.source, family);
+            let parts: Vec<String> = registers
+                .range(*register..)
+                .map(|(_, held)| source_text(held.source, family))
+                .collect();
+            let left = parts.join(" . ");
             let not = if *invert { " !=" } else { "" };
             Some(format!("{left}{not} {}", set_ref_text(set)))
         }
         Expr::Counter => Some("counter".into()),
+        Expr::NamedCounter(name) => Some(format!("counter name \"{name}\"")),
         Expr::Masquerade(flags) if flags.fully_random => Some("masquerade fully-random".into()),
         Expr::Masquerade(_) => Some("masquerade".into()),
         Expr::Verdict(verdict) => Some(verdict_text(verdict)),
     }
 }
 
-fn cmp_text(held: &Held<'_>, op: CmpOp, value: &[u8], family: Family) -> String {
+fn cmp_text(held: &Held<'_>, op: CmpOp, value: &[u8], family: TableFamily) -> String {
     let left = source_text(held.source, family);
     let not = match op {
         CmpOp::Eq => "",
@@ -201,8 +242,24 @@ fn cmp_text(held: &Held<'_>, op: CmpOp, value: &[u8], family: Family) -> String 
             let op = if op == CmpOp::Eq { "==" } else { "!=" };
             format!("{left} & {} {op} {}", number(mask), number(value))
         }
-        (Source::Payload(_), mask) => format!("{left}{not} {}", network_text(value, mask)),
+        (Source::Payload(PayloadField::EtherDestination), Some(mask)) => {
+            let op = if op == CmpOp::Eq { "==" } else { "!=" };
+            format!("{left} & {} {op} {}", mac_text(mask), mac_text(value))
+        }
+        (Source::Payload(field), mask) => {
+            format!("{left}{not} {}", field_text(field, value, mask))
+        }
         (Source::Meta(MetaKey::Mark), None) => format!("{left}{not} {}", number(value)),
+        (Source::Meta(MetaKey::InputGroup), _) => {
+            let group = value.try_into().map_or(0, u32::from_ne_bytes);
+            format!("{left}{not} {group}")
+        }
+        (Source::Meta(MetaKey::Protocol), _) => {
+            format!("{left}{not} {}", ether_type_text(value))
+        }
+        (Source::Meta(MetaKey::Transport), _) => {
+            format!("{left}{not} {}", transport_text(value))
+        }
         (Source::Meta(_), _) => {
             let name = String::from_utf8_lossy(value);
             format!("{left}{not} \"{}\"", name.trim_end_matches('\0'))
@@ -210,13 +267,81 @@ fn cmp_text(held: &Held<'_>, op: CmpOp, value: &[u8], family: Family) -> String 
     }
 }
 
-fn source_text(source: Source, family: Family) -> String {
+fn source_text(source: Source, family: TableFamily) -> String {
     match source {
-        Source::Payload(PayloadField::SourceAddress) => format!("{} saddr", word(family)),
-        Source::Payload(PayloadField::DestinationAddress) => format!("{} daddr", word(family)),
+        Source::Payload(PayloadField::SourceAddress) => format!("{} saddr", family.word()),
+        Source::Payload(PayloadField::DestinationAddress) => format!("{} daddr", family.word()),
+        Source::Payload(field) => field_name(field).into(),
+        Source::Meta(MetaKey::InputGroup) => "iifgroup".into(),
+        Source::Meta(MetaKey::Protocol) => "meta protocol".into(),
+        Source::Meta(MetaKey::Transport) => "meta l4proto".into(),
         Source::Meta(MetaKey::Mark) => "meta mark".into(),
         Source::Meta(MetaKey::InputLink) => "iifname".into(),
         Source::Meta(MetaKey::OutputLink) => "oifname".into(),
+    }
+}
+
+fn field_name(field: PayloadField) -> &'static str {
+    match field {
+        PayloadField::SourceAddress | PayloadField::Ipv4Source => "ip saddr",
+        PayloadField::DestinationAddress => "ip daddr",
+        PayloadField::Ipv6Source => "ip6 saddr",
+        PayloadField::EtherSource => "ether saddr",
+        PayloadField::EtherDestination => "ether daddr",
+        PayloadField::ArpOperation => "arp operation",
+        PayloadField::ArpSenderMac => "arp saddr ether",
+        PayloadField::ArpSenderAddress => "arp saddr ip",
+        PayloadField::UdpDestination => "udp dport",
+        PayloadField::IcmpType => "icmp type",
+        PayloadField::Icmpv6Type => "icmpv6 type",
+        PayloadField::IgmpType => "igmp type",
+        PayloadField::NeighbourTarget => "@th,64,128",
+    }
+}
+
+/// The value of a field, with the word that nft has for it.
+fn field_text(field: PayloadField, value: &[u8], mask: Option<&[u8]>) -> String {
+    let number = value
+        .iter()
+        .fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    let name = match (field, number) {
+        (PayloadField::ArpOperation, 1) => "request",
+        (PayloadField::IcmpType, 5) => "redirect",
+        (PayloadField::IgmpType, 0x11) => "membership-query",
+        (PayloadField::Icmpv6Type, 130) => "mld-listener-query",
+        (PayloadField::Icmpv6Type, 134) => "nd-router-advert",
+        (PayloadField::Icmpv6Type, 135) => "nd-neighbor-solicit",
+        (PayloadField::Icmpv6Type, 136) => "nd-neighbor-advert",
+        (PayloadField::Icmpv6Type, 137) => "nd-redirect",
+        _ if field.bytes() <= 2 => return number.to_string(),
+        _ if field.bytes() == 6 => return mac_text(value),
+        _ => return network_text(value, mask),
+    };
+    name.into()
+}
+
+fn mac_text(bytes: &[u8]) -> String {
+    let parts: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    parts.join(":")
+}
+
+fn ether_type_text(value: &[u8]) -> String {
+    match value.try_into().map_or(0, u16::from_be_bytes) {
+        ether_type::IPV4 => "ip".into(),
+        ether_type::IPV6 => "ip6".into(),
+        ether_type::ARP => "arp".into(),
+        other => format!("0x{other:04x}"),
+    }
+}
+
+fn transport_text(value: &[u8]) -> String {
+    match value.first().copied().unwrap_or_default() {
+        transport::ICMP => "icmp".into(),
+        transport::IGMP => "igmp".into(),
+        transport::TCP => "tcp".into(),
+        transport::UDP => "udp".into(),
+        transport::ICMPV6 => "ipv6-icmp".into(),
+        other => other.to_string(),
     }
 }
 
@@ -268,7 +393,7 @@ mod tests {
     use super::*;
 
     fn v4(rule: Rule) -> String {
-        rule_text(&rule, Family::V4)
+        rule_text(&rule, Family::V4.into())
     }
 
     #[test]

@@ -84,6 +84,88 @@ impl Rule {
             .cmp(CmpOp::Eq, bits.to_ne_bytes().to_vec())
     }
 
+    /// `iifgroup 94`: the packet came by a link of this group, or, with [`CmpOp::Ne`], by another.
+    pub fn input_group(self, op: CmpOp, group: u32) -> Self {
+        self.load(Source::Meta(MetaKey::InputGroup))
+            .cmp(op, group.to_ne_bytes().to_vec())
+    }
+
+    /// `meta protocol ip`: the frame carries this, see [`crate::ether_type`].
+    pub fn protocol(self, ether_type: u16) -> Self {
+        self.load(Source::Meta(MetaKey::Protocol))
+            .cmp(CmpOp::Eq, ether_type.to_be_bytes().to_vec())
+    }
+
+    /// `meta l4proto tcp`: the packet carries this, see [`crate::transport`].
+    pub fn transport(self, number: u8) -> Self {
+        self.load(Source::Meta(MetaKey::Transport))
+            .cmp(CmpOp::Eq, vec![number])
+    }
+
+    /// `udp dport 68`: a field has a value, in network byte order; what the field needs is asked before.
+    pub fn field(self, field: PayloadField, value: &[u8]) -> Self {
+        self.needing(field)
+            .load(Source::Payload(field))
+            .cmp(CmpOp::Eq, value.to_vec())
+    }
+
+    /// `ether daddr & mask == value`
+    pub fn masked_field(self, field: PayloadField, mask: &[u8], value: &[u8]) -> Self {
+        let xor = vec![0; mask.len()];
+        (self.needing(field).load(Source::Payload(field)))
+            .with(Expr::Bitwise {
+                register: Register::FIRST,
+                mask: mask.to_vec(),
+                xor,
+            })
+            .cmp(CmpOp::Eq, value.to_vec())
+    }
+
+    /// `iifname . ether saddr . ip saddr @set`: these, one behind the other, are a key of a [`crate::KeyedSet`],
+    /// or, inverted, are not.
+    pub fn key_in(self, key: &[Source], set: &str, invert: bool) -> Self {
+        let mut rule = key.iter().fold(self, |rule, source| match source {
+            Source::Payload(field) => rule.needing(*field),
+            Source::Meta(_) => rule,
+        });
+        let mut to = Register::FIRST;
+        for source in key {
+            rule = rule.with(Expr::Load {
+                source: *source,
+                to,
+            });
+            to = to.behind(source.bytes());
+        }
+        rule.with(Expr::Lookup {
+            register: Register::FIRST,
+            set: SetRef::Named(set.into()),
+            invert,
+        })
+    }
+
+    /// Asks for what a field needs, unless the rule has asked already.
+    fn needing(self, field: PayloadField) -> Self {
+        let asked = |(key, value): &(MetaKey, Vec<u8>)| {
+            let is_it = |pair: &[Expr]| {
+                matches!(pair, [Expr::Load { source, .. }, Expr::Cmp { value: found, .. }]
+                    if *source == Source::Meta(*key) && found == value)
+            };
+            self.exprs.windows(2).any(is_it)
+        };
+        match field.needs() {
+            Some(need) if !asked(&need) => {
+                let (key, value) = need;
+                self.load(Source::Meta(key)).cmp(CmpOp::Eq, value)
+            }
+            _ => self,
+        }
+    }
+
+    /// `counter name "dropped"`
+    pub fn named_counter(self, name: &str) -> Self {
+        self.with(Expr::NamedCounter(name.into()))
+    }
+
     /// `counter`
     pub fn counter(self) -> Self {
         self.with(Expr::Counter)

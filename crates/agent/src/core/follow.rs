@@ -29,6 +29,8 @@ pub struct Noticed {
     pub node: bool,
     /// The near ends of pods' links.
     pub pods: bool,
+    /// What is in our nft tables, whatever their stamps say.
+    pub tables: bool,
 }
 
 /// Passes on what concerns the node until either side ends.
@@ -77,6 +79,7 @@ impl Follower {
                 Noticed {
                     node: !of_pod,
                     pods: of_pod,
+                    tables: false,
                 }
             }
             Event::Address(link) => {
@@ -95,9 +98,14 @@ impl Follower {
                 let ours = route.protocol == names::ROUTE_PROTOCOL;
                 Noticed::node_if(ours || route.gateway.is_none())
             }
+            Event::Tables => Noticed {
+                tables: true,
+                ..Noticed::default()
+            },
             Event::Missed => Noticed {
                 node: true,
                 pods: true,
+                tables: false,
             },
         }
     }
@@ -129,13 +137,17 @@ fn is_of_pod(link: &Link) -> bool {
 
 impl Noticed {
     fn node_if(node: bool) -> Self {
-        Self { node, pods: false }
+        Self {
+            node,
+            ..Self::default()
+        }
     }
 
     fn and(self, other: Self) -> Self {
         Self {
             node: self.node || other.node,
             pods: self.pods || other.pods,
+            tables: self.tables || other.tables,
         }
     }
 }
@@ -162,10 +174,12 @@ mod tests {
     const NODE: Noticed = Noticed {
         node: true,
         pods: false,
+        tables: false,
     };
     const PODS: Noticed = Noticed {
         node: false,
         pods: true,
+        tables: false,
     };
 
     #[test]

@@ -1,11 +1,14 @@
 //! Reading what the kernel answers. Nothing that it sends may make this panic.
 
 use nix::errno::Errno;
-use sealane_net::Family;
-use sealane_ruleset::Loaded;
+use sealane_ruleset::{Loaded, TableFamily};
 
 use super::batch::{SUBSYSTEM, address_family};
-use super::encode::{NFTA_TABLE_NAME, NFTA_TABLE_USERDATA};
+use super::encode::{
+    NFT_MSG_NEWOBJ, NFT_MSG_NEWSETELEM, NFTA_COUNTER_PACKETS, NFTA_DATA_VALUE, NFTA_OBJ_DATA,
+    NFTA_OBJ_NAME, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_TABLE_NAME,
+    NFTA_TABLE_USERDATA,
+};
 use crate::error::{Refusal, extended_message};
 
 const NLMSG_ERROR: u16 = 2;
@@ -27,18 +30,40 @@ pub(super) enum Answer {
     Done { interrupted: bool },
     /// An entry of a list of tables.
     Table(Loaded),
+    /// Keys of a set.
+    Keys(Vec<Vec<u8>>),
+    /// A counter and how many packets it has counted.
+    Counter(String, u64),
     /// Something else, which may be skipped.
     Other,
 }
 
+/// The answers of a datagram.
+pub(super) fn answers(datagram: &[u8]) -> Vec<Answer> {
+    messages(datagram).map(read).collect()
+}
+
 /// The messages of a datagram; bytes that do not make a message end it.
-pub(super) fn answers(mut datagram: &[u8]) -> Vec<Answer> {
-    let mut answers = Vec::new();
-    while let Some((message, rest)) = split(datagram) {
-        answers.push(read(message));
+pub(super) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (message, rest) = split(datagram)?;
         datagram = rest;
+        Some(message)
+    })
+}
+
+/// Of a message about a change: the port of the socket by which it came about, and the name of the table.
+///
+/// Whatever the message is about, the table's name is its first attribute.
+pub(super) fn edited_table(message: &[u8]) -> Option<(u32, String)> {
+    const PORT: usize = 12;
+    const NFT_MSG_NEWGEN: u16 = 15;
+    let kind = u16_at(message, 4)?;
+    if kind >> 8 != SUBSYSTEM || kind & 0xff == NFT_MSG_NEWGEN {
+        return None;
     }
-    answers
+    let body = message.get(MESSAGE_HEADER + FAMILY_HEADER..)?;
+    Some((u32_at(message, PORT)?, text(find(body, NFTA_TABLE_NAME)?)))
 }
 
 fn split(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -63,6 +88,8 @@ fn read(message: &[u8]) -> Answer {
             interrupted: flags & NLM_F_DUMP_INTR != 0,
         }),
         kind if kind == SUBSYSTEM << 8 | NFT_MSG_NEWTABLE => table(body).map(Answer::Table),
+        kind if kind == SUBSYSTEM << 8 | NFT_MSG_NEWSETELEM => keys(body).map(Answer::Keys),
+        kind if kind == SUBSYSTEM << 8 | NFT_MSG_NEWOBJ => counter(body),
         _ => None,
     };
     answer.unwrap_or(Answer::Other)
@@ -89,7 +116,7 @@ fn error(body: &[u8], flags: u16) -> Option<Answer> {
 
 fn table(body: &[u8]) -> Option<Loaded> {
     let family = *body.first()?;
-    let family = Family::ALL
+    let family = TableFamily::ALL
         .into_iter()
         .find(|known| address_family(*known) == family)?;
     let mut loaded = Loaded {
@@ -105,6 +132,29 @@ fn table(body: &[u8]) -> Option<Loaded> {
         }
     }
     Some(loaded)
+}
+
+/// The keys of a part of a set.
+fn keys(body: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let list = find(body.get(FAMILY_HEADER..)?, NFTA_SET_ELEM_LIST_ELEMENTS)?;
+    let key = |element| find(find(element, NFTA_SET_ELEM_KEY)?, NFTA_DATA_VALUE);
+    let elements = attributes(list).map(|(_, element)| element);
+    Some(elements.filter_map(key).map(<[u8]>::to_vec).collect())
+}
+
+fn counter(body: &[u8]) -> Option<Answer> {
+    let body = body.get(FAMILY_HEADER..)?;
+    let name = text(find(body, NFTA_OBJ_NAME)?);
+    let packets = find(find(body, NFTA_OBJ_DATA)?, NFTA_COUNTER_PACKETS)?;
+    let packets = u64::from_be_bytes(packets.try_into().ok()?);
+    Some(Answer::Counter(name, packets))
+}
+
+/// The value of the first attribute of a kind.
+pub(super) fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes)
+        .find(|(kind, _)| *kind == wanted)
+        .map(|(_, value)| value)
 }
 
 fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
@@ -178,7 +228,7 @@ mod tests {
             answers(&datagram),
             [
                 Answer::Table(Loaded {
-                    family: Family::V6,
+                    family: TableFamily::Ip6,
                     name: "sealane".into(),
                     comment: Some("hi".into()),
                 }),

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST};
-use sealane_net::Family;
-use sealane_ruleset::{Chain, Set, Table};
+use sealane_ruleset::{Chain, Element, KeyedSet, Set, Table, TableFamily};
 
 use super::message::{Header, Messages};
 
@@ -25,9 +24,13 @@ pub(super) struct Batch<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Object<'a> {
     Transaction,
-    DeleteTable(Family, &'a str),
+    DeleteTable(TableFamily, &'a str),
     Table(&'a Table),
     Set(&'a Table, &'a Set),
+    Keyed(&'a Table, &'a KeyedSet),
+    Counter(&'a Table, &'a str),
+    AddElement(&'a Element),
+    DeleteElement(&'a Element),
     Chain(&'a Table, &'a Chain),
     Rule(&'a Table, &'a Chain, usize),
 }
@@ -50,7 +53,7 @@ impl<'a> Batch<'a> {
         object: Object<'a>,
         kind: u16,
         flags: u16,
-        family: Family,
+        family: TableFamily,
         attributes: impl FnOnce(&mut Messages),
     ) {
         self.append(
@@ -136,10 +139,13 @@ impl Closed<'_> {
     }
 }
 
-pub(super) fn address_family(family: Family) -> u8 {
+/// `NFPROTO_*`
+pub(super) fn address_family(family: TableFamily) -> u8 {
     match family {
-        Family::V4 => nix::libc::AF_INET as u8,
-        Family::V6 => nix::libc::AF_INET6 as u8,
+        TableFamily::Ip => 2,
+        TableFamily::Arp => 3,
+        TableFamily::Bridge => 7,
+        TableFamily::Ip6 => 10,
     }
 }
 
@@ -148,14 +154,14 @@ impl fmt::Display for Object<'_> {
         match self {
             Object::Transaction => write!(f, "commit nft transaction"),
             Object::DeleteTable(family, name) => {
-                let word = match family {
-                    Family::V4 => "ip",
-                    Family::V6 => "ip6",
-                };
-                write!(f, "delete table {word} {name}")
+                write!(f, "delete table {} {name}", family.word())
             }
             Object::Table(table) => write!(f, "load {}", table.title()),
             Object::Set(table, set) => write!(f, "add set {} to {}", set.name, table.title()),
+            Object::Keyed(table, set) => write!(f, "add set {} to {}", set.name, table.title()),
+            Object::Counter(table, name) => write!(f, "add counter {name} to {}", table.title()),
+            Object::AddElement(element) => write!(f, "add element {element}"),
+            Object::DeleteElement(element) => write!(f, "delete element {element}"),
             Object::Chain(table, chain) => {
                 write!(f, "add chain {} to {}", chain.name, table.title())
             }

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use sealane_net::Family;
 use sealane_ruleset::{
-    Base, Chain, ChainType, Expr, Hook, Interval, Policy, Rule, Set, SetRef, Table,
+    Base, Chain, ChainType, Element, Expr, Hook, Interval, KeyedSet, Policy, Rule, Set, SetRef,
+    Table, TableFamily,
 };
 
 use super::batch::{Batch, Object};
@@ -18,7 +19,11 @@ const NFT_MSG_DELTABLE: u16 = 2;
 const NFT_MSG_NEWCHAIN: u16 = 3;
 const NFT_MSG_NEWRULE: u16 = 6;
 const NFT_MSG_NEWSET: u16 = 9;
-const NFT_MSG_NEWSETELEM: u16 = 12;
+pub(super) const NFT_MSG_NEWSETELEM: u16 = 12;
+pub(super) const NFT_MSG_GETSETELEM: u16 = 13;
+const NFT_MSG_DELSETELEM: u16 = 14;
+pub(super) const NFT_MSG_NEWOBJ: u16 = 18;
+pub(super) const NFT_MSG_GETOBJ: u16 = 19;
 
 pub(super) const NFTA_TABLE_NAME: u16 = 1;
 pub(super) const NFTA_TABLE_USERDATA: u16 = 6;
@@ -42,7 +47,7 @@ pub(super) fn replace_table<'a>(batch: &mut Batch<'a>, table: &'a Table) {
 }
 
 /// Deletes a table; the kernel refuses if it is absent.
-pub(super) fn delete_table<'a>(batch: &mut Batch<'a>, family: Family, name: &'a str) {
+pub(super) fn delete_table<'a>(batch: &mut Batch<'a>, family: TableFamily, name: &'a str) {
     let object = Object::DeleteTable(family, name);
     batch.push(object, NFT_MSG_DELTABLE, 0, family, |m| {
         m.put_str(NFTA_TABLE_NAME, name);
@@ -55,6 +60,12 @@ fn add_table<'a>(batch: &mut Batch<'a>, table: &'a Table) {
         m.put_str(NFTA_TABLE_NAME, &table.name);
         m.put(NFTA_TABLE_USERDATA, &comment(TABLE_COMMENT, &table.stamp()));
     });
+    for name in &table.counters {
+        add_counter(batch, table, name);
+    }
+    for set in &table.keyed {
+        add_keyed_set(batch, table, set);
+    }
     for set in &table.sets {
         add_named_set(batch, table, set);
     }
@@ -115,6 +126,87 @@ fn add_named_set<'a>(batch: &mut Batch<'a>, table: &'a Table, set: &'a Set) {
     add_elements(batch, object, table, name, id, &set.elements);
 }
 
+fn add_keyed_set<'a>(batch: &mut Batch<'a>, table: &'a Table, set: &'a KeyedSet) {
+    let id = batch.next_set_id();
+    let object = Object::Keyed(table, set);
+    let mut userdata = KEY_IN_ORDER_OF_ITS_PARTS.to_vec();
+    if !set.comment.is_empty() {
+        userdata.extend(comment(SET_COMMENT, set.comment));
+    }
+    batch.push(object, NFT_MSG_NEWSET, NLM_F_CREATE, table.family, |m| {
+        m.put_str(NFTA_SET_TABLE, &table.name);
+        m.put_str(NFTA_SET_NAME, set.name);
+        m.put_u32(NFTA_SET_FLAGS, 0);
+        m.put_u32(NFTA_SET_KEY_TYPE, set.key_number());
+        m.put_u32(NFTA_SET_KEY_LEN, set.key_bytes() as u32);
+        m.put_u32(NFTA_SET_ID, id);
+        m.put(NFTA_SET_USERDATA, &userdata);
+    });
+}
+
+/// Puts an element into a keyed set; nothing changes when it is there.
+pub(super) fn add_element<'a>(batch: &mut Batch<'a>, element: &'a Element) {
+    put_element(
+        batch,
+        Object::AddElement(element),
+        NFT_MSG_NEWSETELEM,
+        NLM_F_CREATE,
+        element,
+    );
+}
+
+/// Takes an element out of a keyed set; the kernel refuses if it is absent.
+pub(super) fn delete_element<'a>(batch: &mut Batch<'a>, element: &'a Element) {
+    put_element(
+        batch,
+        Object::DeleteElement(element),
+        NFT_MSG_DELSETELEM,
+        0,
+        element,
+    );
+}
+
+fn put_element<'a>(
+    batch: &mut Batch<'a>,
+    object: Object<'a>,
+    kind: u16,
+    flags: u16,
+    element: &'a Element,
+) {
+    batch.push(object, kind, flags, element.family, |m| {
+        m.put_str(NFTA_SET_ELEM_LIST_TABLE, element.table);
+        m.put_str(NFTA_SET_ELEM_LIST_SET, element.set);
+        m.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |m| {
+            m.nest(NFTA_LIST_ELEM, |m| {
+                m.nest(NFTA_SET_ELEM_KEY, |m| m.put(NFTA_DATA_VALUE, &element.key));
+            });
+        });
+    });
+}
+
+// Counters
+
+pub(super) const NFTA_OBJ_TABLE: u16 = 1;
+pub(super) const NFTA_OBJ_NAME: u16 = 2;
+pub(super) const NFTA_OBJ_TYPE: u16 = 3;
+pub(super) const NFTA_OBJ_DATA: u16 = 4;
+pub(super) const NFTA_COUNTER_PACKETS: u16 = 2;
+/// `NFT_OBJECT_COUNTER`
+pub(super) const NFT_OBJECT_COUNTER: u32 = 1;
+
+fn add_counter<'a>(batch: &mut Batch<'a>, table: &'a Table, name: &'a str) {
+    let object = Object::Counter(table, name);
+    batch.push(object, NFT_MSG_NEWOBJ, NLM_F_CREATE, table.family, |m| {
+        m.put_str(NFTA_OBJ_TABLE, &table.name);
+        m.put_str(NFTA_OBJ_NAME, name);
+        m.put_u32(NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER);
+        m.nest(NFTA_OBJ_DATA, |_| {});
+    });
+}
+
+/// What nft writes to remember that each part of a key has an order of its own.
+const KEY_IN_ORDER_OF_ITS_PARTS: [u8; 6] = [0, 4, 0, 0, 0, 0];
+
 /// What nft writes to remember how to print keys.
 const KEY_IN_NETWORK_ORDER: [u8; 6] = [0, 4, 2, 0, 0, 0];
 
@@ -128,7 +220,7 @@ fn add_set<'a>(
     userdata: &[u8],
 ) {
     // nft's numbers for `ipv4_addr` and `ipv6_addr`; the kernel only keeps them.
-    let (key_type, key_length) = match table.family {
+    let (key_type, key_length) = match table.family.addresses() {
         Family::V4 => (7, 4),
         Family::V6 => (8, 16),
     };
@@ -143,11 +235,11 @@ fn add_set<'a>(
     });
 }
 
-const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
-const NFTA_SET_ELEM_LIST_SET: u16 = 2;
-const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+pub(super) const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
+pub(super) const NFTA_SET_ELEM_LIST_SET: u16 = 2;
+pub(super) const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_SET_ELEM_LIST_SET_ID: u16 = 4;
-const NFTA_SET_ELEM_KEY: u16 = 1;
+pub(super) const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_FLAGS: u16 = 3;
 const NFTA_SET_ELEM_USERDATA: u16 = 6;
 const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
@@ -178,7 +270,7 @@ fn add_elements<'a>(
                     let starts_at_zero = chunk.first().is_some_and(|i| is_zero(i.first()));
                     if n == 0 && !starts_at_zero {
                         // As nft does: what lies before the first interval is outside.
-                        put_end(m, zero(table.family));
+                        put_end(m, zero(table.family.addresses()));
                     }
                     chunk.iter().for_each(|interval| put_interval(m, interval));
                 });
@@ -245,12 +337,12 @@ fn add_chain<'a>(batch: &mut Batch<'a>, table: &'a Table, chain: &'a Chain) {
         m.put_str(NFTA_CHAIN_TABLE, &table.name);
         m.put_str(NFTA_CHAIN_NAME, &chain.name);
         if let Some(base) = &chain.base {
-            put_base(m, base);
+            put_base(m, table.family, base);
         }
     });
 }
 
-fn put_base(m: &mut Messages, base: &Base) {
+fn put_base(m: &mut Messages, family: TableFamily, base: &Base) {
     m.put_str(
         NFTA_CHAIN_TYPE,
         match base.kind {
@@ -268,6 +360,8 @@ fn put_base(m: &mut Messages, base: &Base) {
     m.nest(NFTA_CHAIN_HOOK, |m| {
         let hook = match base.hook {
             Hook::Prerouting => 0,
+            // `NF_ARP_IN`: ARP is not routed.
+            Hook::Input if family == TableFamily::Arp => 0,
             Hook::Input => 1,
             Hook::Forward => 2,
             Hook::Output => 3,

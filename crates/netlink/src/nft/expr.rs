@@ -1,12 +1,12 @@
 //! Expressions of rules as attributes. Numbers and names are those of `linux/netfilter/nf_tables.h`.
 
-use sealane_net::Family;
 use sealane_ruleset::{
-    CmpOp, Expr, MetaKey, NatFlags, PayloadField, Register, SetRef, Source, Verdict,
+    CmpOp, Expr, MetaKey, NatFlags, PayloadField, Register, SetRef, Source, TableFamily, Verdict,
 };
 
 use super::encode::{
-    ANONYMOUS_SET, NF_ACCEPT, NF_DROP, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_LIST_ELEM,
+    ANONYMOUS_SET, NF_ACCEPT, NF_DROP, NFT_OBJECT_COUNTER, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
+    NFTA_LIST_ELEM,
 };
 use super::message::Messages;
 
@@ -18,7 +18,7 @@ const NFTA_EXPR_DATA: u16 = 2;
 /// `set_ids` yields the number of each set that the rule has to itself, in the order of its lookups.
 pub(super) fn put_expr(
     m: &mut Messages,
-    family: Family,
+    family: TableFamily,
     expr: &Expr,
     set_ids: &mut impl Iterator<Item = u32>,
 ) {
@@ -42,6 +42,7 @@ pub(super) fn put_expr(
                 invert,
             } => put_lookup(m, *register, set, *invert, set_ids),
             Expr::Counter => {}
+            Expr::NamedCounter(name) => put_named_counter(m, name),
             Expr::Masquerade(flags) => put_masquerade(m, *flags),
             Expr::Verdict(verdict) => put_verdict(m, verdict),
         });
@@ -62,6 +63,7 @@ fn kernel_name(expr: &Expr) -> &'static str {
         Expr::Cmp { .. } => "cmp",
         Expr::Lookup { .. } => "lookup",
         Expr::Counter => "counter",
+        Expr::NamedCounter(_) => "objref",
         Expr::Masquerade(_) => "masq",
         Expr::Verdict(_) => "immediate",
     }
@@ -77,16 +79,18 @@ const NFTA_PAYLOAD_DREG: u16 = 1;
 const NFTA_PAYLOAD_BASE: u16 = 2;
 const NFTA_PAYLOAD_OFFSET: u16 = 3;
 const NFTA_PAYLOAD_LEN: u16 = 4;
+const NFT_PAYLOAD_LL_HEADER: u32 = 0;
 const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
+const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
 const NFTA_META_DREG: u16 = 1;
 const NFTA_META_KEY: u16 = 2;
 
-fn put_load(m: &mut Messages, family: Family, source: Source, to: Register) {
+fn put_load(m: &mut Messages, family: TableFamily, source: Source, to: Register) {
     match source {
         Source::Payload(field) => {
-            let (offset, length) = location(family, field);
+            let (base, offset, length) = location(family, field);
             m.put_u32(NFTA_PAYLOAD_DREG, number(to));
-            m.put_u32(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
+            m.put_u32(NFTA_PAYLOAD_BASE, base);
             m.put_u32(NFTA_PAYLOAD_OFFSET, offset);
             m.put_u32(NFTA_PAYLOAD_LEN, length);
         }
@@ -95,6 +99,9 @@ fn put_load(m: &mut Messages, family: Family, source: Source, to: Register) {
                 MetaKey::Mark => 3,
                 MetaKey::InputLink => 6,
                 MetaKey::OutputLink => 7,
+                MetaKey::InputGroup => 21,
+                MetaKey::Protocol => 1,
+                MetaKey::Transport => 16,
             };
             m.put_u32(NFTA_META_DREG, number(to));
             m.put_u32(NFTA_META_KEY, key);
@@ -102,14 +109,34 @@ fn put_load(m: &mut Messages, family: Family, source: Source, to: Register) {
     }
 }
 
-/// Offset and length in the network header: RFC 791 §3.1, RFC 8200 §3.
-fn location(family: Family, field: PayloadField) -> (u32, u32) {
+/// Base, offset and length: IEEE 802.3, RFC 791 §3.1, RFC 8200 §3, RFC 826, RFC 768, RFC 4861 §4.3.
+fn location(family: TableFamily, field: PayloadField) -> (u32, u32, u32) {
+    use PayloadField as P;
+    let link = |offset, length| (NFT_PAYLOAD_LL_HEADER, offset, length);
+    let network = |offset, length| (NFT_PAYLOAD_NETWORK_HEADER, offset, length);
+    let transport = |offset, length| (NFT_PAYLOAD_TRANSPORT_HEADER, offset, length);
     match (family, field) {
-        (Family::V4, PayloadField::SourceAddress) => (12, 4),
-        (Family::V4, PayloadField::DestinationAddress) => (16, 4),
-        (Family::V6, PayloadField::SourceAddress) => (8, 16),
-        (Family::V6, PayloadField::DestinationAddress) => (24, 16),
+        (TableFamily::Ip6, P::SourceAddress) | (_, P::Ipv6Source) => network(8, 16),
+        (TableFamily::Ip6, P::DestinationAddress) => network(24, 16),
+        (_, P::SourceAddress | P::Ipv4Source) => network(12, 4),
+        (_, P::DestinationAddress) => network(16, 4),
+        (_, P::EtherDestination) => link(0, 6),
+        (_, P::EtherSource) => link(6, 6),
+        (_, P::ArpOperation) => network(6, 2),
+        (_, P::ArpSenderMac) => network(8, 6),
+        (_, P::ArpSenderAddress) => network(14, 4),
+        (_, P::UdpDestination) => transport(2, 2),
+        (_, P::IcmpType | P::Icmpv6Type | P::IgmpType) => transport(0, 1),
+        (_, P::NeighbourTarget) => transport(8, 16),
     }
+}
+
+const NFTA_OBJREF_IMM_TYPE: u16 = 1;
+const NFTA_OBJREF_IMM_NAME: u16 = 2;
+
+fn put_named_counter(m: &mut Messages, name: &str) {
+    m.put_u32(NFTA_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
+    m.put_str(NFTA_OBJREF_IMM_NAME, name);
 }
 
 const NFTA_BITWISE_SREG: u16 = 1;

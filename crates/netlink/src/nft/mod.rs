@@ -15,10 +15,11 @@ mod batch;
 mod encode;
 mod expr;
 mod message;
+mod monitor;
+mod ports;
 mod socket;
 
-use sealane_net::Family;
-use sealane_ruleset::{Change, Loaded, Table};
+use sealane_ruleset::{Change, Loaded, Table, TableFamily};
 
 use crate::error::{Error, Result};
 use crate::netlink::{Failure, Netlink};
@@ -45,12 +46,40 @@ pub fn sync_tables(name: &str, desired: &[Table]) -> Result<bool> {
     Ok(true)
 }
 
+/// nftables from a thread that may wait, in the namespace in which it was opened.
+pub struct Nft(Socket);
+
+impl Nft {
+    /// Opens the socket in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open() -> Result<Self> {
+        let socket = Socket::open().map_err(|error| Error::system("open netlink", error))?;
+        Ok(Self(socket))
+    }
+
+    /// As [`Netlink::change_tables`].
+    ///
+    /// # Errors
+    /// As [`Netlink::change_tables`].
+    pub fn change(&mut self, changes: &[Change<'_>]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let committed = self.0.commit(batch_of(changes));
+        committed.map_err(|(object, failure)| failure.during(object))
+    }
+}
+
 fn batch_of<'a>(changes: &[Change<'a>]) -> Batch<'a> {
     let mut batch = Batch::new();
     for change in changes {
         match change {
             Change::Load(table) => encode::replace_table(&mut batch, table),
             Change::Delete(table) => encode::delete_table(&mut batch, table.family, &table.name),
+            Change::Add(element) => encode::add_element(&mut batch, element),
+            Change::Remove(element) => encode::delete_element(&mut batch, element),
         }
     }
     batch
@@ -95,6 +124,14 @@ impl Netlink {
     /// # Errors
     /// As [`Netlink::load_tables`]; unlike [`Netlink::delete_table`], a table that is to be deleted must be there.
     pub async fn change_tables(&self, changes: &[Change<'_>]) -> Result<()> {
+        self.change_tables_now(changes)
+    }
+
+    /// As [`Netlink::change_tables`]; the kernel works while the caller waits in any case.
+    ///
+    /// # Errors
+    /// As [`Netlink::change_tables`].
+    pub fn change_tables_now(&self, changes: &[Change<'_>]) -> Result<()> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -106,7 +143,8 @@ impl Netlink {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub async fn delete_table(&self, family: Family, name: &str) -> Result<bool> {
+    pub async fn delete_table(&self, family: impl Into<TableFamily>, name: &str) -> Result<bool> {
+        let family = family.into();
         let mut batch = Batch::new();
         encode::delete_table(&mut batch, family, name);
         match self.commit(batch) {
@@ -115,11 +153,39 @@ impl Netlink {
         }
     }
 
-    /// The tables of the families `ip` and `ip6`, ours and others', without what is in them.
+    /// The tables of the families that we know, ours and others', without what is in them.
     ///
     /// # Errors
     /// When the kernel does not answer.
     pub async fn tables(&self) -> Result<Vec<Loaded>> {
+        self.tables_now()
+    }
+
+    /// The keys of a keyed set.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or has no such set.
+    pub fn keys(&self, family: TableFamily, table: &str, set: &str) -> Result<Vec<Vec<u8>>> {
+        let answer = self.nft().keys(family, table, set);
+        let action = || format!("list set {set} of table {} {table}", family.word());
+        answer.map_err(self.failed(action))
+    }
+
+    /// The counters of a table by name, and how many packets they have counted.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub fn counters(&self, family: TableFamily, table: &str) -> Result<Vec<(String, u64)>> {
+        let answer = self.nft().counters(family, table);
+        let action = || format!("list counters of table {} {table}", family.word());
+        answer.map_err(self.failed(action))
+    }
+
+    /// As [`Netlink::tables`].
+    ///
+    /// # Errors
+    /// As [`Netlink::tables`].
+    pub fn tables_now(&self) -> Result<Vec<Loaded>> {
         let answer = self.nft().tables();
         answer.map_err(self.failed(|| "list nft tables"))
     }

@@ -5,28 +5,36 @@ use std::io;
 use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 use rtnetlink::sys::{SocketAddr, protocols::NETLINK_NETFILTER};
-use sealane_ruleset::Loaded;
+use sealane_ruleset::{Loaded, TableFamily};
 
 use super::answer::{Answer, answers};
-use super::batch::{Batch, SUBSYSTEM};
-use super::encode::NFT_MSG_GETTABLE;
+use super::batch::{Batch, SUBSYSTEM, address_family};
+use super::encode::{
+    NFT_MSG_GETOBJ, NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE, NFT_OBJECT_COUNTER, NFTA_OBJ_TABLE,
+    NFTA_OBJ_TYPE, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE,
+};
 use super::message::{Header, Messages};
+use super::ports::OwnPort;
 use crate::netlink::Failure;
 
 /// A netlink socket of nfnetlink, in the namespace of the thread that opened it. Never blocks.
 pub(crate) struct Socket {
     socket: rtnetlink::sys::Socket,
+    _port: OwnPort,
 }
 
 impl Socket {
     pub(crate) fn open() -> io::Result<Self> {
         let mut socket = rtnetlink::sys::Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
+        let port = OwnPort::of(socket.bind_auto()?.port_number());
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_non_blocking(true)?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
-        Ok(Self { socket })
+        Ok(Self {
+            socket,
+            _port: port,
+        })
     }
 
     /// Sends a transaction, which the kernel takes as a whole or not at all.
@@ -55,40 +63,96 @@ impl Socket {
         }
     }
 
-    /// Lists the tables; a list that changed while it was read is read again.
+    /// Lists the tables.
     pub(super) fn tables(&self) -> Result<Vec<Loaded>, Failure> {
+        let answers = self.list(NFT_MSG_GETTABLE, None, |_| {})?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                Answer::Table(table) => Some(table),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Lists the keys of a set.
+    pub(super) fn keys(
+        &self,
+        family: TableFamily,
+        table: &str,
+        set: &str,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        let answers = self.list(NFT_MSG_GETSETELEM, Some(family), |m| {
+            m.put_str(NFTA_SET_ELEM_LIST_TABLE, table);
+            m.put_str(NFTA_SET_ELEM_LIST_SET, set);
+        })?;
+        Ok(answers
+            .into_iter()
+            .flat_map(|answer| match answer {
+                Answer::Keys(keys) => keys,
+                _ => Vec::new(),
+            })
+            .collect())
+    }
+
+    /// Lists the counters of a table by name, with the packets that they have counted.
+    pub(super) fn counters(
+        &self,
+        family: TableFamily,
+        table: &str,
+    ) -> Result<Vec<(String, u64)>, Failure> {
+        let answers = self.list(NFT_MSG_GETOBJ, Some(family), |m| {
+            m.put_str(NFTA_OBJ_TABLE, table);
+            m.put_u32(NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER);
+        })?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                Answer::Counter(name, packets) => Some((name, packets)),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Everything of a kind; a list that changed while it was read is read again.
+    fn list(
+        &self,
+        kind: u16,
+        family: Option<TableFamily>,
+        attributes: impl Fn(&mut Messages),
+    ) -> Result<Vec<Answer>, Failure> {
         const ATTEMPTS: usize = 8;
-        let mut tables = Vec::new();
+        let mut answers = Vec::new();
         for _ in 0..ATTEMPTS {
+            let mut request = Messages::default();
+            let header = Header {
+                kind: SUBSYSTEM << 8 | kind,
+                flags: NLM_F_REQUEST | NLM_F_DUMP,
+                sequence: 0,
+                family: family.map_or(0, address_family),
+                resource: 0,
+            };
+            request.message(header, &attributes);
             let interrupted;
-            (tables, interrupted) = self.list_tables()?;
+            (answers, interrupted) = self.ask(&request)?;
             if !interrupted {
                 break;
             }
         }
-        Ok(tables)
+        Ok(answers)
     }
 
-    fn list_tables(&self) -> Result<(Vec<Loaded>, bool), Failure> {
-        let mut request = Messages::default();
-        let header = Header {
-            kind: SUBSYSTEM << 8 | NFT_MSG_GETTABLE,
-            flags: NLM_F_REQUEST | NLM_F_DUMP,
-            sequence: 0,
-            family: 0,
-            resource: 0,
-        };
-        request.message(header, |_| {});
+    fn ask(&self, request: &Messages) -> Result<(Vec<Answer>, bool), Failure> {
         self.drain();
         self.send(request.as_bytes())
             .map_err(|error| Failure::of_io(&error))?;
-        let mut tables = Vec::new();
+        let mut entries = Vec::new();
         for answer in self.receive_all()? {
             match answer {
-                Answer::Table(table) => tables.push(table),
                 Answer::Refused(_, refusal) => return Err(Failure::Refused(refusal)),
-                Answer::Done { interrupted } => return Ok((tables, interrupted)),
+                Answer::Done { interrupted } => return Ok((entries, interrupted)),
                 Answer::Acknowledged(_) | Answer::Other => {}
+                entry => entries.push(entry),
             }
         }
         Err(Failure::Unexpected("a list without an end".into()))

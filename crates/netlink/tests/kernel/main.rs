@@ -10,6 +10,7 @@
 )]
 
 mod addresses;
+mod elements;
 mod events;
 mod links;
 mod masquerade;

@@ -1,7 +1,7 @@
 use sealane_net::{Family, IpNet};
 use sealane_ruleset::{
     Chain, ChainType, CmpOp, Hook, Interval, NodeEgress, PayloadField, Rule, Set, Table, Verdict,
-    machine_egress, node_egress, priority,
+    guard_tables, machine_egress, node_egress, priority,
 };
 
 use crate::place::Place;
@@ -70,8 +70,6 @@ fn everything(family: Family) -> Table {
     let chain =
         |name: &str, kind, hook, priority, rules| Chain::base(name, kind, hook, priority, rules);
     Table {
-        family,
-        name: "sealane-everything".into(),
         sets: vec![
             set("two", &[odd, host]),
             set("edge", &[edge]),
@@ -121,6 +119,7 @@ fn everything(family: Family) -> Table {
                 vec![Rule::new().masquerade()],
             ),
         ],
+        ..Table::new(family, "sealane-everything")
     }
 }
 
@@ -138,7 +137,10 @@ async fn nft_lists_what_display_says() {
         machine_egress("test", net("fd00:172:29::/64")),
         everything(Family::V4),
         everything(Family::V6),
-    ] {
+    ]
+    .into_iter()
+    .chain(guard_tables())
+    {
         place.netlink.load_table(&table).await.unwrap();
         let listed = place.run(&format!("nft -s list {}", table.title()));
         assert_eq!(words(&listed), words(&table.to_string()));
@@ -279,10 +281,8 @@ async fn ten_thousand_elements_fit_into_one_transaction() {
         IpNet::new(address.into(), 24).unwrap()
     });
     let table = Table {
-        family: Family::V4,
-        name: "sealane".into(),
         sets: vec![Set::of_networks("many", "", Family::V4, networks)],
-        chains: vec![],
+        ..Table::new(Family::V4, "sealane")
     };
     place.netlink.load_table(&table).await.unwrap();
     let listed = place.run("nft -s list ruleset");
