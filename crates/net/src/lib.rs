@@ -9,6 +9,7 @@
 //! says which one is meant.
 #![warn(missing_docs)]
 
+pub mod ec2;
 mod family;
 mod fingerprint;
 mod mac;
