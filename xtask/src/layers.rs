@@ -55,6 +55,7 @@ const CRATES: &[(&str, Layer)] = &[
     ("sealane-controllers", Layer::Tasks),
     ("sealane-pods", Layer::Tasks),
     ("sealane-agent", Layer::Tasks),
+    ("sealane-upkeep", Layer::Tasks),
     ("sealane-cluster", Layer::Tasks),
     ("sealane", Layer::Binary),
     ("sealane-testkit", Layer::Tools),

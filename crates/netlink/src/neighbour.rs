@@ -24,6 +24,8 @@ pub struct Neighbour {
     pub mac: Option<Mac>,
     /// Set by an administrator, never expires.
     pub permanent: bool,
+    /// Asked for in vain.
+    pub failed: bool,
 }
 
 impl Netlink {
@@ -121,5 +123,6 @@ fn read(message: RouteNetlinkMessage) -> Option<Neighbour> {
         address,
         mac,
         permanent: message.header.state == NeighbourState::Permanent,
+        failed: message.header.state == NeighbourState::Failed,
     })
 }
