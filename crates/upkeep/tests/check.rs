@@ -92,7 +92,9 @@ impl Node {
         let report = report.unwrap();
         assert_eq!(report.skipped, []);
         let findings = report.findings.iter();
-        findings.map(|f| format!("{}: {}", f.check, f.seen)).collect()
+        findings
+            .map(|f| format!("{}: {}", f.check, f.seen))
+            .collect()
     }
 
     /// Breaks something, sees it named, and mends it.
@@ -101,14 +103,21 @@ impl Node {
         self.run(breaking);
         let told = self.told();
         let found = told.iter().any(|line| line.contains(expected));
-        assert!(found, "after `{breaking}` expected {expected:?} among {told:#?}");
+        assert!(
+            found,
+            "after `{breaking}` expected {expected:?} among {told:#?}"
+        );
         assert_eq!(told.len(), 2, "{told:#?}");
         self.run(mending);
     }
 
     /// Everything that a check could change.
     fn dump(&self) -> String {
-        self.run("ip -d address; ip route show table all; ip neighbour; nft list ruleset; cat /proc/sys/net/ipv4/ip_forward")
+        self.run(
+            "ip -o link | cut -d' ' -f2; ip -o address | cut -d' ' -f2-7; \
+             ip route show table all | sed 's/ linkdown//'; ip rule; nft list ruleset; \
+             cat /proc/net/ip_tables_names; sysctl -a 2>/dev/null | grep -E 'forward|rp_filter|bridge-nf'",
+        )
     }
 }
 
@@ -118,7 +127,10 @@ fn each_thing_that_is_broken_is_named_and_nothing_is_changed() {
     let before = node.dump();
     let told = node.told();
     assert_eq!(told.len(), 1, "{told:#?}");
-    assert!(told[0].starts_with("agent-away: no agent answers at "), "{told:?}");
+    assert!(
+        told[0].starts_with("agent-away: no agent answers at "),
+        "{told:?}"
+    );
     assert_eq!(node.dump(), before);
 
     node.broken(
@@ -147,7 +159,7 @@ fn each_thing_that_is_broken_is_named_and_nothing_is_changed() {
         &format!("ip link set {POD} master cbr0"),
     );
     node.broken(
-        "ip link add docker0 type dummy; ip address add 10.244.2.1/25 dev docker0; ip link set docker0 up",
+        "ip link add docker0 type bridge; ip address add 10.244.2.1/25 dev docker0; ip link set docker0 up",
         "address-conflict: route 10.244.2.0/25 dev docker0",
         "ip link delete docker0",
     );
@@ -200,21 +212,38 @@ fn others_in_the_runtimes_folder_and_among_the_nodes_are_named() {
     assert_eq!(node.told().len(), 2);
     fs::remove_file(file("05-other.conf")).unwrap();
     fs::remove_file(file("sealane")).unwrap();
-    assert!(node.told()[1].starts_with("cni-plugin"), "{:?}", node.told());
+    assert!(
+        node.told()[1].starts_with("cni-plugin"),
+        "{:?}",
+        node.told()
+    );
     fs::write(file("sealane"), "").unwrap();
 
-    node.nodes.push(self::node("node-3", "172.29.0.9", "10.244.2.0/24"));
+    node.nodes
+        .push(self::node("node-3", "172.29.0.9", "10.244.2.0/24"));
     let told = node.told();
-    assert!(told.iter().any(|line| line.starts_with("duplicate-pod-subnet")), "{told:?}");
+    assert!(
+        told.iter()
+            .any(|line| line.starts_with("duplicate-pod-subnet")),
+        "{told:?}"
+    );
     node.nodes.pop();
 
     // Nobody has this address, which a packet to it finds out.
     node.nodes[1].internal_ips = vec!["172.29.0.77".parse().unwrap()];
-    node.run("ip route replace 10.244.2.0/24 via 172.29.0.77 proto 94; ping -c1 -W1 172.29.0.77 || true");
+    node.run(
+        "ip route replace 10.244.2.0/24 via 172.29.0.77 proto 94; ping -c1 -W1 172.29.0.77 || true",
+    );
     let told = eventually(SOON, "silence is noticed", || {
         let told = node.told();
-        let silent = told.iter().any(|line| line.starts_with("node-silent: node-2 at 172.29.0.77"));
-        if silent { Ok(told) } else { Err(format!("{told:#?}")) }
+        let silent = told
+            .iter()
+            .any(|line| line.starts_with("node-silent: node-2 at 172.29.0.77"));
+        if silent {
+            Ok(told)
+        } else {
+            Err(format!("{told:#?}"))
+        }
     });
     assert_eq!(told.len(), 2, "{told:#?}");
 }

@@ -178,7 +178,10 @@ mod tests {
             let nodes = s.nodes.as_mut().unwrap();
             nodes[2].pod_cidrs = nodes[1].pod_cidrs.clone();
         };
-        assert_eq!(after(same_subnet), ["duplicate-pod-subnet", "peer-route", "stale-route"]);
+        assert_eq!(
+            after(same_subnet),
+            ["duplicate-pod-subnet", "peer-route", "stale-route"]
+        );
     }
 
     #[test]
