@@ -46,9 +46,11 @@ pub fn diff(observed: &Observed, program: &Program) -> Vec<Step> {
     }
     steps.extend(bridge_steps(observed, &program.bridge));
     let tables = sealane_ruleset::diff(&observed.tables, names::NFT_TABLE, &program.tables);
-    steps.extend(tables.into_iter().map(|change| match change {
-        TableChange::Load(table) => Step::LoadTable(table.clone()),
-        TableChange::Delete(loaded) => Step::DeleteTable(loaded.clone()),
+    steps.extend(tables.into_iter().filter_map(|change| match change {
+        TableChange::Load(table) => Some(Step::LoadTable(table.clone())),
+        TableChange::Delete(loaded) => Some(Step::DeleteTable(loaded.clone())),
+        // Elements come and go apart from their tables.
+        TableChange::Add(_) | TableChange::Remove(_) => None,
     }));
     let overlay = overlay_steps(observed.overlay.as_ref(), program.overlay.as_ref());
     steps.extend(overlay.before);
