@@ -2,7 +2,7 @@
 
 use futures::{
     TryFutureExt as _,
-    future::{try_join_all, try_join5},
+    future::{try_join, try_join_all, try_join4},
 };
 use http::StatusCode;
 use jiff::Timestamp;
@@ -34,11 +34,14 @@ pub async fn make(server: &Server, options: &Options) -> anyhow::Result<()> {
         let object = json!({ "metadata": { "name": namespace } });
         ensure(server, &NAMESPACE, "", object)
     });
-    try_join_all(namespaces).await?;
-    let roles = authz::system::ensure(server).map_err(refused);
-    try_join5(
-        ensure(server, &SERVICE, "default", service(server, options)),
+    try_join(
+        try_join_all(namespaces),
         ensure(server, &SERVICE_CIDR, "", service_cidr(options)),
+    )
+    .await?;
+    let roles = authz::system::ensure(server).map_err(refused);
+    try_join4(
+        ensure(server, &SERVICE, "default", service(server, options)),
         renew(server, &ENDPOINT_SLICE, slice(options)),
         endpoints(server, options),
         roles,

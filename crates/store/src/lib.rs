@@ -16,6 +16,7 @@
 //!
 //! * **Acknowledged means durable.** A write is answered after the commit that holds it; what
 //!   waits meanwhile shares the next commit, so throughput grows with the number of writers.
+//! * **What belongs together is written together** ([`Store::write`]): all of it or nothing.
 //! * **Readers never touch the disk**: the index holds every object as [`bytes::Bytes`]. Only a
 //!   watcher that resumes from the past, or that fell behind, reads the event log.
 //! * **The index is the truth of what is committed.** A failed commit changes nothing in memory,
@@ -39,5 +40,5 @@ mod writer;
 pub use entry::{Attributes, Change, ChangeKind, Entry, Form, Previous, Template};
 pub use error::{OpenError, WatchError, WriteError};
 pub use key::{Bucket, Key};
-pub use store::{Bounds, Describe, Expect, Listing, Options, Store};
+pub use store::{Bounds, Describe, Expect, Listing, Options, Store, Write};
 pub use watch::Watch;

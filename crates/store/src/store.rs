@@ -65,6 +65,41 @@ pub enum Expect {
     Revision(u64),
 }
 
+/// One write: an object that is made, replaced or removed.
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub(crate) key: Key,
+    pub(crate) expect: Expect,
+    /// What to write, or for a deletion the last state.
+    pub(crate) template: Template,
+    pub(crate) attributes: Attributes,
+    pub(crate) delete: bool,
+}
+
+impl Write {
+    /// Creates or replaces an object.
+    pub fn put(key: Key, expect: Expect, template: Template, attributes: Attributes) -> Self {
+        Self {
+            key,
+            expect,
+            template,
+            attributes,
+            delete: false,
+        }
+    }
+
+    /// Removes an object that is at this revision; `template` is its last state, for the watchers.
+    pub fn delete(key: Key, revision: u64, template: Template, attributes: Attributes) -> Self {
+        Self {
+            key,
+            expect: Expect::Revision(revision),
+            template,
+            attributes,
+            delete: true,
+        }
+    }
+}
+
 /// A consistent view of some objects.
 #[derive(Clone, Debug)]
 pub struct Listing {
@@ -227,7 +262,8 @@ impl Store {
         template: Template,
         attributes: Attributes,
     ) -> Result<Arc<Entry>, WriteError> {
-        self.write(key, expect, template, attributes, false).await
+        self.write_one(Write::put(key, expect, template, attributes))
+            .await
     }
 
     /// Removes an object; `template` is its last state, for the watchers.
@@ -242,8 +278,25 @@ impl Store {
         template: Template,
         attributes: Attributes,
     ) -> Result<Arc<Entry>, WriteError> {
-        self.write(key, Expect::Revision(revision), template, attributes, true)
+        self.write_one(Write::delete(key, revision, template, attributes))
             .await
+    }
+
+    /// Does all of these writes or none of them, at successive revisions; answered, in their
+    /// order, when they are durable. No two may be of the same object.
+    ///
+    /// # Errors
+    ///
+    /// The [`WriteError`] of the first that cannot be done; unless it is [`WriteError::Disk`],
+    /// nothing has changed.
+    pub async fn write(&self, writes: Vec<Write>) -> Result<Vec<Arc<Entry>>, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared
+            .queue
+            .send(Request { writes, reply })
+            .await
+            .map_err(|_| WriteError::Closed)?;
+        answer.await.unwrap_or(Err(WriteError::Closed))
     }
 
     /// Objects and watchers of each bucket, by name of the bucket.
@@ -258,29 +311,9 @@ impl Store {
         counts
     }
 
-    async fn write(
-        &self,
-        key: Key,
-        expect: Expect,
-        template: Template,
-        attributes: Attributes,
-        delete: bool,
-    ) -> Result<Arc<Entry>, WriteError> {
-        let (reply, answer) = oneshot::channel();
-        let request = Request {
-            key,
-            expect,
-            template,
-            attributes,
-            delete,
-            reply,
-        };
-        self.shared
-            .queue
-            .send(request)
-            .await
-            .map_err(|_| WriteError::Closed)?;
-        answer.await.unwrap_or(Err(WriteError::Closed))
+    async fn write_one(&self, write: Write) -> Result<Arc<Entry>, WriteError> {
+        let mut written = self.write(vec![write]).await?;
+        Ok(written.pop().expect("one write has one entry"))
     }
 
     /// The events of `bucket` after `since` that the log still has.

@@ -13,25 +13,22 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Attributes, Change, ChangeKind, Describe, Entry, Expect, Key, Previous, Template, WriteError,
+    Change, ChangeKind, Describe, Entry, Expect, Key, Previous, Write, WriteError,
     disk::{Disk, Row},
     index::Index,
     log::EventRow,
 };
 
-/// Writes that share one commit at most.
+/// Requests that share one commit at most.
 const BATCH: usize = 512;
 
-/// One write and where its answer goes.
+/// Writes that happen together or not at all, and where their answer goes.
 pub(crate) struct Request {
-    pub key: Key,
-    pub expect: Expect,
-    /// What to write, or for a deletion the last state.
-    pub template: Template,
-    pub attributes: Attributes,
-    pub delete: bool,
-    pub reply: oneshot::Sender<Result<Arc<Entry>, WriteError>>,
+    pub writes: Vec<Write>,
+    pub reply: Reply,
 }
+
+type Reply = oneshot::Sender<Result<Vec<Arc<Entry>>, WriteError>>;
 
 pub(crate) struct Writer {
     pub disk: Arc<Disk>,
@@ -41,10 +38,10 @@ pub(crate) struct Writer {
     pub queue: mpsc::Receiver<Request>,
 }
 
-/// A write that passed its check.
+/// What passed its checks.
 struct Accepted {
-    change: Arc<Change>,
-    reply: oneshot::Sender<Result<Arc<Entry>, WriteError>>,
+    changes: Vec<Arc<Change>>,
+    reply: Reply,
 }
 
 impl Writer {
@@ -81,36 +78,24 @@ impl Writer {
     /// Checks each request against the index and the requests before it.
     fn decide(&self, requests: impl Iterator<Item = Request>) -> Vec<Accepted> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let mut revision = index.position.revision;
-        let mut pending: HashMap<Key, Option<Arc<Entry>>> = HashMap::new();
+        let mut pending = Pending {
+            index: &index,
+            revision: index.position.revision,
+            entries: HashMap::new(),
+        };
         let mut accepted = Vec::new();
-        for request in requests {
-            let current = match pending.get(&request.key) {
-                Some(entry) => entry.as_ref(),
-                None => index.get(&request.key),
-            };
-            if let Err(refusal) = check(&request, current) {
-                answer(request.reply, Err(refusal));
-                continue;
+        for Request { writes, reply } in requests {
+            let refused = writes.iter().find_map(|write| pending.check(write).err());
+            match refused {
+                Some(refusal) => answer(reply, Err(refusal)),
+                None => accepted.push(Accepted {
+                    changes: writes
+                        .into_iter()
+                        .map(|write| pending.take(write))
+                        .collect(),
+                    reply,
+                }),
             }
-            revision += 1;
-            let kind = match (request.delete, current) {
-                (true, _) => ChangeKind::Deleted,
-                (false, Some(_)) => ChangeKind::Updated,
-                (false, None) => ChangeKind::Created,
-            };
-            let previous = current.map(|entry| Previous::of(entry, &request.attributes));
-            let entry = Arc::new(Entry {
-                object: request.template.fill(revision),
-                key: request.key.clone(),
-                revision,
-                attributes: request.attributes,
-            });
-            pending.insert(request.key, (!request.delete).then(|| entry.clone()));
-            accepted.push(Accepted {
-                change: Change::new(kind, entry, previous),
-                reply: request.reply,
-            });
         }
         accepted
     }
@@ -120,10 +105,8 @@ impl Writer {
             return Ok(());
         }
         let time_ms = now_ms();
-        let rows: Vec<Row<'_>> = accepted
-            .iter()
-            .map(|write| row(&write.change, time_ms))
-            .collect();
+        let changes = || accepted.iter().flat_map(|request| &request.changes);
+        let rows: Vec<Row<'_>> = changes().map(|change| row(change, time_ms)).collect();
         let position = match self.disk.commit(&rows, time_ms) {
             Ok(position) => position,
             Err(cause) => {
@@ -131,19 +114,20 @@ impl Writer {
                 let failure = self.failure(&cause);
                 accepted
                     .into_iter()
-                    .for_each(|write| answer(write.reply, Err(failure.clone())));
+                    .for_each(|request| answer(request.reply, Err(failure.clone())));
                 return Err(cause);
             }
         };
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        accepted
-            .iter()
-            .for_each(|write| index.apply(write.change.clone()));
+        changes().for_each(|change| index.apply(change.clone()));
         index.position = position;
         drop(index);
         self.revisions.send_replace(position.revision);
-        for write in accepted {
-            answer(write.reply, Ok(write.change.entry.clone()));
+        for Accepted { changes, reply } in accepted {
+            answer(
+                reply,
+                Ok(changes.iter().map(|change| change.entry.clone()).collect()),
+            );
         }
         Ok(())
     }
@@ -196,9 +180,49 @@ fn row(change: &Change, time_ms: u64) -> Row<'_> {
     }
 }
 
-fn check(request: &Request, current: Option<&Arc<Entry>>) -> Result<(), WriteError> {
-    let key = || request.key.clone();
-    match (request.expect, current) {
+/// The state that the writes before will leave.
+struct Pending<'a> {
+    index: &'a Index,
+    revision: u64,
+    entries: HashMap<Key, Option<Arc<Entry>>>,
+}
+
+impl Pending<'_> {
+    fn current(&self, key: &Key) -> Option<&Arc<Entry>> {
+        match self.entries.get(key) {
+            Some(entry) => entry.as_ref(),
+            None => self.index.get(key),
+        }
+    }
+
+    fn check(&self, write: &Write) -> Result<(), WriteError> {
+        check(write, self.current(&write.key))
+    }
+
+    fn take(&mut self, write: Write) -> Arc<Change> {
+        self.revision += 1;
+        let current = self.current(&write.key);
+        let kind = match (write.delete, current) {
+            (true, _) => ChangeKind::Deleted,
+            (false, Some(_)) => ChangeKind::Updated,
+            (false, None) => ChangeKind::Created,
+        };
+        let previous = current.map(|entry| Previous::of(entry, &write.attributes));
+        let entry = Arc::new(Entry {
+            object: write.template.fill(self.revision),
+            key: write.key.clone(),
+            revision: self.revision,
+            attributes: write.attributes,
+        });
+        let left = (!write.delete).then(|| entry.clone());
+        self.entries.insert(write.key, left);
+        Change::new(kind, entry, previous)
+    }
+}
+
+fn check(write: &Write, current: Option<&Arc<Entry>>) -> Result<(), WriteError> {
+    let key = || write.key.clone();
+    match (write.expect, current) {
         (Expect::Absent, None) => Ok(()),
         (Expect::Absent, Some(_)) => Err(WriteError::Exists { key: key() }),
         (Expect::Revision(_), None) => Err(WriteError::Absent { key: key() }),
@@ -212,10 +236,7 @@ fn check(request: &Request, current: Option<&Arc<Entry>>) -> Result<(), WriteErr
 }
 
 /// A caller that has gone away does not want to know.
-fn answer(
-    reply: oneshot::Sender<Result<Arc<Entry>, WriteError>>,
-    with: Result<Arc<Entry>, WriteError>,
-) {
+fn answer(reply: Reply, with: Result<Vec<Arc<Entry>>, WriteError>) {
     let _ = reply.send(with);
 }
 

@@ -84,7 +84,7 @@ fn validate(object: &Value, findings: &mut Findings) {
 }
 
 /// Addresses that would lead a client of a Service to the node itself are no endpoints.
-fn reachable(field: &str, ip: &Value, findings: &mut Findings) {
+pub fn reachable(field: &str, ip: &Value, findings: &mut Findings) {
     let text = ip.as_str().unwrap_or("");
     if text.is_empty() {
         return findings.invalid(field, ip, format::IP_ADDRESS_MESSAGE);

@@ -332,21 +332,19 @@ pub static KINDS: &[&Kind] = &[
     &review::SUBJECT_ACCESS_REVIEW,
 ];
 
+#[cfg(test)]
+pub use apps::{DEPLOYMENT, REPLICATION_CONTROLLER};
 pub use apps::{SCALE, scale_of};
 pub use configuration::{CONFIG_MAP, SECRET, SERVICE_ACCOUNT};
 pub use endpoint_slice::ENDPOINT_SLICE;
-pub use endpoints::ENDPOINTS;
+pub use endpoints::{ENDPOINTS, reachable as endpoints_reachable};
+pub use event::EVENT;
 pub use namespace::NAMESPACE;
-pub use networking::SERVICE_CIDR;
+pub use networking::{IP_ADDRESS, SERVICE_CIDR};
 pub use node::NODE;
 pub use pod::POD;
 pub use rbac::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
-pub use service::SERVICE;
-#[cfg(test)]
-pub use {
-    apps::{DEPLOYMENT, REPLICATION_CONTROLLER},
-    event::EVENT,
-};
+pub use service::{SERVICE, addresses_agree as service_addresses_agree};
 
 /// Finds a kind by its place in a path.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {

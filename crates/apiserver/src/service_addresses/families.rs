@@ -3,114 +3,145 @@
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::spec::texts;
-use crate::check::{Findings, format};
+use super::{
+    change::same,
+    spec::{has_selector, is_headless, kind, texts},
+};
+use crate::{check::Findings, kinds::service_addresses_agree};
+
+/// The names of the families, each the other's other.
+const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 
 /// The name of a range's family.
 pub fn of(range: &IpNet) -> &'static str {
-    match range {
-        IpNet::V4(_) => "IPv4",
-        IpNet::V6(_) => "IPv6",
-    }
+    FAMILIES[usize::from(range.network().is_ipv6())]
 }
 
-fn of_address(address: &str) -> &'static str {
-    if address.contains(':') {
-        "IPv6"
-    } else {
-        "IPv4"
-    }
+/// The name of an address's family, by how it is written.
+pub fn of_address(address: &str) -> &'static str {
+    FAMILIES[usize::from(address.contains(':'))]
 }
 
-/// Completes `clusterIP(s)`, `ipFamilies` and `ipFamilyPolicy` of a spec, as far as they follow
-/// from what is said; the ranges are the cluster's, the first one's family is the default.
-pub fn settle(spec: &mut Value, ranges: &[IpNet], findings: &mut Findings) {
-    let served: Vec<&str> = ranges.iter().map(of).collect();
-    let Some(primary) = served.first() else {
+/// Completes `ipFamilies` and `ipFamilyPolicy` of a spec, as far as they follow from what is said
+/// and was so before; `served` are the cluster's families, the default one first.
+pub fn settle(spec: &mut Value, old: Option<&Value>, served: &[&str], findings: &mut Findings) {
+    if kind(spec) == "ExternalName" || old.is_some_and(|old| prefers_as_before(spec, old)) {
         return;
-    };
-    settle_addresses(spec, findings);
-    let headless = spec["clusterIP"] == "None";
-    let addresses = texts(&spec["clusterIPs"]);
-    let mut families = texts(&spec["ipFamilies"]);
+    }
+    let apart = is_headless(spec) && !has_selector(spec);
     if spec["ipFamilyPolicy"].is_null() {
-        let two = families.len() == 2 || addresses.len() == 2;
-        spec["ipFamilyPolicy"] = json!(if two {
-            "RequireDualStack"
-        } else {
-            "SingleStack"
-        });
+        let before = old.map(|old| &old["ipFamilyPolicy"]);
+        spec["ipFamilyPolicy"] = match before.filter(|before| !before.is_null()) {
+            Some(before) => before.clone(),
+            // Whoever writes down the endpoints knows which families they have.
+            None if apart => "RequireDualStack".into(),
+            None => "SingleStack".into(),
+        };
     }
-    let policy = spec["ipFamilyPolicy"].as_str().unwrap_or("").to_owned();
-    if policy == "RequireDualStack" && served.len() < 2 {
-        let why = "this cluster is not configured for dual-stack services";
-        findings.invalid("spec.ipFamilyPolicy", &json!(policy), why);
+    service_addresses_agree(spec, findings);
+    if !findings.is_empty() {
         return;
     }
-    if let Some(other) = families
-        .iter()
-        .find(|family| !served.contains(&family.as_str()))
-    {
-        let why = "not configured on this cluster";
-        findings.invalid("spec.ipFamilies[0]", &json!(other), why);
-        return;
+    match old {
+        Some(old) if is_single(spec) => narrow(spec, old),
+        Some(old) => not_reduced(spec, old, findings),
+        None => {}
     }
-    if !headless {
-        for (index, address) in addresses.iter().enumerate() {
-            match families.get(index) {
-                None => families.push(of_address(address).into()),
-                Some(family) if family != of_address(address) => {
-                    let why =
-                        format!("expected an {family} value as indicated by `ipFamilies[{index}]`");
-                    findings.invalid(format!("spec.clusterIPs[{index}]"), &json!(address), why);
-                }
-                Some(_) => {}
-            }
-        }
+    if is_single(spec) {
+        one_of_each(spec, findings);
+    }
+    let mut families = texts(&spec["ipFamilies"]);
+    infer(spec, &mut families, served, findings);
+    if findings.is_empty() && !apart {
+        are_served(spec, &families, served, findings);
+    }
+    if !findings.is_empty() {
+        return;
     }
     if families.is_empty() {
-        families.push((*primary).into());
+        families.extend(served.first().map(|&family| family.to_owned()));
     }
-    if policy != "SingleStack" && families.len() < 2 {
-        let other = served.iter().find(|family| **family != families[0]);
-        families.extend(other.map(|family| (*family).to_owned()));
-    }
-    if policy == "SingleStack" && families.len() > 1 {
-        let why = "may only hold up to 1 value when `ipFamilyPolicy` is SingleStack";
-        findings.invalid("spec.ipFamilies", &json!(families), why);
+    if !is_single(spec) && families.len() == 1 && (apart || served.len() == 2) {
+        let other = FAMILIES.iter().find(|family| **family != families[0]);
+        families.extend(other.map(|&family| family.to_owned()));
     }
     spec["ipFamilies"] = json!(families);
 }
 
-/// Brings the single address and the list into agreement.
-fn settle_addresses(spec: &mut Value, findings: &mut Findings) {
-    let one = spec["clusterIP"].as_str().unwrap_or("").to_owned();
-    let many = texts(&spec["clusterIPs"]);
-    match (one.as_str(), many.first().map(String::as_str)) {
-        ("", None) => return,
-        ("", Some(first)) => spec["clusterIP"] = json!(first),
-        (one, None) => spec["clusterIPs"] = json!([one]),
-        (one, Some(first)) if one != first => {
-            findings.invalid(
-                "spec.clusterIPs",
-                &json!(many),
-                "first value must match `clusterIP`",
-            );
+fn is_single(spec: &Value) -> bool {
+    spec["ipFamilyPolicy"] == "SingleStack"
+}
+
+/// A Service that takes what there is stays as it is when the cluster changes: only its owner
+/// gives it a second address or takes it away.
+fn prefers_as_before(new: &Value, old: &Value) -> bool {
+    let prefers = |spec: &Value| spec["ipFamilyPolicy"] == "PreferDualStack";
+    kind(new) == kind(old)
+        && prefers(new)
+        && prefers(old)
+        && same(new, old, "clusterIPs")
+        && same(new, old, "ipFamilies")
+}
+
+/// To ask for one family alone is to give the second one up, without more words.
+fn narrow(spec: &mut Value, old: &Value) {
+    for field in ["clusterIPs", "ipFamilies"] {
+        if same(spec, old, field)
+            && let Some(list) = spec[field].as_array_mut()
+        {
+            list.truncate(1);
         }
-        _ => {}
+    }
+}
+
+fn not_reduced(spec: &Value, old: &Value, findings: &mut Findings) {
+    for (field, what) in [("clusterIPs", "cluster IP"), ("ipFamilies", "IP family")] {
+        let (is, was) = (texts(&spec[field]).len(), texts(&old[field]).len());
+        if is > 0 && is < was {
+            let why = format!("must be 'SingleStack' to release the secondary {what}");
+            findings.invalid("spec.ipFamilyPolicy", &spec["ipFamilyPolicy"], why);
+        }
+    }
+}
+
+fn one_of_each(spec: &Value, findings: &mut Findings) {
+    for (field, what) in [("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")] {
+        if texts(&spec[field]).len() == 2 {
+            let why = format!(
+                "must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"
+            );
+            findings.invalid("spec.ipFamilyPolicy", &spec["ipFamilyPolicy"], why);
+        }
+    }
+}
+
+/// Addresses without a word on their family have that which they are of.
+fn infer(spec: &Value, families: &mut Vec<String>, served: &[&str], findings: &mut Findings) {
+    if is_headless(spec) {
+        return;
     }
     let addresses = texts(&spec["clusterIPs"]);
-    if addresses.len() > 2 {
-        let why = "may only hold up to 2 values";
-        findings.invalid("spec.clusterIPs", &json!(addresses), why);
+    for (index, address) in addresses.iter().enumerate().skip(families.len()) {
+        let family = of_address(address);
+        if served.contains(&family) {
+            families.push(family.into());
+        } else {
+            let field = format!("spec.clusterIPs[{index}]");
+            let why = format!("{family} is not configured on this cluster");
+            findings.invalid(field, &spec["clusterIPs"], why);
+        }
     }
-    for (index, address) in addresses
-        .iter()
-        .filter(|address| *address != "None")
-        .enumerate()
-    {
-        for why in format::ip_address(address) {
-            findings.invalid(format!("spec.clusterIPs[{index}]"), &json!(address), why);
+}
+
+fn are_served(spec: &Value, families: &[String], served: &[&str], findings: &mut Findings) {
+    if spec["ipFamilyPolicy"] == "RequireDualStack" && served.len() < 2 {
+        let why = "this cluster is not configured for dual-stack services";
+        findings.invalid("spec.ipFamilyPolicy", &spec["ipFamilyPolicy"], why);
+    }
+    for (index, family) in families.iter().enumerate() {
+        if !served.contains(&family.as_str()) {
+            let why = "not configured on this cluster";
+            findings.invalid(format!("spec.ipFamilies[{index}]"), &json!(family), why);
         }
     }
 }

@@ -1,56 +1,67 @@
 //! The addresses and node ports of Services: which one gets which, and that no two get the same.
 //!
-//! What is taken is known from the Services in the store when the server starts, and kept up to
-//! date with each write. A write reserves first, is committed, and then keeps or gives back; what
-//! is between belongs to nobody else meanwhile.
+//! ```text
+//!   ServiceCIDRs ──► ranges ─┐
+//!   IPAddresses ──► taken ───┼─► admit ─► Reservation ─► one write: Service + its IPAddresses
+//!   node ports in use ───────┘
+//!                  keeper: finalizers and conditions of ServiceCIDRs; repair of IPAddresses
+//! ```
+//!
+//! An address is taken if there is an IPAddress of its name, whoever made it; a Service and its
+//! IPAddresses are written at once, so neither is ever without the other. Which node ports are
+//! taken is known from the Services in the store when the server starts, and kept up to date with
+//! each write. A write reserves first, is committed, and then keeps or gives back; what is between
+//! belongs to nobody else meanwhile.
 
+mod change;
 mod families;
+mod keeper;
 mod numbers;
+mod objects;
+mod pools;
+mod ports;
 mod range;
-mod spec;
+mod repair;
+mod service_cidrs;
+pub mod spec;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use ipnet::IpNet;
-use numbers::{Numbers, Refused};
-use range::{address, number, usable};
+use numbers::Refused;
+use pools::Pools;
 use serde_json::{Value, json};
-use spec::{inherit, items, strip, texts, unchanged};
+use spec::texts;
 
-use crate::{
-    check::Findings,
-    kinds::SERVICE,
-    object::{self, elements_mut},
-    options::PortRange,
-    status::ApiError,
-};
+pub use families::of_address as family_of;
+pub use keeper::run;
+pub use objects::{release, reserve};
+pub use repair::repair;
+pub use service_cidrs::ranges;
+
+use crate::{check::Findings, kinds::SERVICE, object, options::PortRange, status::ApiError};
 
 /// All addresses and node ports there are.
 #[derive(Debug)]
 pub struct ServiceAddresses {
-    ranges: Vec<IpNet>,
+    /// The ranges that the cluster began with: their families are those that it has.
+    first: Vec<IpNet>,
     ports: PortRange,
     pools: Mutex<Pools>,
 }
 
-#[derive(Debug)]
-struct Pools {
-    addresses: Vec<Numbers>,
-    ports: Numbers,
-}
-
-/// An address or a node port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Item {
-    /// A cluster address.
-    Address(IpAddr),
-    /// A node port.
-    Port(u16),
+/// What there is at the moment, by the objects in the store.
+pub struct View<'a> {
+    /// The ranges that addresses are handed out from.
+    pub ranges: Vec<IpNet>,
+    /// Whether an address belongs to somebody.
+    pub is_taken: &'a dyn Fn(IpAddr) -> bool,
 }
 
 /// What a write has reserved. Dropped, it is given back.
@@ -58,59 +69,69 @@ pub enum Item {
 #[must_use = "what is reserved is given back when this is dropped"]
 pub struct Reservation<'a> {
     of: &'a ServiceAddresses,
-    reserved: Vec<Item>,
+    addresses: Vec<IpAddr>,
+    ports: Vec<u16>,
     /// What the object had and will no longer have.
-    left: Vec<Item>,
+    left_addresses: Vec<IpAddr>,
+    left_ports: Vec<u16>,
 }
 
 impl Reservation<'_> {
+    /// The addresses that are new to the Service.
+    pub fn new_addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
+    /// The addresses that it has no longer.
+    pub fn left_addresses(&self) -> &[IpAddr] {
+        &self.left_addresses
+    }
+
     /// The write is done: what it reserved is the object's, what it no longer has is free.
     pub fn keep(mut self) {
-        self.reserved.clear();
-        self.of.give_back(&std::mem::take(&mut self.left));
+        self.ports = std::mem::take(&mut self.left_ports);
     }
 
     /// Nobody knows whether the write is done: nothing becomes free before the next start.
     pub fn forget(mut self) {
-        self.reserved.clear();
+        self.addresses.clear();
+        self.ports.clear();
     }
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.of.give_back(&self.reserved);
+        self.of.lock().give_back(&self.addresses, &self.ports);
     }
 }
 
 impl ServiceAddresses {
-    /// Pools of these ranges, without what `services` have.
-    pub fn new(ranges: &[IpNet], ports: PortRange, services: impl Iterator<Item = Value>) -> Self {
-        let addresses = ranges
-            .iter()
-            .map(|range| Numbers::new(usable(range)))
-            .collect();
-        let size = u128::from(ports.end() - ports.start()) + 1;
-        let pools = Mutex::new(Pools {
-            addresses,
-            ports: Numbers::new(size),
-        });
-        let all = Self {
-            ranges: ranges.to_vec(),
-            ports,
-            pools,
-        };
+    /// Pools of these ranges and ports, without the ports that `services` have.
+    pub fn new(first: &[IpNet], ports: PortRange, services: impl Iterator<Item = Value>) -> Self {
+        let mut pools = Pools::new(&ports);
         for service in services {
-            for item in items(&service) {
+            for port in spec::all_node_ports(&service["spec"]) {
                 // One that is outside of the range or double stays as it is: it cannot be helped.
-                let _ = all.take(item);
+                let _ = pools.take_port(port);
             }
         }
-        all
+        Self {
+            first: first.to_vec(),
+            ports,
+            pools: Mutex::new(pools),
+        }
     }
 
     /// The first address of the first range, which is the API server's own.
     pub fn first(&self) -> Option<IpAddr> {
-        self.ranges.first().and_then(|range| address(range, 0))
+        self.first
+            .first()
+            .and_then(|first| range::address(first, 0))
+    }
+
+    /// The node ports that there are.
+    pub fn ports(&self) -> &PortRange {
+        &self.ports
     }
 
     /// Gives a Service its addresses and ports, and reserves them.
@@ -118,29 +139,33 @@ impl ServiceAddresses {
     /// # Errors
     ///
     /// 422 for addresses and ports that it cannot have or change; 500 if a pool is used up.
-    pub fn admit(&self, new: &mut Value, old: Option<&Value>) -> Result<Reservation<'_>, ApiError> {
+    pub fn admit(
+        &self,
+        view: &View<'_>,
+        new: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Reservation<'_>, ApiError> {
         let mut findings = Findings::default();
-        if let Some(old) = old {
-            inherit(new, old);
-        }
-        let mut reservation = Reservation {
-            of: self,
-            reserved: Vec::new(),
-            left: Vec::new(),
-        };
-        let had = old.map(items).unwrap_or_default();
+        let old_spec = old.map(|old| &old["spec"]);
         let spec = &mut new["spec"];
-        if spec["type"] == "ExternalName" {
-            strip(spec);
-        } else {
-            families::settle(spec, &self.ranges, &mut findings);
-            if findings.is_empty() {
-                self.addresses(spec, &had, &mut reservation, &mut findings)?;
-                self.node_ports(spec, &had, &mut reservation, &mut findings)?;
-            }
+        if let Some(old) = old_spec {
+            change::keep(spec, old);
         }
-        if let Some(old) = old {
-            unchanged(new, old, &mut findings);
+        change::align(spec, old_spec);
+        if let Some(old) = old_spec {
+            change::drop_unused(spec, old);
+        }
+        let served: Vec<&str> = self.first.iter().map(families::of).collect();
+        families::settle(spec, old_spec, &served, &mut findings);
+        let mut reservation = self.nothing();
+        if findings.is_empty() && spec::needs_cluster_ip(spec) {
+            self.addresses(view, spec, old_spec, &mut reservation, &mut findings)?;
+        }
+        if findings.is_empty() {
+            self.node_ports(spec, old_spec, &mut reservation, &mut findings)?;
+        }
+        if spec::kind(spec) != "LoadBalancer" && !new["status"]["loadBalancer"].is_null() {
+            new["status"]["loadBalancer"] = json!({});
         }
         if !findings.is_empty() {
             let name = object::name(new);
@@ -151,50 +176,62 @@ impl ServiceAddresses {
                 &findings,
             ));
         }
-        let has = items(new);
-        reservation.left = had.into_iter().filter(|item| !has.contains(item)).collect();
+        if let Some(old) = old_spec {
+            let spec = &new["spec"];
+            let ports = &spec::all_node_ports(old) - &spec::all_node_ports(spec);
+            reservation.left_ports = ports.into_iter().collect();
+            let addresses = &spec::addresses(old) - &spec::addresses(spec);
+            reservation.left_addresses = addresses.into_iter().collect();
+        }
         Ok(reservation)
     }
 
-    /// Frees what a removed Service had.
+    /// Frees the ports that a removed Service had. Its addresses are free with their objects.
     pub fn removed(&self, service: &Value) {
-        self.give_back(&items(service));
+        let ports: Vec<u16> = spec::all_node_ports(&service["spec"]).into_iter().collect();
+        self.lock().give_back(&[], &ports);
+    }
+
+    /// Whether a write that has not been committed yet has an address of this range.
+    pub fn is_reserved_in(&self, range: &IpNet) -> bool {
+        self.lock().is_reserved_in(range)
+    }
+
+    fn nothing(&self) -> Reservation<'_> {
+        Reservation {
+            of: self,
+            addresses: Vec::new(),
+            ports: Vec::new(),
+            left_addresses: Vec::new(),
+            left_ports: Vec::new(),
+        }
     }
 
     fn addresses(
         &self,
+        view: &View<'_>,
         spec: &mut Value,
-        had: &[Item],
+        old: Option<&Value>,
         reservation: &mut Reservation<'_>,
         findings: &mut Findings,
     ) -> Result<(), ApiError> {
-        if spec["clusterIP"] == "None" {
+        if spec::is_headless(spec) {
             return Ok(());
         }
-        let families: Vec<String> = texts(&spec["ipFamilies"]);
+        let had = old.map(spec::addresses).unwrap_or_default();
         let mut addresses = texts(&spec["clusterIPs"]);
-        for (index, family) in families.iter().enumerate() {
-            if let Some(given) = addresses.get(index) {
-                let Ok(address) = given.parse() else { continue };
-                if had.contains(&Item::Address(address)) {
-                    continue;
+        for (index, family) in texts(&spec["ipFamilies"]).iter().enumerate() {
+            match addresses.get(index) {
+                None => {
+                    let address = self.lock().hand_out_address(view, family);
+                    let address = address.ok_or_else(|| {
+                        ApiError::internal("failed to allocate a serviceIP: range is full")
+                    })?;
+                    reservation.addresses.push(address);
+                    addresses.push(address.to_string());
                 }
-                match self.take(Item::Address(address)) {
-                    Ok(()) => reservation.reserved.push(Item::Address(address)),
-                    Err(refused) => {
-                        let why = self.refusal(family, given, refused);
-                        findings.invalid("spec.clusterIPs", &spec["clusterIPs"], why);
-                    }
-                }
-                continue;
+                Some(given) => self.chosen(view, given, &had, reservation, findings),
             }
-            let address = self.hand_out_address(family).ok_or_else(|| {
-                ApiError::internal(format!(
-                    "failed to allocate a serviceIP: range is full ({family})"
-                ))
-            })?;
-            reservation.reserved.push(Item::Address(address));
-            addresses.push(address.to_string());
         }
         if let Some(first) = addresses.first() {
             spec["clusterIP"] = first.as_str().into();
@@ -203,130 +240,69 @@ impl ServiceAddresses {
         Ok(())
     }
 
-    fn refusal(&self, family: &str, given: &str, refused: Refused) -> String {
-        match refused {
-            Refused::Taken => {
-                format!("failed to allocate IP {given}: provided IP is already allocated")
-            }
-            Refused::Outside => {
-                let range = self
-                    .ranges
-                    .iter()
-                    .find(|range| families::of(range) == family);
-                let range = range.map(ToString::to_string).unwrap_or_default();
+    fn chosen(
+        &self,
+        view: &View<'_>,
+        given: &str,
+        had: &BTreeSet<IpAddr>,
+        reservation: &mut Reservation<'_>,
+        findings: &mut Findings,
+    ) {
+        let Ok(address) = given.parse() else {
+            return;
+        };
+        if had.contains(&address) {
+            return;
+        }
+        let why = match self.lock().take_address(view, address) {
+            Ok(()) => return reservation.addresses.push(address),
+            Err(Refused::Taken) => "provided IP is already allocated".to_owned(),
+            Err(Refused::Outside) => {
+                let family = of_family(&view.ranges, address);
                 format!(
-                    "failed to allocate IP {given}: the provided IP ({given}) is not in the valid \
-                     range. The range of valid IPs is {range}"
+                    "the provided IP ({given}) is not in the valid range. The range of valid IPs \
+                     is {family}"
                 )
             }
-        }
+        };
+        let why = format!("failed to allocate IP {given}: {why}");
+        findings.invalid("spec.clusterIPs", &json!([given]), why);
     }
 
     fn node_ports(
         &self,
         spec: &mut Value,
-        had: &[Item],
+        old: Option<&Value>,
         reservation: &mut Reservation<'_>,
         findings: &mut Findings,
     ) -> Result<(), ApiError> {
-        let wanted = match spec["type"].as_str() {
-            Some("NodePort") => true,
-            Some("LoadBalancer") => spec["allocateLoadBalancerNodePorts"] != json!(false),
-            _ => false,
+        let mut asked = ports::Asked {
+            pools: &mut self.lock(),
+            range: &self.ports,
+            taken: &mut reservation.ports,
+            findings,
         };
-        let mut own: Vec<u16> = Vec::new();
-        for (index, port) in elements_mut(spec, "ports").enumerate() {
-            let given = port["nodePort"].as_u64().unwrap_or(0);
-            if given == 0 && !wanted {
-                continue;
-            }
-            if given == 0 {
-                let number = self.hand_out_port().ok_or_else(|| {
-                    ApiError::internal("failed to allocate a nodePort: range is full")
-                })?;
-                reservation.reserved.push(Item::Port(number));
-                port["nodePort"] = number.into();
-                continue;
-            }
-            let Ok(number) = u16::try_from(given) else {
-                continue;
-            };
-            // Two protocols of one Service may share a node port.
-            if had.contains(&Item::Port(number)) || own.contains(&number) {
-                continue;
-            }
-            own.push(number);
-            match self.take(Item::Port(number)) {
-                Ok(()) => reservation.reserved.push(Item::Port(number)),
-                Err(refused) => {
-                    let why = match refused {
-                        Refused::Taken => "provided port is already allocated".into(),
-                        Refused::Outside => {
-                            let (first, last) = (self.ports.start(), self.ports.end());
-                            format!(
-                                "provided port is not in the valid range. The range of valid \
-                                 ports is {first}-{last}"
-                            )
-                        }
-                    };
-                    let field = format!("spec.ports[{index}].nodePort");
-                    findings.invalid(field, &json!(number), why);
-                }
+        if matches!(spec::kind(spec), "NodePort" | "LoadBalancer") {
+            match old {
+                None => asked.first(spec)?,
+                Some(old) => asked.again(spec, old)?,
             }
         }
-        Ok(())
+        asked.health_check(spec, old)
     }
 
-    fn hand_out_address(&self, family: &str) -> Option<IpAddr> {
-        let at = self
-            .ranges
-            .iter()
-            .position(|range| families::of(range) == family)?;
-        let mut pools = self.lock();
-        address(&self.ranges[at], pools.addresses[at].hand_out()?)
-    }
-
-    fn hand_out_port(&self) -> Option<u16> {
-        let offset = u16::try_from(self.lock().ports.hand_out()?).ok()?;
-        self.ports.start().checked_add(offset)
-    }
-
-    fn take(&self, item: Item) -> Result<(), Refused> {
-        let mut pools = self.lock();
-        match (item, self.place(item)) {
-            (Item::Address(_), Some((at, offset))) => pools.addresses[at].take(offset),
-            (Item::Port(_), Some((_, offset))) => pools.ports.take(offset),
-            (_, None) => Err(Refused::Outside),
-        }
-    }
-
-    fn give_back(&self, items: &[Item]) {
-        let mut pools = self.lock();
-        for item in items {
-            match (item, self.place(*item)) {
-                (Item::Address(_), Some((at, offset))) => pools.addresses[at].give_back(offset),
-                (Item::Port(_), Some((_, offset))) => pools.ports.give_back(offset),
-                (_, None) => {}
-            }
-        }
-    }
-
-    /// The pool of an item, and its number there.
-    fn place(&self, item: Item) -> Option<(usize, u128)> {
-        match item {
-            Item::Address(address) => {
-                let at = self
-                    .ranges
-                    .iter()
-                    .position(|range| range.contains(&address))?;
-                let offset = number(address).checked_sub(number(self.ranges[at].network()))?;
-                Some((at, offset.checked_sub(1)?))
-            }
-            Item::Port(port) => Some((0, port.checked_sub(*self.ports.start())?.into())),
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Pools> {
+    fn lock(&self) -> MutexGuard<'_, Pools> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The ranges that have the family of an address.
+fn of_family(ranges: &[IpNet], address: IpAddr) -> String {
+    let same = |range: &&IpNet| range.network().is_ipv4() == address.is_ipv4();
+    let ranges: Vec<String> = ranges
+        .iter()
+        .filter(same)
+        .map(ToString::to_string)
+        .collect();
+    ranges.join(", ")
 }

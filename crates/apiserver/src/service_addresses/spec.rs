@@ -1,9 +1,8 @@
 //! What a Service's spec says of addresses and node ports.
 
-use serde_json::{Value, json};
+use std::{collections::BTreeSet, net::IpAddr};
 
-use super::Item;
-use crate::{check::Findings, object::elements_mut};
+use serde_json::{Value, json};
 
 /// The texts of a list, without empty ones.
 pub fn texts(list: &Value) -> Vec<String> {
@@ -14,79 +13,83 @@ pub fn texts(list: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The addresses and node ports that a Service has.
-pub fn items(service: &Value) -> Vec<Item> {
-    let addresses = texts(&service["spec"]["clusterIPs"]);
-    let addresses = addresses
-        .iter()
-        .filter_map(|text| text.parse().ok())
-        .map(Item::Address);
-    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    let ports = ports.filter_map(|port| u16::try_from(port["nodePort"].as_u64()?).ok());
-    let mut items: Vec<Item> = addresses
-        .chain(ports.filter(|port| *port > 0).map(Item::Port))
-        .collect();
-    items.dedup();
-    items
+/// The ports of a spec.
+pub fn ports(spec: &Value) -> &[Value] {
+    spec["ports"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// A Service without a cluster address keeps none.
-pub fn strip(spec: &mut Value) {
-    for port in elements_mut(spec, "ports") {
-        port.as_object_mut().map(|port| port.remove("nodePort"));
-    }
-    if let Some(spec) = spec.as_object_mut() {
-        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            spec.remove(field);
-        }
+/// A number that is a port, and not the zero that stands for none.
+pub fn port_number(value: &Value) -> Option<u16> {
+    u16::try_from(value.as_u64()?).ok().filter(|port| *port > 0)
+}
+
+/// The cluster addresses of a Service.
+pub fn addresses(spec: &Value) -> BTreeSet<IpAddr> {
+    let texts = texts(&spec["clusterIPs"]);
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// The node ports of a Service's ports.
+pub fn node_ports(spec: &Value) -> BTreeSet<u16> {
+    let ports = ports(spec).iter();
+    ports
+        .filter_map(|port| port_number(&port["nodePort"]))
+        .collect()
+}
+
+/// All ports that a Service has on nodes: with that which says whether there are endpoints.
+pub fn all_node_ports(spec: &Value) -> BTreeSet<u16> {
+    let health = port_number(&spec["healthCheckNodePort"]);
+    node_ports(spec).into_iter().chain(health).collect()
+}
+
+/// The type of a Service.
+pub fn kind(spec: &Value) -> &str {
+    spec["type"].as_str().unwrap_or("ClusterIP")
+}
+
+/// Whether there are pods behind it by this cluster's own knowledge.
+pub fn has_selector(spec: &Value) -> bool {
+    spec["selector"]
+        .as_object()
+        .is_some_and(|all| !all.is_empty())
+}
+
+pub fn is_headless(spec: &Value) -> bool {
+    spec["clusterIP"] == "None" || spec["clusterIPs"][0] == "None"
+}
+
+/// Whether it has an address in the cluster, of which `None` is one.
+pub fn needs_cluster_ip(spec: &Value) -> bool {
+    kind(spec) != "ExternalName"
+}
+
+/// Whether each of its ports is to have a node port.
+pub fn needs_node_port(spec: &Value) -> bool {
+    match kind(spec) {
+        "NodePort" => true,
+        "LoadBalancer" => spec["allocateLoadBalancerNodePorts"] != json!(false),
+        _ => false,
     }
 }
 
-/// An update that says nothing of what was allocated keeps it.
-pub fn inherit(new: &mut Value, old: &Value) {
-    let (is, was) = (kind_of(new).to_owned(), kind_of(old));
-    if is == "ExternalName" || was == "ExternalName" {
-        return;
-    }
-    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-        let (value, before) = (&new["spec"][field], &old["spec"][field]);
-        if (value.is_null() || *value == "" || *value == json!([])) && !before.is_null() {
-            new["spec"][field] = before.clone();
-        }
-    }
-    let (to_cluster_ip, before) = (is == "ClusterIP", old["spec"]["ports"].as_array());
-    let before = before.cloned().unwrap_or_default();
-    for port in elements_mut(&mut new["spec"], "ports") {
-        let same = before
-            .iter()
-            .find(|one| one["port"] == port["port"] && one["protocol"] == port["protocol"]);
-        if to_cluster_ip {
-            // A Service that no longer has node ports need not say so of each.
-            let kept = same.is_some_and(|same| same["nodePort"] == port["nodePort"]);
-            if kept && let Some(port) = port.as_object_mut() {
-                port.remove("nodePort");
-            }
-            continue;
-        }
-        if port["nodePort"].as_u64().unwrap_or(0) == 0
-            && let Some(same) = same.filter(|same| !same["nodePort"].is_null())
-        {
-            port["nodePort"] = same["nodePort"].clone();
-        }
+/// Whether load balancers ask nodes if they have endpoints of it.
+pub fn needs_health_check(spec: &Value) -> bool {
+    kind(spec) == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local"
+}
+
+/// Whether it can be reached from outside of the cluster.
+pub fn is_external(spec: &Value) -> bool {
+    match kind(spec) {
+        "NodePort" | "LoadBalancer" => true,
+        "ClusterIP" => !texts(&spec["externalIPs"]).is_empty(),
+        _ => false,
     }
 }
 
-fn kind_of(service: &Value) -> &str {
-    service["spec"]["type"].as_str().unwrap_or("ClusterIP")
-}
-
-/// The first address stays once it is set.
-pub fn unchanged(new: &Value, old: &Value, findings: &mut Findings) {
-    if kind_of(new) == "ExternalName" || kind_of(old) == "ExternalName" {
-        return;
-    }
-    let (is, was) = (&new["spec"]["clusterIPs"], &old["spec"]["clusterIPs"]);
-    if !was[0].is_null() && is[0] != was[0] {
-        findings.invalid("spec.clusterIPs[0]", is, "may not change once set");
+/// Takes a field away.
+pub fn remove(of: &mut Value, field: &str) {
+    if let Some(of) = of.as_object_mut() {
+        of.remove(field);
     }
 }

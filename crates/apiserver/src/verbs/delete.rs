@@ -4,15 +4,15 @@
 //!   deletionTimestamp set ─── finalizers gone ─── grace over (pods) / contents gone (namespaces) ─── removed
 //! ```
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{Response, StatusCode};
 use jiff::{Timestamp, ToSpan};
-use sealane_store::Entry;
+use sealane_store::{Entry, Write};
 use serde_json::{Value, json};
 
 use super::{
-    finish::{commit, store_error},
+    finish::{commit, first, store_error},
     update::{ATTEMPTS, is_finished},
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     object,
     request::{DeleteOptions, ListOptions, Payload, Propagation},
     server::{Context, Server},
+    service_addresses::{release, spec},
     status::{self, ApiError},
 };
 
@@ -285,15 +286,18 @@ pub async fn remove(
     current: &Entry,
 ) -> Result<Arc<Entry>, ApiError> {
     let kind = kind.storage();
-    let removed = server.store.delete(
+    let mut writes = vec![Write::delete(
         current.key.clone(),
         current.revision,
         object::template(last),
         object::describe(kind, last),
-    );
-    let removed = removed
-        .await
-        .map_err(|cause| store_error(kind, current.key.name(), cause))?;
+    )];
+    if kind.admission == Admission::ServiceAddresses {
+        let addresses: Vec<IpAddr> = spec::addresses(&last["spec"]).into_iter().collect();
+        writes.extend(release(&server.store, last, &addresses));
+    }
+    let removed = server.store.write(writes).await;
+    let removed = first(removed).map_err(|cause| store_error(kind, &current.key, cause))?;
     if kind.admission == Admission::ServiceAddresses {
         server.addresses.removed(last);
     }

@@ -1,9 +1,9 @@
 //! The last steps of every write: defaults, validation, the store.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{Response, StatusCode};
-use sealane_store::{Entry, Expect, WriteError};
+use sealane_store::{Entry, Expect, Key, Write, WriteError};
 use serde_json::Value;
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     kinds::{self, Admission, Kind},
     object,
     server::{Context, Server},
-    service_addresses::Reservation,
+    service_addresses::{self, Reservation, View, release, reserve},
     status::ApiError,
 };
 
@@ -36,7 +36,17 @@ pub fn prepare<'a>(
             server.tolerations.admit(new);
             None
         }
-        Admission::ServiceAddresses => Some(server.addresses.admit(new, old)?),
+        Admission::ServiceAddresses => {
+            let is_taken = |address: IpAddr| {
+                let key = kinds::IP_ADDRESS.key("", &address.to_string());
+                server.store.get(&key).is_some()
+            };
+            let view = View {
+                ranges: service_addresses::ranges(&server.store),
+                is_taken: &is_taken,
+            };
+            Some(server.addresses.admit(&view, new, old)?)
+        }
     };
     validate(kind, new, old)?;
     Ok(reservation)
@@ -90,14 +100,19 @@ pub async fn commit(
     let kind = kind.storage();
     let (namespace, name) = (object::namespace(new), object::name(new));
     let expect = current.map_or(Expect::Absent, |entry| Expect::Revision(entry.revision));
+    let key = kind.key(namespace, name);
     let attributes = object::describe(kind, new);
-    let written = server.store.put(
-        kind.key(namespace, name),
+    let mut writes = vec![Write::put(
+        key.clone(),
         expect,
         object::template(new),
         attributes,
-    );
-    let written = written.await;
+    )];
+    if let Some(reservation) = &reservation {
+        writes.extend(reserve(new, reservation.new_addresses()));
+        writes.extend(release(&server.store, new, reservation.left_addresses()));
+    }
+    let written = server.store.write(writes).await;
     if let Some(reservation) = reservation {
         match &written {
             Ok(_) => reservation.keep(),
@@ -106,12 +121,29 @@ pub async fn commit(
             Err(_) => drop(reservation),
         }
     }
-    written.map_err(|cause| store_error(kind, name, cause))
+    first(written).map_err(|cause| store_error(kind, &key, cause))
+}
+
+/// What was asked for; what was written with it comes after it.
+pub fn first(written: Result<Vec<Arc<Entry>>, WriteError>) -> Result<Arc<Entry>, WriteError> {
+    written?.into_iter().next().ok_or(WriteError::Closed)
 }
 
 /// What a client is told of a write that did not happen.
-pub fn store_error(kind: &Kind, name: &str, cause: WriteError) -> ApiError {
+pub fn store_error(kind: &Kind, key: &Key, cause: WriteError) -> ApiError {
+    let name = key.name();
     match cause {
+        WriteError::Exists { key: other } if other != *key => {
+            let mut findings = Findings::default();
+            let why = format!(
+                "failed to allocate IP {}: provided IP is already allocated",
+                other.name()
+            );
+            findings.invalid("spec.clusterIPs", &other.name().into(), why);
+            ApiError::invalid(kind.kind, kind.group, name, &findings)
+        }
+        // What is written with it was changed meanwhile; another look at it may help.
+        WriteError::Absent { key: other } if other != *key => ApiError::stale(kind, name),
         WriteError::Exists { .. } => ApiError::already_exists(kind, name),
         WriteError::Absent { .. } => ApiError::not_found(kind, name),
         WriteError::Conflict { .. } => ApiError::stale(kind, name),

@@ -21,7 +21,6 @@ pub use bind::bind;
 pub use create::{create, create_object, suffix};
 pub use decode::{Incoming, cannot, decode, judge};
 pub use delete::{delete, delete_collection, delete_object};
-
 pub use list::{get, list_or_watch};
 pub use patch::patch;
 pub use scale::scale;

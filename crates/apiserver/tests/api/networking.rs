@@ -1,6 +1,6 @@
 //! Kinds of `networking.k8s.io` with kubectl.
 
-use crate::harness::Server;
+use crate::harness::{Server, wait_for};
 
 const POLICY: &str = "
 apiVersion: networking.k8s.io/v1
@@ -39,6 +39,13 @@ metadata: {name: 'fd00::1'}
 spec: {parentRef: {resource: services, namespace: default, name: web}}
 ";
 
+const CIDR: &str = "
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: {name: more}
+spec: {cidrs: [10.200.0.0/28]}
+";
+
 #[test]
 fn they_are_kept_and_shown() {
     let server = Server::start();
@@ -64,7 +71,16 @@ fn they_are_kept_and_shown() {
             "NAME CONTROLLER PARAMETERS AGE",
             "ours sealane.io/gateway Settings.x.io/s",
         ),
-        ("ip", "NAME PARENTREF AGE", "fd00::1 services/default/web"),
+        (
+            "ip",
+            "NAME PARENTREF AGE",
+            "10.96.0.1 services/default/kubernetes",
+        ),
+        (
+            "ip fd00::1",
+            "NAME PARENTREF AGE",
+            "fd00::1 services/default/web",
+        ),
         (
             "servicecidrs",
             "NAME CIDRS AGE",
@@ -130,8 +146,8 @@ fn what_is_wrong_is_refused_in_kubernetes_words() {
             "metadata.name: Invalid value: \"FD00::1\": must be in canonical form (\"fd00::1\")",
         ),
         (
-            "kind: ServiceCIDR\napiVersion: networking.k8s.io/v1\nmetadata: {name: more}\nspec: {cidrs: [10.0.0.0/24]}".into(),
-            "--service-cluster-ip-range alone",
+            CIDR.replace("10.200.0.0/28", "10.200.0.1/28"),
+            "spec.cidrs[0]: Invalid value: \"10.200.0.1/28\": must not have bits set beyond the prefix length",
         ),
     ] {
         let refused = server.refused(&["apply", "-f", "-"], &manifest);
@@ -149,4 +165,107 @@ fn what_is_wrong_is_refused_in_kubernetes_words() {
         refused.contains("spec.cidrs: Invalid value: [\"10.0.0.0/24\"]: field is immutable"),
         "{refused}"
     );
+}
+
+/// What the API says of the addresses of Services, one on each line.
+fn addresses(server: &Server) -> Vec<String> {
+    let columns = "custom-columns=A:.metadata.name,B:.spec.parentRef.name";
+    let table = server.ok(&format!("get ip --no-headers -o {columns}"));
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    table.lines().map(words).collect()
+}
+
+#[test]
+fn a_service_and_its_addresses_come_and_go_together() {
+    let server = Server::start();
+    server.ok("create service clusterip web --tcp=80 --clusterip=10.96.0.50");
+    assert_eq!(
+        addresses(&server),
+        ["10.96.0.1 kubernetes", "10.96.0.50 web"]
+    );
+    let labels = server.ok("get ip 10.96.0.50 -o jsonpath={.metadata.labels}");
+    assert_eq!(
+        labels,
+        r#"{"ipaddress.kubernetes.io/ip-family":"IPv4","ipaddress.kubernetes.io/managed-by":"ipallocator.k8s.io"}"#
+    );
+    let twice = "create service clusterip other --tcp=80 --clusterip=10.96.0.50";
+    let refused = server.refused(&twice.split(' ').collect::<Vec<_>>(), "");
+    assert!(
+        refused.contains("provided IP is already allocated"),
+        "{refused}"
+    );
+    let patch = [
+        "patch",
+        "svc",
+        "web",
+        "-p",
+        r#"{"spec":{"ipFamilyPolicy":"PreferDualStack"}}"#,
+    ];
+    server.kubectl_with(&patch, "");
+    assert_eq!(addresses(&server).len(), 3);
+    server.ok("delete svc web");
+    assert_eq!(addresses(&server), ["10.96.0.1 kubernetes"]);
+}
+
+#[test]
+fn an_address_that_somebody_else_has_is_not_handed_out() {
+    let server = Server::start();
+    let theirs = ADDRESS
+        .replace("'fd00::1'", "10.96.1.1")
+        .replace("services", "gateways");
+    server.apply(&theirs);
+    server.ok("create service clusterip web --tcp=80");
+    let got = server.ok("get svc web -o jsonpath={.spec.clusterIP}");
+    assert_eq!(got, "10.96.1.2");
+}
+
+#[test]
+fn what_somebody_has_changed_is_repaired() {
+    let server = Server::start();
+    server.ok("create service clusterip web --tcp=80 --clusterip=10.96.0.50");
+    server.ok("delete ip 10.96.0.50");
+    wait_for("the address is there again", || {
+        addresses(&server)
+            .contains(&"10.96.0.50 web".to_owned())
+            .then_some(())
+    });
+    let leaked = ADDRESS.replace("'fd00::1'", "10.96.0.60").replace(
+        "metadata: {",
+        "metadata: {labels: {ipaddress.kubernetes.io/managed-by: ipallocator.k8s.io}, ",
+    );
+    server.kubectl_with(
+        &["create", "-f", "-"],
+        &leaked.replace("name: web", "name: gone"),
+    );
+    wait_for("the leaked address is gone", || {
+        (!addresses(&server).iter().any(|one| one.ends_with("gone"))).then_some(())
+    });
+    let events = server.ok("get events -o custom-columns=R:.reason,M:.message");
+    for said in [
+        "ClusterIPNotAllocated   Cluster IP [IPv4]: 10.96.0.50 is not allocated; repairing",
+        "IPAddressNotAllocated   IPAddress: 10.96.0.60 for Service default/gone appears to have leaked: cleaning up",
+    ] {
+        assert!(events.contains(said), "{events}");
+    }
+}
+
+#[test]
+fn a_further_range_is_used_and_goes_when_it_is_not() {
+    let server = Server::start();
+    server.apply(CIDR);
+    server.ok("wait servicecidr/more --for=condition=Ready --timeout=10s");
+    server.ok("create service clusterip web --tcp=80 --clusterip=10.200.0.3");
+    server.ok("delete servicecidr more --wait=false");
+    let why = "-o=jsonpath={.status.conditions[0].status} {.status.conditions[0].reason}";
+    wait_for("the range says why it stays", || {
+        let said = server
+            .kubectl_with(&["get", "servicecidr", "more", why], "")
+            .out;
+        (said == "False Terminating").then_some(())
+    });
+    let from_it = "create service clusterip other --tcp=80 --clusterip=10.200.0.4";
+    let refused = server.refused(&from_it.split(' ').collect::<Vec<_>>(), "");
+    assert!(refused.contains("not in the valid range"), "{refused}");
+    server.ok("delete svc web");
+    server.ok("wait servicecidr/more --for=delete --timeout=10s");
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     Attributes, Bounds, Bucket, ChangeKind, Expect, Key, Options, Store, Template, Watch,
-    WatchError, WriteError,
+    WatchError, Write, WriteError,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -114,6 +114,33 @@ async fn writes_compare_revisions() {
     );
     assert_eq!(store.get(&key("a")), None);
     assert_eq!(store.revision(), second + 1);
+}
+
+#[tokio::test]
+async fn what_belongs_together_is_written_together_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&folder, 100)).unwrap();
+    let write =
+        |name: &str, expect| Write::put(key(name), expect, template(name), Attributes::default());
+    let both = vec![write("a", Expect::Absent), write("b", Expect::Absent)];
+    let written = store.write(both).await.unwrap();
+    assert_eq!(written[1].revision, written[0].revision + 1);
+    let refused = store.write(vec![
+        write("c", Expect::Absent),
+        Write::delete(
+            key("a"),
+            written[0].revision,
+            template("a"),
+            Attributes::default(),
+        ),
+        write("b", Expect::Absent),
+    ]);
+    assert_eq!(refused.await, Err(WriteError::Exists { key: key("b") }));
+    assert_eq!(names(&store), ["a", "b"]);
+    assert_eq!(store.revision(), written[1].revision);
+    drop(store);
+    let store = reopen(&folder, 100).await;
+    assert_eq!(names(&store), ["a", "b"]);
 }
 
 #[tokio::test]

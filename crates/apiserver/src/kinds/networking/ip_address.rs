@@ -46,9 +46,15 @@ pub static IP_ADDRESS: Kind = Kind {
     ..PLAIN
 };
 
-/// `services/default/kubernetes`.
+/// `services/default/kubernetes`, `gateways.gateway.networking.k8s.io/default/web`.
 fn parent(reference: &Value) -> String {
-    let parts = ["group", "resource", "namespace", "name"].map(|part| text(&reference[part]));
+    let part = |name: &str| text(&reference[name]);
+    let resource = [part("resource"), part("group")].map(str::to_lowercase);
+    let resource = join(resource.iter().map(String::as_str), ".");
+    join([resource.as_str(), part("namespace"), part("name")], "/")
+}
+
+fn join<'a>(parts: impl IntoIterator<Item = &'a str>, with: &str) -> String {
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    parts.join("/")
+    parts.join(with)
 }

@@ -1,7 +1,4 @@
 //! ServiceCIDR: the ranges that Services have their addresses from.
-//!
-//! Here they are those that the server was started with, and no others: one that is asked for
-//! under another name than that of the server's own is refused.
 
 use ipnet::IpNet;
 use k8s_openapi::api::networking::v1 as networking;
@@ -15,11 +12,7 @@ use crate::{
         column::{AGE, Cell, NAME, column},
         typed,
     },
-    object,
 };
-
-/// The name of the one that the server makes.
-pub const KUBERNETES: &str = "kubernetes";
 
 pub static SERVICE_CIDR: Kind = Kind {
     group: "networking.k8s.io",
@@ -72,11 +65,6 @@ fn validate(object: &Value, findings: &mut Findings) {
             findings.invalid(format!("{field}[{index}]"), cidr, why);
         }
     }
-    if object::name(object) != KUBERNETES {
-        let why = "this API server hands out the addresses of --service-cluster-ip-range alone, \
-                   which are those of the ServiceCIDR kubernetes";
-        findings.forbidden("metadata.name", why);
-    }
 }
 
 /// A subnet written as Kubernetes writes it.
@@ -127,8 +115,8 @@ mod tests {
         }
     }
 
-    fn object(name: &str, cidrs: Value) -> Value {
-        json!({"metadata": {"name": name}, "spec": {"cidrs": cidrs}})
+    fn object(cidrs: Value) -> Value {
+        json!({"metadata": {"name": "some"}, "spec": {"cidrs": cidrs}})
     }
 
     #[test]
@@ -148,18 +136,16 @@ mod tests {
                 "spec.cidrs[0]: Invalid value: \"FD00::/112\": must be in canonical form (\"fd00::/112\")",
             ),
         ] {
-            let found = words(|findings| validate(&object(KUBERNETES, cidrs.clone()), findings));
+            let found = words(|findings| validate(&object(cidrs.clone()), findings));
             assert_eq!(found, expected, "{cidrs}");
         }
-        let twice = object(KUBERNETES, json!(["10.0.0.0/8", "11.0.0.0/8"]));
+        let twice = object(json!(["10.0.0.0/8", "11.0.0.0/8"]));
         assert!(words(|f| validate(&twice, f)).contains("no more than one IP for each IP family"));
-        let other = object("more", json!(["10.0.0.0/8"]));
-        assert!(words(|f| validate(&other, f)).contains("--service-cluster-ip-range alone"));
     }
 
     #[test]
     fn a_range_stays_and_another_family_may_come() {
-        let old = object(KUBERNETES, json!(["10.0.0.0/8"]));
+        let old = object(json!(["10.0.0.0/8"]));
         for (cidrs, expected) in [
             (json!(["10.0.0.0/8", "fd00::/112"]), ""),
             (
@@ -171,7 +157,7 @@ mod tests {
                 "spec.cidrs: Invalid value: []: field is immutable",
             ),
         ] {
-            let new = object(KUBERNETES, cidrs.clone());
+            let new = object(cidrs.clone());
             let found = words(|findings| validate_update(&new, &old, findings));
             assert_eq!(found, expected, "{cidrs}");
         }
