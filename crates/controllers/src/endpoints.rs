@@ -22,6 +22,7 @@ mod service;
 mod slice;
 #[cfg(test)]
 mod tests;
+mod trigger;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,10 +39,12 @@ use crate::workloads::head::Head;
 use crate::workloads::news::News;
 use crate::workloads::pod::Names;
 use desired::Groups;
+use k8s_openapi::jiff::Timestamp;
 use members::Members;
 pub use service::{EndpointsView, Service};
 pub use slice::Slice;
 use slice::{MANAGED_BY, SERVICE_NAME};
+use trigger::{LAST_CHANGE, Triggers};
 
 /// Labels say so of slices made from Services.
 const FROM_SERVICES: &str = "endpointslice-controller.k8s.io";
@@ -60,6 +63,7 @@ pub struct EndpointSlices {
     /// Slices of each Service.
     slices_of: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
     endpoints: Mirror<Arc<EndpointsView>>,
+    triggers: Triggers,
     desk: Desk,
     names: Names,
     concerned: BTreeSet<Key>,
@@ -74,6 +78,7 @@ impl EndpointSlices {
             slices: Mirror::default(),
             slices_of: BTreeMap::new(),
             endpoints: Mirror::default(),
+            triggers: Triggers::default(),
             desk: Desk::default(),
             names: Names::new(seed),
             concerned: BTreeSet::new(),
@@ -120,6 +125,7 @@ impl EndpointSlices {
             }
             Change::Deleted(name, service) => {
                 self.desk.forget(&key(Kind::Service, name));
+                self.triggers.forget(name);
                 if service.selector.is_some() {
                     self.concern(Kind::Service, name); // To delete its Endpoints.
                 }
@@ -255,8 +261,15 @@ impl EndpointSlices {
             head: &service.head,
             managed_by: FROM_SERVICES,
             labels: &labels,
+            since: self.triggers.look(
+                &service,
+                self.members.of(&key.name),
+                self.slices_of.contains_key(&key.name),
+            ),
         };
-        self.write_slices(key, &author, groups, actions);
+        if self.write_slices(key, &author, groups, actions) {
+            self.triggers.written(&key.name);
+        }
         self.write_endpoints(key, labels.clone(), subsets, actions);
     }
 
@@ -271,6 +284,7 @@ impl EndpointSlices {
                     head: &endpoints.head,
                     managed_by: FROM_ENDPOINTS,
                     labels: &endpoints.head.labels,
+                    since: None,
                 };
                 let groups = desired::of_endpoints(&endpoints);
                 self.write_slices(key, &author, groups, actions);
@@ -297,20 +311,21 @@ impl EndpointSlices {
             .collect()
     }
 
+    /// Asks for what is to be written; whether that is all, and nothing has to wait.
     fn write_slices(
         &mut self,
         key: &Key,
         author: &Author<'_>,
         groups: Groups,
         actions: &mut Vec<Action>,
-    ) {
+    ) -> bool {
         if self
             .desk
             .creating(key, Kind::EndpointSlice)
             .next()
             .is_some()
         {
-            return; // What is being made counts, and will be seen in a moment.
+            return false; // What is being made counts, and will be seen in a moment.
         }
         let existing = self.written(&key.name, author.managed_by);
         let existing: Vec<_> = existing.iter().map(|slice| &**slice).collect();
@@ -330,23 +345,35 @@ impl EndpointSlices {
                 "endpoints": endpoints,
             });
             slice["ports"] = json!(group.ports);
+            if let Some(since) = author.since {
+                slice["metadata"]["annotations"] = json!({ LAST_CHANGE: since.to_string() });
+            }
             actions.push(self.desk.create(key, Kind::EndpointSlice, name, slice));
         }
         let mut changed: Vec<(&Head, Value)> = Vec::new();
         for (slice, endpoints) in &packing.update {
-            changed.push((&slice.head, json!({"endpoints": endpoints})));
+            let mut patch = json!({"endpoints": endpoints});
+            if author.since.is_some() || slice.head.annotations.contains_key(LAST_CHANGE) {
+                let since = author.since.map(|since| since.to_string());
+                patch["metadata"] = json!({ "annotations": { LAST_CHANGE: since } });
+            }
+            changed.push((&slice.head, patch));
         }
         for slice in &existing {
             self.relabel(&key.name, author, slice, &mut changed);
         }
+        let mut is_all = true;
         for (head, mut patch) in changed {
             patch["metadata"]["uid"] = json!(head.uid);
             patch["metadata"]["resourceVersion"] = json!(head.version);
-            actions.extend(self.desk.patch_of(key, head, Part::Object, patch));
+            let asked = self.desk.patch_of(key, head, Part::Object, patch);
+            is_all &= asked.is_some();
+            actions.extend(asked);
         }
         for slice in packing.delete {
             self.delete(key, &slice.head, actions);
         }
+        is_all
     }
 
     /// A slice has the labels of its Service.
@@ -448,6 +475,8 @@ struct Author<'a> {
     head: &'a Head,
     managed_by: &'static str,
     labels: &'a BTreeMap<String, String>,
+    /// The first of the changes that are to be told.
+    since: Option<Timestamp>,
 }
 
 impl Author<'_> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 
@@ -20,6 +20,8 @@ pub struct PodFacts {
     pub phase: Phase,
     /// Since when condition Ready is True.
     pub ready: Option<Timestamp>,
+    /// When condition Ready last became what it is.
+    pub ready_turned: Option<Timestamp>,
     pub created: Option<Timestamp>,
     /// The most restarts of any container.
     pub restarts: i32,
@@ -74,6 +76,7 @@ impl PodFacts {
                 .map(|controller| pools.controllers.share(controller)),
             phase: Phase::of(status.and_then(|s| s.phase.as_deref())),
             ready: status.and_then(ready_since),
+            ready_turned: status.and_then(ready_turned),
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
             restarts: status.map_or(0, most_restarts),
             deletion_cost: cost.and_then(|text| text.parse().ok()).unwrap_or(0),
@@ -128,12 +131,17 @@ pub fn controller_of(owners: Option<&[OwnerReference]>) -> Option<Controller> {
     })
 }
 
+fn ready(status: &PodStatus) -> Option<&PodCondition> {
+    let conditions = status.conditions.as_ref()?;
+    conditions.iter().find(|c| c.type_ == "Ready")
+}
+
+fn ready_turned(status: &PodStatus) -> Option<Timestamp> {
+    Some(ready(status)?.last_transition_time.as_ref()?.0)
+}
+
 fn ready_since(status: &PodStatus) -> Option<Timestamp> {
-    let ready = status
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|c| c.type_ == "Ready")?;
+    let ready = ready(status)?;
     let since = ready.last_transition_time.as_ref();
     (ready.status == "True").then(|| since.map_or(Timestamp::UNIX_EPOCH, |time| time.0))
 }

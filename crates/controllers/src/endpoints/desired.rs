@@ -16,8 +16,8 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::pack::Group;
-use super::service::{Address, EndpointsView, Service};
-use super::slice::{AddressType, Conditions, Endpoint, Port, TargetRef};
+use super::service::{Address, EndpointsView, Nearness, Service};
+use super::slice::{AddressType, Conditions, Endpoint, Hints, Place, Port, TargetRef};
 use crate::view::PodView;
 use sealane_objects::ObjectName;
 
@@ -79,18 +79,40 @@ fn endpoint(
     zone: Option<String>,
 ) -> Endpoint {
     let serving = pod.facts.is_ready();
+    let ready = service.publish_not_ready || (serving && !pod.deleting);
     Endpoint {
         addresses: vec![address.to_string()],
         conditions: Conditions {
-            ready: Some(service.publish_not_ready || (serving && !pod.deleting)),
+            ready: Some(ready),
             serving: Some(serving),
             terminating: Some(pod.deleting),
         },
         hostname: hostname(service, pod),
+        hints: service
+            .prefers
+            .filter(|_| ready)
+            .and_then(|prefers| hints(prefers, pod.node.as_deref(), zone.as_deref())),
         node_name: pod.node.clone(),
         zone,
         target_ref: Some(target(name, pod)),
     }
+}
+
+/// Clients near an endpoint are led to it, as Kubernetes' controller has it: those of its zone,
+/// and first those of its node if that is asked for.
+fn hints(prefers: Nearness, node: Option<&str>, zone: Option<&str>) -> Option<Hints> {
+    let place = |name: &str| Place {
+        name: name.to_owned(),
+    };
+    let hints = Hints {
+        for_nodes: node
+            .filter(|_| prefers == Nearness::SameNode)
+            .map(place)
+            .into_iter()
+            .collect(),
+        for_zones: zone.map(place).into_iter().collect(),
+    };
+    (hints != Hints::default()).then_some(hints)
 }
 
 /// A pod has a name of its own below its Service if it says so.
@@ -146,6 +168,7 @@ fn mirrored(address: &Address, ready: bool) -> Endpoint {
         node_name: address.node_name.clone(),
         zone: None,
         target_ref: address.target_ref.clone(),
+        hints: None,
     }
 }
 

@@ -24,6 +24,25 @@ pub struct Service {
     pub headless: bool,
     /// Pods count from their birth, ready or not.
     pub publish_not_ready: bool,
+    /// Which endpoints clients should be led to.
+    pub prefers: Option<Nearness>,
+}
+
+/// `spec.trafficDistribution`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nearness {
+    SameZone,
+    SameNode,
+}
+
+impl Nearness {
+    fn of(text: &str) -> Option<Self> {
+        match text {
+            "PreferClose" | "PreferSameZone" => Some(Self::SameZone),
+            "PreferSameNode" => Some(Self::SameNode),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -48,6 +67,7 @@ struct Spec {
     #[serde(rename = "clusterIP")]
     cluster_ip: String,
     publish_not_ready_addresses: bool,
+    traffic_distribution: String,
 }
 
 impl Service {
@@ -67,6 +87,7 @@ impl Service {
             families,
             headless: spec.cluster_ip == "None",
             publish_not_ready: spec.publish_not_ready_addresses,
+            prefers: Nearness::of(&spec.traffic_distribution),
             head: Head::of(Kind::Service, object.metadata),
         }
     }

@@ -46,6 +46,25 @@ pub struct Endpoint {
     pub zone: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_ref: Option<TargetRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hints: Option<Hints>,
+}
+
+/// Where the traffic to an endpoint should come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Hints {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub for_nodes: Vec<Place>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub for_zones: Vec<Place>,
+}
+
+/// A node or a zone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Place {
+    pub name: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -69,6 +69,10 @@ impl Story {
                         object[field] = value.clone();
                     }
                 }
+                let annotations = patch["metadata"]["annotations"].as_object();
+                for (key, value) in annotations.into_iter().flatten() {
+                    object["metadata"]["annotations"][key] = value.clone();
+                }
                 self.put(*kind, name.clone(), object);
             }
             Action::Delete { kind, name, .. } => {
@@ -381,4 +385,65 @@ fn slices_that_somebody_else_writes_are_not_touched() {
     story.service(web());
     assert_eq!(story.writes(), ["create EndpointSlice", "create Endpoints"]);
     assert_eq!(story.seen(), ["192.0.2.1 - - -"]);
+}
+
+/// What the slices say of when the change was that they tell.
+fn since(story: &Story) -> Value {
+    story.all(Kind::EndpointSlice)[0]["metadata"]["annotations"][LAST_CHANGE].clone()
+}
+
+#[test]
+fn slices_say_since_when_they_were_out_of_date() {
+    let mut story = Story::new();
+    let turned = |status: &str, at: &str| {
+        json!({"status": {"conditions": [
+            {"type": "Ready", "status": status, "lastTransitionTime": at},
+        ]}})
+    };
+    let service = json!({"metadata": {"creationTimestamp": "2026-11-21T00:00:01Z"}, "spec": web()});
+    story.put(Kind::Service, name("default", "web"), service);
+    assert_eq!(since(&story), "2026-11-21T00:00:01Z");
+    story.pod(
+        "a",
+        Some("10.0.0.1"),
+        true,
+        turned("True", "2026-11-21T00:00:05Z"),
+    );
+    assert_eq!(since(&story), "2026-11-21T00:00:05Z");
+    story.pod(
+        "a",
+        Some("10.0.0.1"),
+        false,
+        turned("False", "2026-11-21T00:00:09Z"),
+    );
+    assert_eq!(since(&story), "2026-11-21T00:00:09Z");
+    // That a pod goes has no time.
+    story.remove(Kind::Pod, &name("default", "a"));
+    assert_eq!(since(&story), Value::Null);
+}
+
+#[test]
+fn clients_are_led_to_what_is_near() {
+    let near = json!({"forZones": [{"name": "zone-a"}]});
+    let mut nearer = near.clone();
+    nearer["forNodes"] = json!([{"name": "node-1"}]);
+    for (asked, expected) in [
+        ("PreferClose", &near),
+        ("PreferSameZone", &near),
+        ("PreferSameNode", &nearer),
+    ] {
+        let mut story = Story::new();
+        let mut spec = web();
+        spec["trafficDistribution"] = json!(asked);
+        story.service(spec.clone());
+        story.pod("a", Some("10.0.0.1"), true, json!({}));
+        let hints =
+            |story: &Story| story.all(Kind::EndpointSlice)[0]["endpoints"][0]["hints"].clone();
+        assert_eq!(hints(&story), *expected, "{asked}");
+        story.pod("a", Some("10.0.0.1"), false, json!({}));
+        assert_eq!(hints(&story), Value::Null, "{asked}, not ready");
+        story.pod("a", Some("10.0.0.1"), true, json!({}));
+        story.service(web());
+        assert_eq!(hints(&story), Value::Null, "no longer asked for");
+    }
 }
