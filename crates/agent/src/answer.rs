@@ -4,25 +4,26 @@
 //! what failed and what to do or check next.
 
 use sealane_cni::types::{AddResult, CniError, Dns, Interface, IpConfig, Route, code};
-use sealane_net::{IpNet, names};
+use sealane_net::{Attachment, Family, IpNet};
 
 use crate::{
     leases::{Key, Lease, LeaseError, file::FileError},
     node::Programmed,
-    wire::{WireError, Wired},
+    wire::{Ground, WireError, Wired},
 };
 
-/// Indexes in the interfaces of a result.
-const POD_INTERFACE: usize = 2;
-
-/// The result of ADD: bridge, near end and far end, as the reference plugin lists them.
+/// The result of ADD: the bridge where there is one, near end and far end, as the reference plugins list them.
 pub fn added(node: &Programmed, lease: &Lease, wired: &Wired, netns: &str) -> AddResult {
     let mtu = Some(wired.mtu.bytes());
-    let bridge = Interface {
-        name: names::POD_BRIDGE.into(),
-        mac: node.bridge_mac.to_string(),
-        mtu: Some(node.mtu.bytes()),
-        ..Interface::default()
+    let ground = Ground::from(node);
+    let bridge = match (&node.program.bridge, ground.attachment) {
+        (Some(bridge), Attachment::Bridge) => Some(Interface {
+            name: bridge.name.into(),
+            mac: bridge.mac.to_string(),
+            mtu: Some(bridge.mtu.bytes()),
+            ..Interface::default()
+        }),
+        _ => None,
     };
     let near = Interface {
         name: wired.link.clone(),
@@ -37,36 +38,24 @@ pub fn added(node: &Programmed, lease: &Lease, wired: &Wired, netns: &str) -> Ad
         sandbox: netns.to_owned(),
         ..Interface::default()
     };
+    let interfaces: Vec<Interface> = bridge.into_iter().chain([near, far]).collect();
+    let in_pod = interfaces.len() - 1;
+    let ip = |address: &IpNet| IpConfig {
+        address: ground.in_pod(*address),
+        gateway: ground.next_hop(address.addr()),
+        interface: Some(in_pod),
+    };
+    let default_route = |address: &IpNet| {
+        let everything = Family::from(*address).everything();
+        let next_hop = ground.next_hop(address.addr())?;
+        Some(Route::via(everything, next_hop))
+    };
     AddResult {
-        interfaces: vec![bridge, near, far],
-        ips: lease.addresses.iter().map(|a| ip(node, *a)).collect(),
-        routes: lease
-            .addresses
-            .iter()
-            .filter_map(|a| default_route(node, *a))
-            .collect(),
+        ips: lease.addresses.iter().map(ip).collect(),
+        routes: lease.addresses.iter().filter_map(default_route).collect(),
+        interfaces,
         dns: Dns::default(),
     }
-}
-
-fn gateway(node: &Programmed, address: IpNet) -> Option<std::net::IpAddr> {
-    let gateways = node.program.bridge.gateways.iter().map(IpNet::addr);
-    gateways
-        .into_iter()
-        .find(|gateway| address.contains(gateway))
-}
-
-fn ip(node: &Programmed, address: IpNet) -> IpConfig {
-    IpConfig {
-        address,
-        gateway: gateway(node, address),
-        interface: Some(POD_INTERFACE),
-    }
-}
-
-fn default_route(node: &Programmed, address: IpNet) -> Option<Route> {
-    let everything = sealane_net::Family::from(address).everything();
-    gateway(node, address).map(|gateway| Route::via(everything, gateway))
 }
 
 /// The node is not ready to wire pods, and why.

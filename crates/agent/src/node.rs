@@ -6,24 +6,32 @@
 //! kernel ── observe ────────────► Observed ─┴─ diff ─► [Step] ── apply ─► kernel
 //! ```
 //!
-//! A pod subnet's first address is on bridge `cbr0`; routes lead to the pods
-//! of the other nodes, directly or through the overlay `sl.vxlan`; a table of
-//! ours gives pods that leave the cluster the node's address. What is right already yields no step, so a restart of the
+//! A pod subnet's first address is on bridge `cbr0`, or on `lo` where pods are
+//! routed; routes lead to the pods of the other nodes, directly or through the
+//! overlay `sl.vxlan`; a table of ours gives pods that leave the cluster the
+//! node's address. What is right already yields no step, so a restart of the
 //! agent changes nothing. Nothing is ever flushed, and what carries neither
 //! our name nor our number is not looked at.
+//!
+//! A pod keeps the attachment that it was made with. So what each kind needs is
+//! there while such pods are, which their links tell, whatever new ones get.
 
 mod apply;
+mod bridge;
 mod choices;
 mod observe;
 mod overlay;
 mod program;
+mod routed;
 mod steps;
 
 pub use apply::{Programmed, SyncError, synchronize};
+pub use bridge::BridgeProgram;
 pub use choices::Choices;
 pub use observe::{Observed, ObservedBridge, Site, Snapshot, Uplink};
 pub use overlay::{ObservedOverlay, OverlayProgram};
-pub use program::{BridgeProgram, Program, Sysctl, compile, mac_of};
+pub use program::{Program, Sysctl, compile, mac_of};
+pub use routed::{ObservedRouted, RoutedProgram};
 pub use steps::{Step, diff};
 
 /// Why the node's network is not as it should be.

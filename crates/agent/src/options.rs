@@ -12,7 +12,7 @@ use clap::{
 };
 use sealane_cni::types::is_valid_identifier;
 use sealane_kube::Access;
-use sealane_net::{Ranges, names};
+use sealane_net::{Attachment, Ranges, names};
 use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ const HEALTH_PORT: u16 = 10266;
 /// Run the network of one node, in the network namespace in which this is started.
 ///
 /// Works with any Kubernetes API server. It waits for the pod subnets in
-/// `.spec.podCIDRs` of its Node, makes bridge cbr0, keeps routes to the other
+/// `.spec.podCIDRs` of its Node, attaches pods to a bridge or by routes, keeps routes to the other
 /// nodes (`ip route show proto 94`), gives pods that leave the cluster the
 /// node's address (`nft list table ip sealane`), and answers the CNI plugin,
 /// which it installs for the container runtime once it is ready. What it finds
@@ -58,8 +58,9 @@ pub struct Options {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..1 << 24))]
     pub vxlan_vni: Option<u32>,
 
-    /// How pods are attached to the node: `bridge` makes them ports of cbr0 [default: bridge]
-    #[arg(long, value_name = "KIND")]
+    /// How new pods are attached to the node: `bridge` makes them ports of cbr0, `routed` gives each
+    /// a route of its own and no bridge; pods that are there keep theirs [default: bridge]
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Attachment::NAMES).try_map(|name| name.parse::<Attachment>()))]
     pub attachment: Option<Attachment>,
 
     /// Folder in which the container runtime looks for CNI plugins [default: /opt/cni/bin]
@@ -94,15 +95,6 @@ pub struct Options {
     // Last, since its heading would go on to what follows.
     #[command(flatten)]
     pub access: Access,
-}
-
-/// How pods are attached to the node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Attachment {
-    /// A veth pair whose near end is a port of the bridge cbr0.
-    #[default]
-    Bridge,
 }
 
 /// The file's form: every flag, without the dashes.
@@ -216,6 +208,7 @@ impl Settings {
         Choices {
             cluster_cidr: self.cluster_cidr.clone(),
             routing: self.routing,
+            attachment: self.attachment,
             vxlan_port: self.vxlan_port,
             vxlan_vni: self.vxlan_vni,
         }
@@ -283,7 +276,7 @@ mod tests {
             ..Options::default()
         };
         let settings = with_file(
-            "node-name: other\nhealth-port: 0\ncluster-cidr: 10.244.0.0/16\nrun-dir: /run/x\nrouting: vxlan\nvxlan-port: 8472\n",
+            "node-name: other\nhealth-port: 0\ncluster-cidr: 10.244.0.0/16\nrun-dir: /run/x\nrouting: vxlan\nvxlan-port: 8472\nattachment: routed\n",
             flags,
         )
         .unwrap();
@@ -292,6 +285,7 @@ mod tests {
         assert_eq!(settings.cni_socket(), Path::new("/run/x/agent.sock"));
         assert_eq!(settings.cni_bin_dir, Path::new(CNI_BIN_DIR));
         assert_eq!(settings.routing, Routing::Vxlan);
+        assert_eq!(settings.attachment, Attachment::Routed);
         assert_eq!((settings.vxlan_port, settings.vxlan_vni), (8472, 94));
         assert_eq!(settings.cluster_cidr.unwrap().to_string(), "10.244.0.0/16");
     }
@@ -310,6 +304,7 @@ mod tests {
         for (text, why) in [
             ("node: a\n", "unknown field `node`"),
             ("health-port: many\n", "health-port"),
+            ("attachment: ipvlan\n", "ipvlan"),
             ("cluster-cidr: 10.244.0.0\n", "10.244.0.0"),
             ("cni-chain: [../sh]\n", "../sh"),
         ] {

@@ -7,28 +7,23 @@
 //!
 //! After a boot no link has survived, so the kernel's word is enough.
 
-use std::collections::BTreeMap;
-
 use sealane_kube::Mirror;
-use sealane_netlink::Link;
 use sealane_objects::PodNet;
 
 use crate::{
     leases::{Key, Lease},
-    wire::link_name,
+    wire::{NearEnds, link_name},
 };
-
-/// The near ends of pods' links, by name.
-pub type Links = BTreeMap<String, Link>;
 
 /// What is known at one moment.
 pub struct Facts<'a> {
     pub leases: Vec<&'a Lease>,
-    pub links: &'a Links,
+    pub links: &'a NearEnds,
     pub pods: &'a Mirror<PodNet>,
     /// The leases were written in this boot of the machine.
     pub same_boot: bool,
-    pub bridge_index: u32,
+    /// While there is a bridge.
+    pub bridge_index: Option<u32>,
 }
 
 /// What to do about it.
@@ -36,8 +31,8 @@ pub struct Facts<'a> {
 pub struct Verdict {
     /// Leases to release.
     pub leaked: Vec<Key>,
-    /// Links to make ports of the bridge again and set up.
-    pub broken: Vec<String>,
+    /// Whose near ends to make again as they were, and why.
+    pub broken: Vec<(Key, Vec<String>)>,
 }
 
 /// Decides. Leases with work in flight must be left out by the caller.
@@ -45,10 +40,12 @@ pub fn reconcile(facts: &Facts<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     for lease in &facts.leases {
         match facts.links.get(&link_name(&lease.key())) {
-            Some(link) if !link.up || link.master != Some(facts.bridge_index) => {
-                verdict.broken.push(link.name.clone());
+            Some(near) => {
+                let faults = near.faults(facts.bridge_index, lease);
+                if !faults.is_empty() {
+                    verdict.broken.push((lease.key(), faults));
+                }
             }
-            Some(_) => {}
             None if is_leaked(facts, lease) => verdict.leaked.push(lease.key()),
             None => {}
         }
@@ -90,10 +87,13 @@ mod tests {
     use std::slice::from_ref;
 
     use sealane_kube::Change;
+    use sealane_net::Attachment;
+    use sealane_netlink::Link;
     use sealane_objects::ObjectName;
 
     use super::*;
     use crate::leases::PodRef;
+    use crate::wire::{NearEnd, label, pod_mac};
 
     const BRIDGE: u32 = 7;
 
@@ -150,13 +150,31 @@ mod tests {
         pods: &Mirror<PodNet>,
         same_boot: bool,
     ) -> Verdict {
-        let links = links.iter().map(|l| (l.name.clone(), l.clone())).collect();
+        let alone = |link: &Link| NearEnd {
+            link: link.clone(),
+            routes: vec![],
+            neighbours: vec![],
+        };
+        let links: Vec<NearEnd> = links.iter().map(alone).collect();
+        judged(leases, &links, pods, same_boot)
+    }
+
+    fn judged(
+        leases: &[Lease],
+        links: &[NearEnd],
+        pods: &Mirror<PodNet>,
+        same_boot: bool,
+    ) -> Verdict {
+        let links = links
+            .iter()
+            .map(|near| (near.link.name.clone(), near.clone()))
+            .collect();
         reconcile(&Facts {
             leases: leases.iter().collect(),
             links: &links,
             pods,
             same_boot,
-            bridge_index: BRIDGE,
+            bridge_index: Some(BRIDGE),
         })
     }
 
@@ -234,7 +252,54 @@ mod tests {
             &pods(&[]),
             true,
         );
-        assert_eq!(verdict.broken, [down.name, off.name]);
+        let broken: Vec<&str> = verdict
+            .broken
+            .iter()
+            .map(|(key, _)| &*key.container_id)
+            .collect();
+        assert_eq!(broken, ["a", "b"]);
         assert_eq!(verdict.leaked, []);
+    }
+
+    #[test]
+    fn pods_that_are_routed_need_route_and_neighbour_and_no_bridge() {
+        let a = lease("a", None);
+        let address = a.addresses[0].addr();
+        let right = NearEnd {
+            link: Link {
+                master: None,
+                alias: label(&a, Attachment::Routed),
+                ..link(&a)
+            },
+            routes: vec![address],
+            neighbours: vec![(address, pod_mac(&a))],
+        };
+        let faults = |near: NearEnd| {
+            let verdict = judged(from_ref(&a), &[near], &pods(&[]), true);
+            verdict
+                .broken
+                .into_iter()
+                .flat_map(|(_, faults)| faults)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(faults(right.clone()), [""; 0]);
+        let name = &right.link.name;
+        let no_route = NearEnd {
+            routes: vec![],
+            ..right.clone()
+        };
+        assert_eq!(
+            faults(no_route),
+            [format!("route 10.0.0.2 dev {name} is missing on the node")]
+        );
+        let port = Link {
+            master: Some(BRIDGE),
+            ..right.link.clone()
+        };
+        let port = NearEnd {
+            link: port,
+            ..right
+        };
+        assert_eq!(faults(port).len(), 1);
     }
 }

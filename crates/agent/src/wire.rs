@@ -1,10 +1,19 @@
 //! One pod's link to the node: made, checked and taken away.
 //!
 //! ```text
-//! node's namespace                     pod's namespace
-//! cbr0 ◄── port ── sl0123456789ab ════ eth0  10.244.1.5/24
-//! 10.244.1.1                                 default via 10.244.1.1
+//! node's namespace                           pod's namespace
+//! cbr0 ◄── port ── sl0123456789ab ══════════ eth0  10.244.1.5/24
+//! 10.244.1.1                                       default via 10.244.1.1
+//!
+//! 10.244.1.6 dev sl9c41… ── sl9c41… ════════ eth0  10.244.1.6/32
+//! 10.244.1.6 lladdr … PERMANENT                    default via 169.254.1.1
+//!                                                  169.254.1.1 lladdr … PERMANENT
 //! ```
+//!
+//! Above a port of the bridge, below a pod that is routed
+//! ([`Attachment`]): whatever it sends goes to the node, whose near
+//! end answers to a next hop that nobody has; nothing has to be asked for on the
+//! link in either direction.
 //!
 //! A pod is wired by three system calls of netlink, on a thread that may wait
 //! for them ([`Wirer`]): the pair, the pod's end, and a last look that lets the
@@ -15,16 +24,19 @@
 //! the far end with the near one. It also carries a label that says whose it
 //! is, so that an agent whose file of leases is lost learns them from the kernel.
 
+mod far;
 mod label;
 mod make;
+mod near;
 mod worker;
 
-use std::os::fd::OwnedFd;
+use std::{net::IpAddr, os::fd::OwnedFd};
 
-use sealane_net::{IpNet, Mac, Mtu, Route, names};
-use sealane_netlink::{Error as KernelError, Link, LinkChange, Netlink};
+use sealane_net::{Attachment, Family, IpNet, Mac, Mtu, Route, names};
+use sealane_netlink::{Error as KernelError, Netlink};
 
-pub use label::{label, labelled};
+pub use label::{attachment, label, labelled};
+pub use near::{NearEnd, NearEnds, near_end, near_ends, repair};
 pub use worker::{Job, Wirer};
 
 use crate::{
@@ -38,7 +50,11 @@ const PROTO_STATIC: u8 = 4;
 /// What a pod's link needs to know of the node.
 #[derive(Clone, Debug)]
 pub struct Ground {
-    pub bridge_index: u32,
+    /// How new pods are attached.
+    pub attachment: Attachment,
+    /// There while pods are its ports, or new ones are to be.
+    pub bridge_index: Option<u32>,
+    /// Of new pods.
     pub mtu: Mtu,
     pub gateways: Vec<IpNet>,
 }
@@ -68,40 +84,87 @@ pub enum WireError {
 impl From<&Programmed> for Ground {
     fn from(node: &Programmed) -> Self {
         Self {
+            attachment: node.program.attachment,
             bridge_index: node.bridge_index,
-            mtu: node.mtu,
-            gateways: node.program.bridge.gateways.clone(),
+            mtu: node.program.mtu,
+            gateways: node.program.gateways.clone(),
         }
     }
 }
 
-/// One default route for each family that the pod has an address of.
-pub fn routes(ground: &Ground, lease: &Lease) -> Vec<Route> {
-    let in_family = |gateway: &&IpNet| {
-        lease
-            .addresses
-            .iter()
-            .any(|address| address.addr().is_ipv4() == gateway.addr().is_ipv4())
-    };
-    ground
-        .gateways
-        .iter()
-        .filter(in_family)
-        .map(|gateway| {
-            let everything = sealane_net::Family::from(gateway.addr()).everything();
-            // The kernel finds the interface from the gateway.
-            Route {
+impl Ground {
+    /// The bridge of which new pods become ports.
+    fn master(&self) -> Option<u32> {
+        match self.attachment {
+            Attachment::Bridge => self.bridge_index,
+            Attachment::Routed => None,
+        }
+    }
+
+    /// The next hop of a pod with this address.
+    pub fn next_hop(&self, address: IpAddr) -> Option<IpAddr> {
+        match self.attachment {
+            Attachment::Bridge => self.gateway_like(address),
+            Attachment::Routed => Some(names::routed_gateway(address.into())),
+        }
+    }
+
+    /// The node's own address among those of the pods.
+    fn gateway_like(&self, address: IpAddr) -> Option<IpAddr> {
+        let gateways = self.gateways.iter().map(IpNet::addr);
+        gateways
+            .into_iter()
+            .find(|gateway| gateway.is_ipv4() == address.is_ipv4())
+    }
+
+    /// An address as the pod has it: beside the others of its subnet, or alone.
+    pub fn in_pod(&self, address: IpNet) -> IpNet {
+        match self.attachment {
+            Attachment::Bridge => address,
+            Attachment::Routed => address.addr().into(),
+        }
+    }
+
+    /// One default route for each family that the pod has an address of.
+    fn routes(&self, lease: &Lease) -> Vec<Route> {
+        let route = |family: Family| {
+            let mut addresses = lease.addresses.iter().map(IpNet::addr);
+            let address = addresses.find(|address| Family::from(*address) == family)?;
+            let next_hop = self.next_hop(address)?;
+            Some(Route {
                 protocol: PROTO_STATIC,
-                ..Route::via(everything, gateway.addr())
-            }
-        })
-        .collect()
+                // A link-local next hop of IPv6 is on the link in any case.
+                onlink: self.attachment == Attachment::Routed && family == Family::V4,
+                ..Route::via(family.everything(), next_hop)
+            })
+        };
+        Family::ALL.into_iter().filter_map(route).collect()
+    }
+
+    /// The routes that lead to a pod that is routed.
+    fn ways_to(&self, lease: &Lease, link: &str) -> Vec<Route> {
+        let way = |address: IpAddr| Route {
+            source: self.gateway_like(address),
+            ..Route::on_link(address.into(), link)
+        };
+        lease.addresses.iter().map(|a| way(a.addr())).collect()
+    }
 }
 
 /// The Ethernet address of the pod's end: as asked for, else the one that goes with its IP address.
 pub fn pod_mac(lease: &Lease) -> Mac {
     let derived = || mac_of(lease.addresses.iter().map(IpNet::addr));
     lease.mac.unwrap_or_else(derived)
+}
+
+/// The near end's Ethernet address: the one of the pod's IP address with a bit
+/// set that no pod's has. A port of the bridge is never sent anything; a fixed
+/// address saves asking the kernel which it chose.
+pub fn near_mac(lease: &Lease) -> Mac {
+    const NEAR: u8 = 0x80;
+    let mut mac = mac_of(lease.addresses.iter().map(IpNet::addr));
+    mac.0[1] |= NEAR;
+    mac
 }
 
 /// Takes a pod's link away; an absent one is success.
@@ -111,19 +174,6 @@ pub fn pod_mac(lease: &Lease) -> Mac {
 pub async fn unwire(kernel: &Netlink, key: &Key) -> Result<(), WireError> {
     kernel.delete_link(&link_name(key)).await?;
     Ok(())
-}
-
-/// Makes a link a port of the bridge again, and sets it up.
-///
-/// # Errors
-/// When the kernel refuses.
-pub async fn repair(kernel: &Netlink, ground: &Ground, link: &str) -> Result<(), WireError> {
-    let change = LinkChange {
-        up: Some(true),
-        master: Some(ground.bridge_index),
-        ..LinkChange::default()
-    };
-    Ok(kernel.set_link(link, change).await?)
 }
 
 /// What is wrong with a pod's network, in one phrase each; nothing when it is as ADD has made it.
@@ -136,56 +186,20 @@ pub async fn faults(
     lease: &Lease,
     netns: &OwnedFd,
 ) -> Result<Vec<String>, WireError> {
-    let near = link_name(&lease.key());
-    let mut faults = match kernel.link(&near).await? {
-        Some(link) => port_faults(ground, &link),
-        None => vec![format!("link {near} is missing on the node")],
+    let name = link_name(&lease.key());
+    let (mut faults, attachment) = match near_end(kernel, &name).await? {
+        Some(near) => (
+            near.faults(ground.bridge_index, lease),
+            Some(near.attachment()),
+        ),
+        None => (vec![format!("link {name} is missing on the node")], None),
     };
-    let pod = Netlink::in_netns(netns)?;
-    let Some(far) = pod.link(&lease.ifname).await? else {
-        faults.push(format!("interface {} is missing in the pod", lease.ifname));
-        return Ok(faults);
+    let as_found = Ground {
+        attachment: attachment.unwrap_or(ground.attachment),
+        ..ground.clone()
     };
-    if lease.mac.is_some() && far.mac != lease.mac {
-        let found = far
-            .mac
-            .map_or_else(|| "none".to_owned(), |mac| mac.to_string());
-        faults.push(format!(
-            "interface {} has Ethernet address {found}, expected {}",
-            lease.ifname,
-            pod_mac(lease)
-        ));
-    }
-    if !far.up {
-        faults.push(format!("interface {} is down in the pod", lease.ifname));
-    }
-    let addresses = pod.addresses_of(far.index).await?;
-    let missing = lease.addresses.iter().filter(|a| !addresses.contains(a));
-    faults.extend(missing.map(|a| format!("address {a} is missing on {}", lease.ifname)));
-    let present = pod.routes().await?;
-    // A later plugin of the chain may have changed how a route looks, not where it leads.
-    let missing = routes(ground, lease).into_iter().filter(|wanted| {
-        !present
-            .iter()
-            .any(|found| found.destination == wanted.destination)
-    });
-    faults.extend(missing.map(|route| format!("route {route} is missing in the pod")));
+    faults.extend(far::faults(&as_found, lease, netns).await?);
     Ok(faults)
-}
-
-fn port_faults(ground: &Ground, link: &Link) -> Vec<String> {
-    let mut faults = Vec::new();
-    if !link.up {
-        faults.push(format!("link {} is down on the node", link.name));
-    }
-    if link.master != Some(ground.bridge_index) {
-        faults.push(format!(
-            "link {} is no port of {}",
-            link.name,
-            names::POD_BRIDGE
-        ));
-    }
-    faults
 }
 
 /// The near end's name.

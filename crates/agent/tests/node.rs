@@ -1,6 +1,7 @@
 //! The node's network and what an agent finds when it comes back, on the real kernel.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod routed;
 mod stage;
 
 use std::{

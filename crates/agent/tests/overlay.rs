@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, TcpListener, UdpSocket},
 };
 
-use sealane_agent::Routing;
+use sealane_agent::{Attachment, Routing};
 use sealane_testkit::{Capture, Namespace, Packet, Protocol, SOON, Stream, Topology, eventually};
 use stage::{
     ip, seen_source,
@@ -16,6 +16,7 @@ use stage::{
 };
 
 const V4: Form = Form {
+    attachment: Attachment::Bridge,
     routing: Routing::Auto,
     nodes: Families::V4,
     pods: Families::V4,
@@ -136,18 +137,20 @@ fn pods_reach_far_nodes_through_the_overlay_and_without_nat() {
 /// Every way to the pods of other nodes in every family.
 #[test]
 fn the_network_model_holds_in_every_form() {
+    use Attachment::{Bridge, Routed};
     use Families::{Dual, V4, V6};
     use Routing::{Auto, Vxlan};
-    for (routing, nodes, pods) in [
-        (Auto, V6, V6),
-        (Auto, Dual, Dual),
+    for (attachment, routing, nodes, pods) in [
+        (Bridge, Auto, V6, V6),
+        (Bridge, Auto, Dual, Dual),
         // Both families of pods over either of the nodes.
-        (Auto, V4, Dual),
-        (Auto, V6, Dual),
-        (Vxlan, V6, V6),
-        (Vxlan, Dual, Dual),
+        (Routed, Auto, V4, Dual),
+        (Bridge, Auto, V6, Dual),
+        (Bridge, Vxlan, V6, V6),
+        (Routed, Vxlan, Dual, Dual),
     ] {
         let form = Form {
+            attachment,
             routing,
             nodes,
             pods,
@@ -170,9 +173,9 @@ fn the_network_model_holds_in_every_form() {
 #[test]
 fn full_size_packets_of_ipv6_pass() {
     let site = Site::start(Form {
-        routing: Routing::Auto,
         nodes: Families::V6,
         pods: Families::V6,
+        ..V4
     });
     let pods = Pods::on(&site);
     // 40 bytes of IPv6 header and 8 of UDP; VXLAN over IPv6 takes 70 of the link's 1500.

@@ -9,6 +9,7 @@
 //! says which one is meant.
 #![warn(missing_docs)]
 
+mod attachment;
 pub mod ec2;
 mod family;
 mod fingerprint;
@@ -20,6 +21,7 @@ mod protocol;
 mod ranges;
 mod route;
 
+pub use attachment::{Attachment, UnknownAttachment};
 pub use family::Family;
 pub use fingerprint::fingerprint;
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -4,7 +4,9 @@
 //! removed, and so that nothing foreign is ever touched. Link names are at
 //! most 15 bytes long (`IFNAMSIZ`).
 
-use crate::fingerprint;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::{Family, fingerprint};
 
 /// The cluster that a command means when no `--name` is given.
 pub const DEFAULT_CLUSTER: &str = "sealane";
@@ -17,6 +19,15 @@ pub const ROUTE_TABLE: u8 = 94;
 
 /// The priority of the rule that sends pods' packets to [`ROUTE_TABLE`]: before the main table's 32766.
 pub const RULE_PRIORITY: u32 = 9400;
+
+/// The metric of the routes that say that a node's subnets hold nothing but its pods: behind whatever a link brings along.
+pub const UNREACHABLE_METRIC: u32 = 9400;
+
+/// The next hop of pods that are routed; no link has it, so that it is the same on every node.
+pub const ROUTED_GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+/// The same for IPv6.
+pub const ROUTED_GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 /// The bit of the packet mark that asks for masquerading, the one that kube-proxy uses. All other bits are foreign and kept.
 pub const MASQUERADE_MARK: u32 = 0x4000;
@@ -118,6 +129,14 @@ pub fn bridge_table(bridge: &str) -> String {
 pub fn pod_link(container_id: &str, interface: &str) -> String {
     let key = [container_id.as_bytes(), b"\0", interface.as_bytes()].concat();
     format!("{POD_LINK_PREFIX}{:012x}", fingerprint(&key) >> 16)
+}
+
+/// The next hop of a pod that is routed.
+pub fn routed_gateway(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => ROUTED_GATEWAY_V4.into(),
+        Family::V6 => ROUTED_GATEWAY_V6.into(),
+    }
 }
 
 /// Whether a link's name is one that [`pod_link`] makes.

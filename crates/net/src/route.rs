@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Mtu;
 
-/// A unicast route of the main table, or of the one of our own.
+/// A route of the main table, or of the one of our own: to a network, or one that says that there is none.
 ///
 /// Two routes with the same destination and metric in a table are the same entry of the
 /// kernel's table, one replacing the other. Written as `ip route` writes it.
@@ -34,6 +34,9 @@ pub struct Route {
     /// Lower wins. 0 leaves it to the kernel, which takes 0 for IPv4 and 1024 for IPv6.
     #[serde(default)]
     pub metric: u32,
+    /// Nothing is there: who sends gets an ICMP message at once. Such a route has neither gateway nor link.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreachable: bool,
     /// The table: [`Route::MAIN`] or [`crate::names::ROUTE_TABLE`].
     #[serde(default = "main_table", skip_serializing_if = "is_main_table")]
     pub table: u8,
@@ -67,6 +70,15 @@ impl Route {
         }
     }
 
+    /// A route of our own to nothing, taken when no other fits better.
+    pub fn unreachable(destination: IpNet, metric: u32) -> Self {
+        Self {
+            unreachable: true,
+            metric,
+            ..Self::empty(destination)
+        }
+    }
+
     /// The same route, through a named link.
     pub fn dev(self, device: impl Into<String>) -> Self {
         Self {
@@ -85,6 +97,7 @@ impl Route {
             protocol: crate::names::ROUTE_PROTOCOL,
             mtu: None,
             metric: 0,
+            unreachable: false,
             table: Self::MAIN,
         }
     }
@@ -92,6 +105,9 @@ impl Route {
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.unreachable {
+            f.write_str("unreachable ")?;
+        }
         if self.destination.prefix_len() == 0 {
             f.write_str("default")?;
         } else if self.destination.prefix_len() == self.destination.max_prefix_len() {
@@ -154,7 +170,9 @@ mod tests {
                 "10.244.3.1".parse().unwrap(),
             )
         };
+        let nobody = Route::unreachable("10.244.1.0/24".parse().unwrap(), 9400);
         for (route, text) in [
+            (&nobody, "unreachable 10.244.1.0/24 proto 94 metric 9400"),
             (&to_node, "172.30.0.4 via 10.244.3.1 table 94 proto 94"),
             (&pods, "10.244.2.0/24 via 172.29.0.3 dev eth0 proto 94"),
             (&default, "default via 10.244.1.1 proto 94"),

@@ -6,9 +6,9 @@ use rtnetlink::AddressMessageBuilder;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
 };
-use sealane_net::IpNet;
+use sealane_net::{IpNet, names};
 
 use crate::error::Result;
 use crate::link::LinkRef;
@@ -23,6 +23,8 @@ pub struct Address {
     pub address: IpNet,
     /// Whether it may be used beyond the link; link-local and loopback addresses may not.
     pub global: bool,
+    /// Who made it, by number as for routes; 0 when nobody said, or before Linux 5.18.
+    pub protocol: u8,
 }
 
 impl Netlink {
@@ -35,12 +37,32 @@ impl Netlink {
     pub async fn add_address(&self, link: impl Into<LinkRef<'_>>, address: IpNet) -> Result<()> {
         let link = link.into();
         let message = usable_at_once(self.resolve(link).await?, address);
-        self.change(
-            RouteNetlinkMessage::NewAddress(message),
-            NLM_F_CREATE | NLM_F_REPLACE,
-        )
-        .await
-        .map_err(self.failed(|| format!("add address {address} to {link}")))
+        self.set_address(message)
+            .await
+            .map_err(self.failed(|| format!("add address {address} to {link}")))
+    }
+
+    /// As [`Netlink::add_address`], with our number: for a link that is not ours (`ip address` shows `proto 94`).
+    ///
+    /// # Errors
+    /// As [`Netlink::add_address`].
+    pub async fn add_own_address(
+        &self,
+        link: impl Into<LinkRef<'_>>,
+        address: IpNet,
+    ) -> Result<()> {
+        let link = link.into();
+        let mut message = usable_at_once(self.resolve(link).await?, address);
+        let number = AddressProtocol::from(names::ROUTE_PROTOCOL);
+        message.attributes.push(AddressAttribute::Protocol(number));
+        self.set_address(message)
+            .await
+            .map_err(self.failed(|| format!("add address {address} to {link}")))
+    }
+
+    async fn set_address(&self, message: AddressMessage) -> Result<(), Failure> {
+        let message = RouteNetlinkMessage::NewAddress(message);
+        self.change(message, NLM_F_CREATE | NLM_F_REPLACE).await
     }
 
     /// Takes an address from a link. Returns whether it, and the link, were there.
@@ -126,9 +148,14 @@ pub(crate) fn read(message: RouteNetlinkMessage) -> Option<Address> {
         AddressAttribute::Address(ip) => Some(*ip),
         _ => None,
     });
+    let protocol = message.attributes.iter().find_map(|a| match a {
+        AddressAttribute::Protocol(number) => Some(u8::from(*number)),
+        _ => None,
+    });
     Some(Address {
         link: message.header.index,
         address: IpNet::new(local.or(address)?, message.header.prefix_len).ok()?,
         global: message.header.scope == AddressScope::Universe,
+        protocol: protocol.unwrap_or_default(),
     })
 }

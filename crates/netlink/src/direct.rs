@@ -7,6 +7,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -17,12 +18,12 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use sealane_net::{IpNet, Route};
+use sealane_net::{IpNet, Mac, Route};
 
 use crate::error::{Error, Refusal, Result};
 use crate::link::{self, Bridge, Link, LinkChange, LinkRef, Veth};
 use crate::netlink::Failure;
-use crate::{Address, address, netns, route};
+use crate::{Address, address, neighbour, netns, route};
 
 /// Room for the largest answer; a link without statistics has two kilobytes.
 const ANSWER: usize = 1 << 15;
@@ -97,6 +98,13 @@ impl<'a> Batch<'a> {
     pub fn set_route(&mut self, route: &Route, index: Option<u32>) -> &mut Self {
         let message = RouteNetlinkMessage::NewRoute(route::settable(route, index));
         let action = format!("set route {route}");
+        self.push(action, message, NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Sets a permanent neighbour entry, see [`crate::Netlink::set_neighbour`].
+    pub fn set_neighbour(&mut self, index: u32, address: IpAddr, mac: Mac) -> &mut Self {
+        let message = RouteNetlinkMessage::NewNeighbour(neighbour::permanent(index, address, mac));
+        let action = format!("set neighbour {address} to {mac} on #{index}");
         self.push(action, message, NLM_F_CREATE | NLM_F_REPLACE)
     }
 

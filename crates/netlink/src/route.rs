@@ -41,7 +41,7 @@ impl Netlink {
             Err(error) if error.is_absent() => return Ok(false),
             other => other?,
         };
-        let mut message = unicast(route, index);
+        let mut message = of_route(route, index);
         message.header.scope = RouteScope::NoWhere;
         self.change(RouteNetlinkMessage::DelRoute(message), 0)
             .await
@@ -49,7 +49,8 @@ impl Netlink {
             .map_err(self.failed(|| format!("delete route {route}")))
     }
 
-    /// The unicast routes of the main table and of ours ([`names::ROUTE_TABLE`]), of both families and whoever made them.
+    /// The unicast routes of the main table and of ours ([`names::ROUTE_TABLE`]), of both families and whoever made
+    /// them, and those to nothing that are ours.
     ///
     /// The metric that Linux gives to an IPv6 route without one is shown as 0,
     /// so that what was set reads back the same.
@@ -104,10 +105,10 @@ impl Netlink {
 
 /// The message that sets a route through the link `index`, where it names one.
 pub(crate) fn settable(route: &Route, index: Option<u32>) -> RouteMessage {
-    let mut message = unicast(route, index);
+    let mut message = of_route(route, index);
     message.header.scope = match route.gateway {
-        Some(_) => RouteScope::Universe,
-        None => RouteScope::Link,
+        None if !route.unreachable => RouteScope::Link,
+        _ => RouteScope::Universe,
     };
     if route.onlink {
         message.header.flags |= RouteFlags::Onlink;
@@ -124,7 +125,7 @@ pub(crate) fn settable(route: &Route, index: Option<u32>) -> RouteMessage {
     message
 }
 
-fn unicast(route: &Route, index: Option<u32>) -> RouteMessage {
+fn of_route(route: &Route, index: Option<u32>) -> RouteMessage {
     let mut message = RouteMessage::default();
     let header = &mut message.header;
     header.address_family = match Family::from(route.destination) {
@@ -132,7 +133,10 @@ fn unicast(route: &Route, index: Option<u32>) -> RouteMessage {
         Family::V6 => AddressFamily::Inet6,
     };
     header.table = route.table;
-    header.kind = RouteType::Unicast;
+    header.kind = match route.unreachable {
+        true => RouteType::Unreachable,
+        false => RouteType::Unicast,
+    };
     header.protocol = RouteProtocol::from(route.protocol);
     header.destination_prefix_length = route.destination.prefix_len();
     let attributes = &mut message.attributes;
@@ -173,8 +177,10 @@ fn in_a_table(message: RouteNetlinkMessage) -> Option<RouteMessage> {
         return None;
     };
     let header = &message.header;
+    let nowhere =
+        header.kind == RouteType::Unreachable && u8::from(header.protocol) == names::ROUTE_PROTOCOL;
     let wanted = [Route::MAIN, names::ROUTE_TABLE].contains(&header.table)
-        && header.kind == RouteType::Unicast
+        && (header.kind == RouteType::Unicast || nowhere)
         && !header.flags.contains(RouteFlags::Cloned);
     wanted.then_some(message)
 }
@@ -194,6 +200,7 @@ fn read(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<Route> {
         protocol: message.header.protocol.into(),
         mtu: None,
         metric: 0,
+        unreachable: message.header.kind == RouteType::Unreachable,
         table: message.header.table,
     };
     for attribute in &message.attributes {
@@ -209,6 +216,10 @@ fn read(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<Route> {
             RouteAttribute::Metrics(metrics) => route.mtu = mtu(metrics),
             _ => {}
         }
+    }
+    if route.unreachable {
+        // IPv6 shows `lo`, which nobody asked for.
+        route.device = None;
     }
     if family == Family::V6 && route.metric == IPV6_DEFAULT_METRIC {
         route.metric = 0;

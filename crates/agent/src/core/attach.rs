@@ -134,6 +134,7 @@ impl Core {
             return;
         };
         self.node.note_wired(&key);
+        self.note_change();
         match result {
             Ok(wired) => {
                 adding.wired = Some(wired);
@@ -231,6 +232,7 @@ impl Core {
         let Some(Work::Unwiring { replies }) = self.work.remove(&key) else {
             return;
         };
+        self.note_change();
         match result {
             Ok(()) => self.free(key, replies),
             Err(error) => {
@@ -240,6 +242,13 @@ impl Core {
                     reply.fail(error.clone());
                 }
             }
+        }
+    }
+
+    /// A pod has come or gone.
+    fn note_change(&mut self) {
+        if self.node.is_mixed() {
+            self.node.set_dirty();
         }
     }
 

@@ -13,11 +13,12 @@
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use sealane_net::{Route, names};
+use sealane_net::{Attachment, Route, names};
 use sealane_netlink::{Event, Link};
 use tokio::sync::mpsc;
 
 use super::Message;
+use crate::wire::attachment;
 
 /// Changes come in bursts, and one run serves a whole burst.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -94,6 +95,10 @@ impl Follower {
                 let others = route.protocol != names::ROUTE_PROTOCOL;
                 Noticed::node_if(others && route.gateway.is_none())
             }
+            Event::RouteGone(route) if is_to_pod(&route) => Noticed {
+                pods: true,
+                ..Noticed::default()
+            },
             Event::RouteGone(route) => {
                 let ours = route.protocol == names::ROUTE_PROTOCOL;
                 Noticed::node_if(ours || route.gateway.is_none())
@@ -110,9 +115,12 @@ impl Follower {
         }
     }
 
-    /// A pod's link comes in steps; that one has stopped being a port is news.
+    /// A pod's link comes in steps; that one has stopped being attached is news.
     fn pod_link(&mut self, link: Link) -> Noticed {
-        let works = |link: &Link| link.up && link.master.is_some();
+        let works = |link: &Link| {
+            let routed = attachment(link.alias.as_deref()) == Attachment::Routed;
+            link.up && link.master.is_some() != routed
+        };
         let worked = self.links.get(&link.index).is_some_and(works);
         let broken = worked && !works(&link);
         self.links.insert(link.index, link);
@@ -129,6 +137,13 @@ fn is_link_local(route: &Route) -> bool {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
+}
+
+/// A way to a pod of this node that is routed. IPv6 tells of it also when the pod goes, with its link.
+fn is_to_pod(route: &Route) -> bool {
+    let host = route.destination.prefix_len() == route.destination.max_prefix_len();
+    let ours = route.protocol == names::ROUTE_PROTOCOL && route.table == Route::MAIN;
+    ours && host && route.gateway.is_none()
 }
 
 fn is_of_pod(link: &Link) -> bool {
@@ -208,6 +223,32 @@ mod tests {
         assert_eq!(follower.take(Event::Address(7)), Noticed::default());
         assert_eq!(follower.take(Event::Link(loose)), PODS);
         assert_eq!(follower.take(Event::LinkGone(port)), PODS);
+    }
+
+    #[test]
+    fn a_pod_that_is_routed_needs_no_bridge_and_its_route() {
+        let mut follower = Follower::default();
+        let alone = Link {
+            alias: Some("sealane/1 via=routed".into()),
+            ..link("sl0123456789ab", 1500)
+        };
+        let port = Link {
+            master: Some(3),
+            ..alone.clone()
+        };
+        let way = Route::on_link("10.244.1.5/32".parse().unwrap(), "sl0123456789ab");
+        for (event, noticed) in [
+            (
+                Event::Link(link("sl0123456789ab", 1500)),
+                Noticed::default(),
+            ),
+            (Event::Link(alone.clone()), Noticed::default()),
+            (Event::Route(way.clone()), Noticed::default()),
+            (Event::RouteGone(way), PODS),
+            (Event::Link(port), PODS),
+        ] {
+            assert_eq!(follower.take(event.clone()), noticed, "{event:?}");
+        }
     }
 
     #[test]

@@ -12,8 +12,7 @@ use super::Noticed;
 use crate::{
     leases::{Key, file::FileError},
     node::{Programmed, SyncError},
-    reconcile::Links,
-    wire::{WireError, Wired},
+    wire::{NearEnds, WireError, Wired},
 };
 
 /// Everything that changes the core's state.
@@ -36,7 +35,7 @@ pub enum Message {
     /// The node's network was compared with the kernel and repaired.
     Synchronized(Result<Box<Programmed>, SyncError>),
     /// The near ends of pods' links; `None` when the kernel did not answer.
-    Links(Option<Links>),
+    Links(Option<NearEnds>),
     /// Somebody has changed the node's network.
     Noticed(Noticed),
     /// ADD's work in the kernel is done.

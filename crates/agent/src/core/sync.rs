@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sealane_kube::{Backoff, Change, Mirror};
-use sealane_net::names;
+use sealane_net::{Attachment, names};
 use sealane_netlink::Netlink;
 use sealane_objects::{NodeNet, PodNet};
 use tokio::time::Instant;
@@ -12,8 +12,8 @@ use super::{Core, Message, view::NetworkView};
 use crate::{
     leases::{Key, Lease},
     node::{self, Programmed, SyncError},
-    reconcile::{Facts, Links, reconcile},
-    wire::{self, Ground},
+    reconcile::{Facts, reconcile},
+    wire::{self, Ground, NearEnds},
 };
 
 /// When to list the links again after the kernel did not answer.
@@ -41,6 +41,12 @@ pub struct NodeSync {
 impl NodeSync {
     pub fn programmed(&self) -> Option<&Programmed> {
         self.programmed.as_deref()
+    }
+
+    /// Whether pods of both attachments are there, which the node's network must know one by one.
+    pub fn is_mixed(&self) -> bool {
+        let program = self.programmed().map(|node| &node.program);
+        program.is_some_and(|program| program.bridge.is_some() && program.routed.is_some())
     }
 
     pub fn ground(&self) -> Option<Arc<Ground>> {
@@ -179,6 +185,7 @@ impl Core {
             Ok(programmed) => {
                 self.tell_problems(&programmed);
                 let first = self.node.programmed.is_none();
+                let look = first || programmed.gateway_was_gone;
                 self.node.ground = Some(Arc::new(Ground::from(&*programmed)));
                 self.node.shown = Arc::new(NetworkView::from(&*programmed));
                 let failures = shorten(&programmed.failures);
@@ -191,6 +198,8 @@ impl Core {
                 }
                 if first {
                     self.tell_ready();
+                }
+                if look {
                     self.look_at_links();
                 }
             }
@@ -217,16 +226,18 @@ impl Core {
             };
             let gateways: Vec<String> = node
                 .program
-                .bridge
                 .gateways
                 .iter()
                 .map(ToString::to_string)
                 .collect();
+            let place = match node.program.attachment {
+                Attachment::Bridge => names::POD_BRIDGE,
+                Attachment::Routed => "lo, pods are routed",
+            };
             tracing::info!(
-                "node {}: {} on {}, uplink {} with MTU {}; {changes}",
+                "node {}: {} on {place}, uplink {} with MTU {}; {changes}",
                 self.node_name,
                 gateways.join(" and "),
-                node.program.bridge.name,
                 uplink.name,
                 uplink.mtu
             );
@@ -255,7 +266,7 @@ impl Core {
         });
     }
 
-    pub(super) fn links(&mut self, links: &Option<Links>) {
+    pub(super) fn links(&mut self, links: &Option<NearEnds>) {
         self.node.listing = false;
         let Some(links) = links else {
             self.resync_at = Instant::now() + LINKS_AGAIN;
@@ -281,14 +292,15 @@ impl Core {
             tracing::info!("release {key}: its pod and its link are gone");
             self.free(key, Vec::new());
         }
-        for link in verdict.broken {
-            tracing::info!(
-                "repair link {link}: it is down or no port of {}",
-                names::POD_BRIDGE
-            );
+        for (key, faults) in verdict.broken {
+            tracing::info!("repair the link of {key}: {}", faults.join("; "));
+            let near = links.get(&wire::link_name(&key)).cloned();
+            let (Some(near), Some(lease)) = (near, self.book.get(&key).cloned()) else {
+                continue;
+            };
             let (kernel, ground) = (self.kernel.clone(), Arc::clone(&ground));
             tokio::spawn(async move {
-                if let Err(error) = wire::repair(&kernel, &ground, &link).await {
+                if let Err(error) = wire::repair(&kernel, &ground, &lease, &near).await {
                     tracing::warn!("{error}");
                 }
             });
@@ -298,8 +310,8 @@ impl Core {
 
 impl Core {
     /// Takes up the leases of links that no lease is known of: the file was lost or torn.
-    fn adopt(&mut self, links: &Links) {
-        for link in links.values() {
+    fn adopt(&mut self, links: &NearEnds) {
+        for link in links.values().map(|near| &near.link) {
             let Some(lease) = link.alias.as_deref().and_then(wire::labelled) else {
                 continue;
             };
@@ -335,18 +347,7 @@ fn shorten(failures: &[String]) -> String {
     }
 }
 
-async fn pod_links(kernel: &Netlink) -> Option<Links> {
-    match kernel.links().await {
-        Ok(links) => Some(
-            links
-                .into_iter()
-                .filter(|link| names::is_pod_link(&link.name))
-                .map(|link| (link.name.clone(), link))
-                .collect(),
-        ),
-        Err(error) => {
-            tracing::warn!("{error}");
-            None
-        }
-    }
+async fn pod_links(kernel: &Netlink) -> Option<NearEnds> {
+    let listed = wire::near_ends(kernel).await;
+    listed.inspect_err(|error| tracing::warn!("{error}")).ok()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sealane_cni::types::Command;
 use sealane_introspect::{Counter, Gauge, Introspect, Readiness};
-use sealane_net::Route;
+use sealane_net::{Attachment, Route};
 use sealane_objects::NodeNet;
 use serde::Serialize;
 use serde_json::json;
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::Core;
 use crate::{
     leases::Lease,
-    node::{BridgeProgram, OverlayProgram, Programmed, Uplink},
+    node::{BridgeProgram, OverlayProgram, Programmed, RoutedProgram, Uplink},
 };
 
 /// A picture of the core at one moment, shown by `/debug/state`.
@@ -39,7 +39,12 @@ pub struct View {
 #[serde(rename_all = "camelCase")]
 pub struct NetworkView {
     pub uplink: Option<Uplink>,
+    /// Of new pods.
+    pub attachment: Attachment,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgeProgram>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routed: Option<RoutedProgram>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlay: Option<OverlayProgram>,
     /// To the pods of other nodes, as `ip route` shows them.
@@ -57,7 +62,9 @@ impl From<&Programmed> for NetworkView {
     fn from(node: &Programmed) -> Self {
         Self {
             uplink: Some(node.uplink.clone()),
-            bridge: Some(node.program.bridge.clone()),
+            attachment: node.program.attachment,
+            bridge: node.program.bridge.clone(),
+            routed: node.program.routed.clone(),
             overlay: node.program.overlay.clone(),
             routes: routes_in(node, |table| table == Route::MAIN),
             routes_to_nodes: routes_in(node, |table| table != Route::MAIN),

@@ -1,4 +1,4 @@
-use sealane_net::{Mac, Mtu, names};
+use sealane_net::names;
 use sealane_netlink::{Bridge, Netlink};
 use sealane_objects::NodeNet;
 
@@ -8,12 +8,13 @@ use super::{Choices, NodeError, Observed, Program, Snapshot, Step, Uplink, compi
 #[derive(Clone, Debug)]
 pub struct Programmed {
     pub uplink: Uplink,
-    pub bridge_index: u32,
-    pub bridge_mac: Mac,
-    pub mtu: Mtu,
+    /// The bridge's index, while there is one.
+    pub bridge_index: Option<u32>,
     pub program: Program,
     /// How many steps it took; none when all was right.
     pub steps: usize,
+    /// An address with which the node speaks to its pods had gone, and with it, without a word, the routes to them.
+    pub gateway_was_gone: bool,
     /// What could not be done for the ways to other nodes.
     pub failures: Vec<String>,
 }
@@ -62,16 +63,16 @@ pub async fn synchronize(
             result => result?,
         }
     }
-    let bridge_index = match observed.bridge {
-        Some(bridge) => bridge.index,
-        None => kernel.index_of(program.bridge.name).await?,
+    let bridge_index = match (&program.bridge, observed.bridge) {
+        (None, _) => None,
+        (Some(_), Some(bridge)) => Some(bridge.index),
+        (Some(bridge), None) => Some(kernel.index_of(bridge.name).await?),
     };
     Ok(Programmed {
         uplink: site.uplink,
         bridge_index,
-        bridge_mac: program.bridge.mac,
-        mtu: program.bridge.mtu,
         steps: steps.len(),
+        gateway_was_gone: steps.iter().any(Step::brings_gateway),
         failures,
         program,
     })
@@ -103,7 +104,16 @@ async fn apply(kernel: &Netlink, step: &Step) -> Result<(), sealane_netlink::Err
             };
             kernel.add_bridge(&wanted).await.map(drop)
         }
-        Step::AddGateway(address) => kernel.add_address(names::POD_BRIDGE, *address).await,
+        Step::DeleteBridge => kernel.delete_link(names::POD_BRIDGE).await.map(drop),
+        Step::AddAddress(link, address) => kernel.add_own_address(*link, *address).await,
+        Step::DeleteAddress(link, address) => {
+            kernel.delete_address(*link, *address).await.map(drop)
+        }
+        Step::AddProxy(address) => kernel.add_proxy(names::POD_BRIDGE, *address).await,
+        Step::DeleteProxy(address) => kernel
+            .delete_proxy(names::POD_BRIDGE, *address)
+            .await
+            .map(drop),
         Step::SetOverlay(vxlan) => kernel.add_vxlan(vxlan).await.map(drop),
         Step::DeleteOverlay => kernel.delete_link(names::VXLAN).await.map(drop),
         Step::SetForwarding(mac, to) => kernel.set_forwarding(names::VXLAN, *mac, *to).await,

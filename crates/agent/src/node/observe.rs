@@ -1,14 +1,18 @@
 //! What the node's kernel holds: its own network, and what of it is ours.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use sealane_net::{IpNet, Mac, Mtu, Route, names};
+use sealane_net::{Attachment, IpNet, Mac, Mtu, Route, names};
 use sealane_netlink::{Address, Link, Netlink, Rule};
 use sealane_objects::NodeNet;
 use sealane_ruleset::Loaded;
 use serde::Serialize;
 
-use super::{NodeError, ObservedOverlay, Sysctl};
+use super::{NodeError, ObservedOverlay, ObservedRouted, Sysctl, routed::HOLDER};
+use crate::wire::{attachment, labelled};
 
 /// Links, addresses and routes at one moment, whoever made them.
 #[derive(Clone, Debug, Default)]
@@ -36,8 +40,10 @@ pub struct Site {
     pub on_link: Vec<IpNet>,
     /// Parts of them that a router leads to.
     pub behind: Vec<IpNet>,
-    /// The smallest MTU of the pods that are there, if there are any.
-    pub pod_mtu: Option<Mtu>,
+    /// The smallest MTU of the pods on the bridge, if there are any.
+    pub bridged_mtu: Option<Mtu>,
+    /// The addresses of the pods that are routed.
+    pub routed: Vec<IpAddr>,
 }
 
 /// What was found of what is ours.
@@ -46,8 +52,10 @@ pub struct Observed {
     /// Those that this kernel has, by key.
     pub sysctls: BTreeMap<String, String>,
     pub bridge: Option<ObservedBridge>,
+    pub routed: ObservedRouted,
     pub overlay: Option<ObservedOverlay>,
     pub tables: Vec<Loaded>,
+    /// But those to pods of this node, which are their links' ([`crate::wire`]).
     pub routes: Vec<Route>,
     pub rules: Vec<Rule>,
 }
@@ -56,6 +64,8 @@ pub struct Observed {
 #[derive(Clone, Debug)]
 pub struct ObservedBridge {
     pub index: u32,
+    /// Whoever made them.
+    pub ports: usize,
     pub mac: Option<Mac>,
     pub mtu: u32,
     pub up: bool,
@@ -104,7 +114,8 @@ impl Snapshot {
             },
             on_link,
             behind,
-            pod_mtu: self.pod_mtu(),
+            bridged_mtu: self.bridged_mtu(),
+            routed: self.routed_pods(),
         }))
     }
 
@@ -126,13 +137,29 @@ impl Snapshot {
             !is_ours(name) && link.is_some_and(|link| link.mac.is_some())
         };
         route.gateway.is_none()
+            && !route.unreachable
             && route.destination.prefix_len() > 0
             && route.device.as_ref().is_some_and(is_ethernet)
     }
 
-    fn pod_mtu(&self) -> Option<Mtu> {
+    /// The near ends of pods' links, with what they say about themselves.
+    fn pods_attached(&self, by: Attachment) -> impl Iterator<Item = &Link> {
         let pods = self.links.iter().filter(|l| names::is_pod_link(&l.name));
+        pods.filter(move |link| attachment(link.alias.as_deref()) == by)
+    }
+
+    fn bridged_mtu(&self) -> Option<Mtu> {
+        let pods = self.pods_attached(Attachment::Bridge);
         pods.map(|link| usable_mtu(link.mtu)).min()
+    }
+
+    fn routed_pods(&self) -> Vec<IpAddr> {
+        let pods = self.pods_attached(Attachment::Routed);
+        let leases = pods.filter_map(|link| labelled(link.alias.as_deref()?));
+        leases
+            .flat_map(|lease| lease.addresses)
+            .map(|address| address.addr())
+            .collect()
     }
 
     fn link(&self, name: &str) -> Option<&Link> {
@@ -145,13 +172,29 @@ impl Snapshot {
             .link(names::POD_BRIDGE)
             .filter(|link| link.kind == "bridge")?;
         let own = self.addresses.iter().filter(|a| a.link == link.index);
+        let is_port = |other: &&Link| other.master == Some(link.index);
         Some(ObservedBridge {
             index: link.index,
+            ports: self.links.iter().filter(is_port).count(),
             mac: link.mac,
             mtu: link.mtu,
             up: link.up,
             addresses: own.map(|a| a.address).collect(),
         })
+    }
+}
+
+impl Snapshot {
+    /// What [`HOLDER`] has of the pods that are routed.
+    fn holder(&self) -> ObservedRouted {
+        let index = self.link(HOLDER).map(|link| link.index);
+        let here = self.addresses.iter().filter(|a| Some(a.link) == index);
+        let ours = here.clone().filter(|a| a.protocol == names::ROUTE_PROTOCOL);
+        ObservedRouted {
+            ours: ours.map(|a| a.address).collect(),
+            addresses: here.map(|a| a.address).collect(),
+            proxied: BTreeSet::new(),
+        }
     }
 }
 
@@ -180,10 +223,17 @@ impl Observed {
             Some(link) => Some(ObservedOverlay::read(kernel, link.clone()).await?),
             None => None,
         };
-        let ours = |route: &Route| route.protocol == names::ROUTE_PROTOCOL;
+        let bridge = snapshot.bridge();
+        let mut routed = snapshot.holder();
+        if let Some(bridge) = &bridge {
+            routed.proxied = kernel.proxies_of(bridge.index).await?.into_iter().collect();
+        }
+        let to_pod = |route: &Route| route.device.as_deref().is_some_and(names::is_pod_link);
+        let ours = |route: &Route| route.protocol == names::ROUTE_PROTOCOL && !to_pod(route);
         Ok(Self {
             sysctls: read_sysctls(kernel, settings)?,
-            bridge: snapshot.bridge(),
+            bridge,
+            routed,
             overlay,
             tables: kernel.tables().await?,
             routes: snapshot.routes.into_iter().filter(ours).collect(),
@@ -248,6 +298,7 @@ mod tests {
                 link: 2,
                 address: "172.29.0.2/24".parse().unwrap(),
                 global: true,
+                protocol: 0,
             }],
             routes: vec![
                 route("0.0.0.0/0", "eth0", Some("172.29.0.1")),
@@ -277,7 +328,7 @@ mod tests {
         );
         assert_eq!(site.on_link, ["172.29.0.0/24".parse().unwrap()]);
         assert_eq!(site.behind, ["172.29.0.128/25".parse().unwrap()]);
-        assert_eq!(site.pod_mtu.map(Mtu::bytes), Some(1450));
+        assert_eq!(site.bridged_mtu.map(Mtu::bytes), Some(1450));
     }
 
     #[test]

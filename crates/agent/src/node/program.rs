@@ -1,21 +1,28 @@
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
+use super::{BridgeProgram, Choices, OverlayProgram, RoutedProgram, Site, bridge::new_pods_mtu};
 use sealane_ipam::{Pool, TooSmall};
-use sealane_net::{Family, IpNet, Mac, Mtu, Ranges, Route, fingerprint, names};
+use sealane_net::{Attachment, Family, IpNet, Mac, Mtu, Ranges, Route, fingerprint, names};
 use sealane_netlink::{Rule, Tunnel};
 use sealane_objects::NodeNet;
-use sealane_route::{Problem, Routing, Underlay};
+use sealane_route::{Problem, Underlay};
 use sealane_ruleset::{NodeEgress, Table, node_egress};
-use serde::Serialize;
-
-use super::{Choices, OverlayProgram, Site};
 
 /// What the node's kernel should hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
     /// In the order in which they must be set; those that this kernel does not have are left out.
     pub sysctls: Vec<Sysctl>,
-    pub bridge: BridgeProgram,
+    /// How new pods are attached.
+    pub attachment: Attachment,
+    /// Of new pods.
+    pub mtu: Mtu,
+    /// The gateway of each pod subnet, with the subnet's prefix length.
+    pub gateways: Vec<IpNet>,
+    /// While pods are its ports, or new ones are to be.
+    pub bridge: Option<BridgeProgram>,
+    /// While pods are routed, or new ones are to be.
+    pub routed: Option<RoutedProgram>,
     /// `None` while no other node is reached through it.
     pub overlay: Option<OverlayProgram>,
     /// One nft table for each family.
@@ -37,33 +44,6 @@ pub struct Sysctl {
     pub instead_of: Option<&'static str>,
 }
 
-/// The bridge that pods are ports of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BridgeProgram {
-    pub name: &'static str,
-    /// Fixed, since a bridge otherwise takes the lowest address among its
-    /// ports, and pods would send to a gateway that has just changed its own.
-    pub mac: Mac,
-    pub mtu: Mtu,
-    /// The gateway of each pod subnet, with the subnet's prefix length.
-    pub gateways: Vec<IpNet>,
-}
-
-impl BridgeProgram {
-    /// The gateways, and for IPv6 a link-local address beside them.
-    ///
-    /// The bridge asks for its pods' Ethernet addresses with a link-local
-    /// address. The one that it makes by itself is no use for a second after
-    /// the first pod has come, until it is known to be unique.
-    pub fn addresses(&self) -> Vec<IpNet> {
-        let has_v6 = self.gateways.iter().any(|net| net.addr().is_ipv6());
-        let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-        let link_local = has_v6.then(|| IpNet::new_assert(link_local.into(), 64));
-        self.gateways.iter().copied().chain(link_local).collect()
-    }
-}
-
 /// What the node with object `this` should hold, among `nodes`, which may contain it.
 ///
 /// # Errors
@@ -80,8 +60,17 @@ pub fn compile(
         behind: site.behind.clone(),
         ..Underlay::of(site.uplink.address, site.uplink.mtu)
     };
-    let bridge = bridge(&this.pod_cidrs, pod_mtu(site, &underlay))?;
-    underlay.sources = bridge.gateways.iter().map(IpNet::addr).collect();
+    let gateways = gateways(&this.pod_cidrs)?;
+    underlay.sources = gateways.iter().map(IpNet::addr).collect();
+    // Pods that are there keep their attachment.
+    let bridged = choices.attachment == Attachment::Bridge || site.bridged_mtu.is_some();
+    let routed = choices.attachment == Attachment::Routed || !site.routed.is_empty();
+    let bridge = bridged.then(|| BridgeProgram::of(&gateways, site, &underlay));
+    let routed = routed.then(|| RoutedProgram::of(&gateways, site, bridged));
+    let mtu = match (choices.attachment, &bridge) {
+        (Attachment::Bridge, Some(bridge)) => bridge.mtu,
+        _ => new_pods_mtu(site, &underlay),
+    };
     let routes = sealane_route::compile(&this.name, nodes, &underlay);
     let tunnel = Tunnel {
         vni: choices.vxlan_vni,
@@ -89,8 +78,17 @@ pub fn compile(
         local: underlay.address,
     };
     Ok(Program {
-        sysctls: sysctls(&this.pod_cidrs, &site.uplink.name),
+        sysctls: sysctls(
+            &this.pod_cidrs,
+            &site.uplink.name,
+            bridged,
+            routed.is_some(),
+        ),
+        attachment: choices.attachment,
+        mtu,
+        gateways,
         bridge,
+        routed,
         overlay: OverlayProgram::of(&this.name, tunnel, underlay.tunnel_mtu, &routes),
         tables: tables(this, nodes, choices.cluster_cidr.as_ref()),
         rules: rules(&this.pod_cidrs, &routes.routes),
@@ -116,36 +114,13 @@ fn rules(subnets: &[IpNet], routes: &[Route]) -> Vec<Rule> {
     subnets.iter().filter(has_way).map(rule).collect()
 }
 
-/// The MTU of bridge and pods.
-///
-/// All pods of a node have the same, since a bridge drops without a word what
-/// is too large for a port. So it stays that of the pods that are there when
-/// the uplink's changes: routes and links outside the bridge follow, and the
-/// node tells pods about them by path-MTU messages. Through the overlay to
-/// some nodes, the route to them says what fits; where all are reached
-/// through it, pods are spared the messages.
-fn pod_mtu(site: &Site, underlay: &Underlay) -> Mtu {
-    site.pod_mtu.unwrap_or(match underlay.routing {
-        Routing::Vxlan => underlay.tunnel_mtu,
-        Routing::Auto | Routing::Direct => site.uplink.mtu,
-    })
-}
-
-fn bridge(subnets: &[IpNet], mtu: Mtu) -> Result<BridgeProgram, TooSmall> {
-    let gateways: Vec<IpNet> = subnets
-        .iter()
-        .map(|subnet| {
-            let gateway = Pool::new(*subnet, [])?.gateway();
-            Ok(IpNet::new(gateway, subnet.prefix_len())
-                .expect("a gateway is of its subnet's family"))
-        })
-        .collect::<Result<_, TooSmall>>()?;
-    Ok(BridgeProgram {
-        name: names::POD_BRIDGE,
-        mac: mac_of(gateways.iter().map(IpNet::addr)),
-        mtu,
-        gateways,
-    })
+/// The first address of each pod subnet, with the subnet's prefix length.
+fn gateways(subnets: &[IpNet]) -> Result<Vec<IpNet>, TooSmall> {
+    let gateway = |subnet: &IpNet| {
+        let gateway = Pool::new(*subnet, [])?.gateway();
+        Ok(IpNet::new(gateway, subnet.prefix_len()).expect("a gateway is of its subnet's family"))
+    };
+    subnets.iter().map(gateway).collect()
 }
 
 /// The Ethernet address that goes with an IP address: `02:00`, then the IPv4 address.
@@ -165,13 +140,15 @@ pub fn mac_of(addresses: impl Iterator<Item = IpAddr> + Clone) -> Mac {
     Mac([2, u8::from(v4.is_none()), a, b, c, d])
 }
 
-/// Forwarding for the families of the pods, and the bridge's packets through
+/// Forwarding for the families of the pods; with a bridge, its packets through
 /// nft, without which a Service's backend on the same bridge is not reached.
+/// With pods of both kinds, the node answers on the bridge for those that are
+/// routed, without the pause that Linux makes for it (proxy_delay, 0.8 s).
 ///
 /// A router does not listen to other routers by itself: a node that has its
 /// IPv6 default route from one would lose it with forwarding, so it is told to
 /// go on listening, before that.
-fn sysctls(subnets: &[IpNet], uplink: &str) -> Vec<Sysctl> {
+fn sysctls(subnets: &[IpNet], uplink: &str, bridged: bool, routed: bool) -> Vec<Sysctl> {
     let mut settings = Vec::new();
     let mut set = |key: String, value, instead_of| {
         settings.push(Sysctl {
@@ -183,12 +160,23 @@ fn sysctls(subnets: &[IpNet], uplink: &str) -> Vec<Sysctl> {
     let has = |family| subnets.iter().any(|subnet| Family::from(*subnet) == family);
     if has(Family::V4) {
         set("net.ipv4.ip_forward".into(), "1", None);
-        set("net.bridge.bridge-nf-call-iptables".into(), "1", None);
+        if bridged {
+            set("net.bridge.bridge-nf-call-iptables".into(), "1", None);
+        }
+        if bridged && routed {
+            set("net.ipv4.neigh.cbr0.proxy_delay".into(), "0", None);
+        }
     }
     if has(Family::V6) {
         set(format!("net/ipv6/conf/{uplink}/accept_ra"), "2", Some("1"));
         set("net.ipv6.conf.all.forwarding".into(), "1", None);
-        set("net.bridge.bridge-nf-call-ip6tables".into(), "1", None);
+        if bridged {
+            set("net.bridge.bridge-nf-call-ip6tables".into(), "1", None);
+        }
+        if bridged && routed {
+            set("net.ipv6.conf.cbr0.proxy_ndp".into(), "1", None);
+            set("net.ipv6.neigh.cbr0.proxy_delay".into(), "0", None);
+        }
     }
     settings
 }
@@ -218,6 +206,8 @@ fn tables(this: &NodeNet, nodes: &[NodeNet], cluster: Option<&Ranges>) -> Vec<Ta
 
 #[cfg(test)]
 mod tests {
+    use sealane_route::Routing;
+
     use super::*;
     use crate::node::Uplink;
 
@@ -238,7 +228,8 @@ mod tests {
             },
             on_link: vec!["172.29.0.0/24".parse().unwrap()],
             behind: vec![],
-            pod_mtu: None,
+            bridged_mtu: None,
+            routed: vec![],
         }
     }
 
@@ -250,11 +241,14 @@ mod tests {
     fn gives_the_bridge_the_first_address_and_the_uplinks_mtu() {
         let program = compile(&node(1), &[node(1), node(2)]).unwrap();
         assert_eq!(
-            program.bridge.gateways,
+            program.gateways,
             ["10.244.1.1/24".parse::<IpNet>().unwrap()]
         );
-        assert_eq!(program.bridge.mac.to_string(), "02:00:0a:f4:01:01");
-        assert_eq!(program.bridge.mtu.bytes(), 1450);
+        assert_eq!(
+            program.bridge.as_ref().unwrap().mac.to_string(),
+            "02:00:0a:f4:01:01"
+        );
+        assert_eq!(program.mtu.bytes(), 1450);
         let routes: Vec<String> = program.routes.iter().map(ToString::to_string).collect();
         assert_eq!(routes, ["10.244.2.0/24 via 172.29.0.3 proto 94"]);
     }
@@ -284,10 +278,7 @@ mod tests {
         let program = compile(&this, &[]).unwrap();
         assert_eq!(program.sysctls.len(), 5);
         assert_eq!(program.tables.len(), 2);
-        assert_eq!(
-            program.bridge.gateways[1].to_string(),
-            "fd00:10:244:1::1/64"
-        );
+        assert_eq!(program.gateways[1].to_string(), "fd00:10:244:1::1/64");
     }
 
     #[test]
@@ -303,7 +294,7 @@ mod tests {
             overlay.tunnel.to_string(),
             "id 94 dstport 4789 local 172.29.0.2"
         );
-        assert_eq!(program.bridge.mtu.bytes(), 1450);
+        assert_eq!(program.mtu.bytes(), 1450);
         let routes: Vec<String> = program.routes.iter().map(ToString::to_string).collect();
         assert_eq!(
             routes[1],
@@ -322,15 +313,61 @@ mod tests {
                 ..Choices::default()
             };
             let site = Site {
-                pod_mtu: pod_mtu.and_then(|bytes| Mtu::new(bytes).ok()),
+                bridged_mtu: pod_mtu.and_then(|bytes| Mtu::new(bytes).ok()),
                 ..site()
             };
             let program = super::compile(&node(1), &[], &choices, &site).unwrap();
-            program.bridge.mtu.bytes()
+            program.mtu.bytes()
         };
         assert_eq!(mtu(Routing::Auto, None), 1450);
         assert_eq!(mtu(Routing::Vxlan, None), 1400);
         assert_eq!(mtu(Routing::Auto, Some(9000)), 9000);
+    }
+
+    fn attached(attachment: Attachment, site: &Site) -> Program {
+        let mut this = node(1);
+        this.pod_cidrs.push("fd00:10:244:1::/64".parse().unwrap());
+        let choices = Choices {
+            attachment,
+            ..Choices::default()
+        };
+        super::compile(&this, &[], &choices, site).unwrap()
+    }
+
+    #[test]
+    fn pods_that_are_routed_need_no_bridge_and_leave_nothing_to_the_default_route() {
+        let program = attached(Attachment::Routed, &site());
+        assert_eq!(program.bridge, None);
+        let routed = program.routed.unwrap();
+        let addresses: Vec<String> = routed.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["10.244.1.1/32", "fd00:10:244:1::1/128"]);
+        let unreachable: Vec<String> = routed.unreachable.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            unreachable,
+            [
+                "unreachable 10.244.1.0/24 proto 94 metric 9400",
+                "unreachable fd00:10:244:1::/64 proto 94 metric 9400",
+            ]
+        );
+        let bridge_settings = program.sysctls.iter().any(|s| s.key.contains("bridge"));
+        assert!(!bridge_settings, "{:?}", program.sysctls);
+        assert_eq!(attached(Attachment::Bridge, &site()).routed, None);
+    }
+
+    #[test]
+    fn both_kinds_are_served_while_pods_of_both_are_there() {
+        let pods_of_both = Site {
+            bridged_mtu: Mtu::new(1400).ok(),
+            routed: vec!["10.244.1.7".parse().unwrap()],
+            ..site()
+        };
+        for (attachment, mtu) in [(Attachment::Bridge, 1400), (Attachment::Routed, 1450)] {
+            let program = attached(attachment, &pods_of_both);
+            assert_eq!(program.mtu.bytes(), mtu, "of new pods: {attachment}");
+            assert_eq!(program.bridge.unwrap().mtu.bytes(), 1400);
+            let proxied = program.routed.unwrap().proxied;
+            assert_eq!(proxied, ["10.244.1.7".parse().unwrap()].into());
+        }
     }
 
     #[test]

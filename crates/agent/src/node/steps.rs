@@ -5,7 +5,12 @@ use sealane_netlink::{Rule, Vxlan};
 use sealane_route::Change as RouteChange;
 use sealane_ruleset::{Change as TableChange, Loaded, Table};
 
-use super::{BridgeProgram, Observed, Program, overlay::overlay_steps};
+use super::{
+    BridgeProgram, Observed, Program,
+    bridge::{bridge_steps, farewell},
+    overlay::overlay_steps,
+    routed::{HOLDER, routed_steps},
+};
 
 /// One change of the kernel.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +18,14 @@ pub enum Step {
     SetSysctl(String, &'static str),
     /// Makes the bridge, or changes the one that is there.
     SetBridge(BridgeProgram),
-    AddGateway(IpNet),
+    /// Removes the bridge, which has no ports any more.
+    DeleteBridge,
+    /// To the link of this name.
+    AddAddress(&'static str, IpNet),
+    DeleteAddress(&'static str, IpNet),
+    /// Lets the node answer on the bridge when this pod is asked for.
+    AddProxy(IpAddr),
+    DeleteProxy(IpAddr),
     /// Makes the overlay's link, or changes the one that is there.
     SetOverlay(Vxlan<'static>),
     /// Removes the overlay's link, and what goes with it: its entries and routes.
@@ -44,7 +56,11 @@ pub fn diff(observed: &Observed, program: &Program) -> Vec<Step> {
             steps.push(Step::SetSysctl(setting.key.clone(), setting.value));
         }
     }
-    steps.extend(bridge_steps(observed, &program.bridge));
+    if let Some(bridge) = &program.bridge {
+        steps.extend(bridge_steps(observed, bridge));
+    }
+    let routed = routed_steps(observed, program.routed.as_ref());
+    steps.extend(routed.before);
     let tables = sealane_ruleset::diff(&observed.tables, names::NFT_TABLE, &program.tables);
     steps.extend(tables.into_iter().filter_map(|change| match change {
         TableChange::Load(table) => Some(Step::LoadTable(table.clone())),
@@ -60,7 +76,9 @@ pub fn diff(observed: &Observed, program: &Program) -> Vec<Step> {
         .filter(|route| !(overlay.anew && through_overlay(route)))
         .cloned()
         .collect();
-    let routes = sealane_route::diff(&left, &program.routes);
+    let unreachable = program.routed.iter().flat_map(|r| &r.unreachable);
+    let wanted: Vec<Route> = program.routes.iter().chain(unreachable).cloned().collect();
+    let routes = sealane_route::diff(&left, &wanted);
     steps.extend(routes.into_iter().map(|change| match change {
         RouteChange::Set(route) => Step::SetRoute(route),
         RouteChange::Delete(route) => Step::DeleteRoute(route),
@@ -76,10 +94,19 @@ pub fn diff(observed: &Observed, program: &Program) -> Vec<Step> {
         .iter()
         .filter(|rule| !program.rules.contains(rule));
     steps.extend(unwanted.copied().map(Step::DeleteRule));
+    steps.extend(routed.after);
+    if program.bridge.is_none() {
+        steps.extend(farewell(observed, &program.gateways));
+    }
     steps
 }
 
 impl Step {
+    /// Adds an address with which the node speaks to pods that are routed.
+    pub fn brings_gateway(&self) -> bool {
+        matches!(self, Self::AddAddress(HOLDER, _))
+    }
+
     /// A failure concerns the way to other nodes, and the rest must be done all the same.
     pub fn is_for_peers(&self) -> bool {
         matches!(
@@ -98,28 +125,6 @@ impl Step {
     }
 }
 
-/// The addresses of a former subnet stay on the bridge: pods that still have
-/// one would lose their gateway.
-fn bridge_steps(observed: &Observed, wanted: &BridgeProgram) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let right = observed.bridge.as_ref().is_some_and(|found| {
-        found.up && found.mac == Some(wanted.mac) && found.mtu == wanted.mtu.bytes()
-    });
-    if !right {
-        steps.push(Step::SetBridge(wanted.clone()));
-    }
-    let has = |address: &IpNet| {
-        observed
-            .bridge
-            .as_ref()
-            .is_some_and(|found| found.addresses.contains(address))
-    };
-    let addresses = wanted.addresses().into_iter();
-    let missing = addresses.filter(|address| !has(address));
-    steps.extend(missing.map(Step::AddGateway));
-    steps
-}
-
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -129,8 +134,16 @@ impl fmt::Display for Step {
                 "set bridge {} address {} mtu {} up",
                 bridge.name, bridge.mac, bridge.mtu
             ),
-            Step::AddGateway(address) => {
-                write!(f, "add address {address} to {}", names::POD_BRIDGE)
+            Step::DeleteBridge => write!(f, "delete bridge {}", names::POD_BRIDGE),
+            Step::AddAddress(link, address) => write!(f, "add address {address} to {link}"),
+            Step::DeleteAddress(link, address) => {
+                write!(f, "delete address {address} from {link}")
+            }
+            Step::AddProxy(address) => {
+                write!(f, "answer for {address} on {}", names::POD_BRIDGE)
+            }
+            Step::DeleteProxy(address) => {
+                write!(f, "stop answering for {address} on {}", names::POD_BRIDGE)
             }
             Step::SetOverlay(vxlan) => write!(
                 f,
@@ -162,13 +175,17 @@ impl fmt::Display for Step {
 
 #[cfg(test)]
 mod tests {
-    use sealane_net::Mtu;
+    use sealane_net::{Attachment, Mtu};
     use sealane_objects::NodeNet;
 
     use super::*;
-    use crate::node::{Choices, ObservedBridge, Site, Uplink, compile};
+    use crate::node::{Choices, ObservedBridge, ObservedRouted, Site, Uplink, compile};
 
     fn program() -> Program {
+        attached(Attachment::Bridge)
+    }
+
+    fn attached(attachment: Attachment) -> Program {
         let node = |n: u8| NodeNet {
             name: format!("node-{n}"),
             internal_ips: vec![format!("172.29.0.{}", n + 1).parse().unwrap()],
@@ -182,9 +199,14 @@ mod tests {
             },
             on_link: vec!["172.29.0.0/24".parse().unwrap()],
             behind: vec![],
-            pod_mtu: None,
+            bridged_mtu: None,
+            routed: vec![],
         };
-        compile(&node(1), &[node(1), node(2)], &Choices::default(), &site).unwrap()
+        let choices = Choices {
+            attachment,
+            ..Choices::default()
+        };
+        compile(&node(1), &[node(1), node(2)], &choices, &site).unwrap()
     }
 
     /// A kernel in which the program has been applied.
@@ -195,22 +217,38 @@ mod tests {
                 .iter()
                 .map(|setting| (setting.key.clone(), setting.value.to_owned()))
                 .collect(),
-            bridge: Some(ObservedBridge {
+            bridge: program.bridge.as_ref().map(|bridge| ObservedBridge {
                 index: 3,
-                mac: Some(program.bridge.mac),
-                mtu: program.bridge.mtu.bytes(),
+                ports: 0,
+                mac: Some(bridge.mac),
+                mtu: bridge.mtu.bytes(),
                 up: true,
-                addresses: program.bridge.addresses(),
+                addresses: bridge.addresses(),
             }),
+            routed: program
+                .routed
+                .as_ref()
+                .map_or_else(ObservedRouted::default, |routed| ObservedRouted {
+                    addresses: routed.addresses.clone(),
+                    ours: routed.addresses.clone(),
+                    proxied: routed.proxied.clone(),
+                }),
             overlay: None,
             tables: program.tables.iter().map(Table::as_loaded).collect(),
-            routes: program.routes.clone(),
+            routes: (program.routes.iter())
+                .chain(program.routed.iter().flat_map(|r| &r.unreachable))
+                .cloned()
+                .collect(),
             rules: program.rules.clone(),
         }
     }
 
     fn shown(observed: &Observed) -> Vec<String> {
-        diff(observed, &program())
+        steps(observed, &program())
+    }
+
+    fn steps(observed: &Observed, program: &Program) -> Vec<String> {
+        diff(observed, program)
             .iter()
             .map(ToString::to_string)
             .collect()
@@ -237,6 +275,44 @@ mod tests {
     #[test]
     fn what_is_right_is_not_touched() {
         assert_eq!(shown(&applied(&program())), [""; 0]);
+        let routed = attached(Attachment::Routed);
+        assert_eq!(steps(&applied(&routed), &routed), [""; 0]);
+    }
+
+    #[test]
+    fn another_attachment_takes_the_place_of_the_one_before() {
+        let (bridge, routed) = (program(), attached(Attachment::Routed));
+        assert_eq!(
+            steps(&applied(&bridge), &routed),
+            [
+                "add address 10.244.1.1/32 to lo",
+                "set route unreachable 10.244.1.0/24 proto 94 metric 9400",
+                "delete bridge cbr0",
+            ]
+        );
+        assert_eq!(
+            steps(&applied(&routed), &bridge),
+            [
+                "set bridge cbr0 address 02:00:0a:f4:01:01 mtu 1500 up",
+                "add address 10.244.1.1/24 to cbr0",
+                "delete route unreachable 10.244.1.0/24 proto 94 metric 9400",
+                "delete address 10.244.1.1/32 from lo",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_bridge_with_ports_or_of_somebody_else_stays() {
+        let routed = attached(Attachment::Routed);
+        let stays = |change: fn(&mut ObservedBridge)| {
+            let mut observed = applied(&program());
+            change(observed.bridge.as_mut().unwrap());
+            let steps = steps(&observed, &routed);
+            !steps.contains(&"delete bridge cbr0".to_owned())
+        };
+        assert!(stays(|bridge| bridge.ports = 1));
+        assert!(stays(|bridge| bridge.mac = None));
+        assert!(!stays(|_| {}));
     }
 
     #[test]

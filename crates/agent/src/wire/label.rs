@@ -2,8 +2,13 @@
 //!
 //! ```text
 //! sealane/1 if=eth0 ip=10.244.1.5/24,fd00:10:244:1::5/64 net=sealane id=3f2a… pod=default/web-1/UID
+//! sealane/1 if=eth0 ip=10.244.1.6/24 net=sealane id=9c41… pod=default/web-2/UID via=routed
 //! ```
+//!
+//! It is also what tells how the link is attached, since that must be known of a
+//! link that is not as it should be.
 
+use sealane_net::Attachment;
 use sealane_objects::ObjectName;
 
 use crate::leases::{Lease, PodRef};
@@ -13,10 +18,13 @@ const SIGN: &str = "sealane/1";
 /// The kernel takes 255 bytes (`IFALIASZ`).
 const LONGEST: usize = 255;
 
+/// The last word of a link that is not attached to the bridge.
+const ROUTED: &str = " via=routed";
+
 /// The label of a lease's link; `None` when even the shortest does not fit.
 ///
 /// A pod whose names do not fit is left out: its link is then the only witness of the lease.
-pub fn label(lease: &Lease) -> Option<String> {
+pub fn label(lease: &Lease, attachment: Attachment) -> Option<String> {
     let ips: Vec<String> = lease.addresses.iter().map(ToString::to_string).collect();
     let bare = format!(
         "{SIGN} if={} ip={} net={} id={}",
@@ -32,7 +40,27 @@ pub fn label(lease: &Lease) -> Option<String> {
         )
     });
     let fits = |text: &String| text.len() <= LONGEST && !text.contains(char::is_control);
-    whole.filter(fits).or(Some(bare).filter(fits))
+    let said = whole.into_iter().chain([bare]);
+    match attachment {
+        Attachment::Bridge => said.into_iter().find(fits),
+        // The least that has to be said.
+        Attachment::Routed => said
+            .chain([SIGN.to_owned()])
+            .map(|text| text + ROUTED)
+            .find(fits),
+    }
+}
+
+/// How a link with this label, or none, is attached.
+pub fn attachment(alias: Option<&str>) -> Attachment {
+    match alias {
+        Some(alias) if is_ours(alias) && alias.ends_with(ROUTED) => Attachment::Routed,
+        _ => Attachment::Bridge,
+    }
+}
+
+fn is_ours(alias: &str) -> bool {
+    alias.split(' ').next() == Some(SIGN)
 }
 
 /// The lease that a label tells of; `None` when it is not one of ours.
@@ -90,7 +118,7 @@ mod tests {
     #[test]
     fn reads_as_people_would_want_it() {
         assert_eq!(
-            label(&lease("3f2a", Some("web-1"))).unwrap(),
+            label(&lease("3f2a", Some("web-1")), Attachment::Bridge).unwrap(),
             "sealane/1 if=eth0 ip=10.244.1.5/24,fd00:10:244:1::5/64 net=sealane id=3f2a pod=default/web-1/0b7d"
         );
     }
@@ -98,9 +126,16 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_left_out_or_not_said_at_all() {
         let long = "p".repeat(200);
-        let read = labelled(&label(&lease("3f2a", Some(&long))).unwrap()).unwrap();
-        assert_eq!(read, lease("3f2a", None));
-        assert_eq!(label(&lease(&long, None)), None);
+        for attachment in [Attachment::Bridge, Attachment::Routed] {
+            let text = label(&lease("3f2a", Some(&long)), attachment).unwrap();
+            assert_eq!(labelled(&text).unwrap(), lease("3f2a", None));
+            assert_eq!(super::attachment(Some(&text)), attachment);
+        }
+        assert_eq!(label(&lease(&long, None), Attachment::Bridge), None);
+        let least = label(&lease(&long, None), Attachment::Routed).unwrap();
+        assert_eq!(least, "sealane/1 via=routed");
+        assert_eq!(labelled(&least), None);
+        assert_eq!(super::attachment(Some(&least)), Attachment::Routed);
     }
 
     #[test]
@@ -108,12 +143,14 @@ mod tests {
         for alias in [
             "",
             "uplink to rack 3",
+            "uplink via=routed",
             "sealane/1",
             "sealane/2 if=eth0 ip=10.0.0.1/24 net=a id=b",
             "sealane/1 if=eth0 ip=10.0.0.1 net=a id=b",
             "sealane/1 ip=10.0.0.1/24 if=eth0 net=a id=b",
         ] {
             assert_eq!(labelled(alias), None, "{alias}");
+            assert_eq!(attachment(Some(alias)), Attachment::Bridge, "{alias}");
         }
     }
 
@@ -121,7 +158,11 @@ mod tests {
         #[test]
         fn reads_back_what_it_wrote(id in "[a-z0-9][a-zA-Z0-9_.-]{0,63}", pod in proptest::option::of("[a-z0-9][a-z0-9-]{0,40}")) {
             let lease = lease(&id, pod.as_deref());
-            prop_assert_eq!(labelled(&label(&lease).unwrap()).unwrap(), lease);
+            for attachment in [Attachment::Bridge, Attachment::Routed] {
+                let text = label(&lease, attachment).unwrap();
+                prop_assert_eq!(labelled(&text).unwrap(), lease.clone());
+                prop_assert_eq!(super::attachment(Some(&text)), attachment);
+            }
         }
 
         #[test]

@@ -2,11 +2,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use sealane_net::{IpNet, Mac};
+use sealane_net::Attachment;
 use sealane_netlink::{Batch, Direct, LinkChange, Veth, VethPeer};
 
-use super::{Ground, WireError, Wired, label, link_name, pod_mac, routes};
-use crate::{leases::Lease, node::mac_of};
+use super::{Ground, WireError, Wired, label, link_name, near_mac, pod_mac};
+use crate::leases::Lease;
 
 /// Makes the link of a lease and configures the pod's end.
 ///
@@ -29,7 +29,7 @@ pub fn wire(
     let made = Direct::open_in(netns, home)
         .map_err(WireError::from)
         .and_then(|mut pod| configure(&mut pod, ground, lease))
-        .and_then(|()| settle(node, &[index, ground.bridge_index]));
+        .and_then(|()| settle(node, ground, lease, &wired, index));
     match made {
         Ok(()) => Ok(wired),
         Err(error) => {
@@ -45,18 +45,8 @@ pub fn wire(
     }
 }
 
-/// The near end's Ethernet address: the one of the pod's IP address with a bit
-/// set that no pod's has. Nothing is ever sent to it; a fixed one saves asking
-/// the kernel which it chose.
-fn near_mac(lease: &Lease) -> Mac {
-    const NEAR: u8 = 0x80;
-    let mut mac = mac_of(lease.addresses.iter().map(IpNet::addr));
-    mac.0[1] |= NEAR;
-    mac
-}
-
-/// Makes the pair, its near end with its label a port of the bridge and up;
-/// that end's index.
+/// Makes the pair, its near end with its label up, and a port of the bridge
+/// where pods are; that end's index.
 ///
 /// A near end that is there already is never replaced: if it is not a second
 /// ADD that asks, somebody may be talking through it.
@@ -76,7 +66,7 @@ fn pair(
     }
     let veth = Veth {
         name: &wired.link,
-        master: Some(ground.bridge_index),
+        master: ground.master(),
         mtu: Some(wired.mtu),
         mac: Some(wired.link_mac),
         up: true,
@@ -87,7 +77,7 @@ fn pair(
         },
     };
     // One system call for pair and label: no kill leaves a link that nobody can tell whose it is.
-    let label = label(lease);
+    let label = label(lease, ground.attachment);
     let mut batch = Batch::new();
     batch.add_veth(&veth);
     if let Some(label) = &label {
@@ -125,18 +115,21 @@ fn configure(pod: &mut Direct, ground: &Ground, lease: &Lease) -> Result<(), Wir
         .map_or(0, |interface| interface.index);
     let mut batch = Batch::new();
     for address in &lease.addresses {
-        batch.add_address(index, *address);
+        batch.add_address(index, ground.in_pod(*address));
     }
     batch.set_link(index, up);
-    for route in routes(ground, lease) {
-        batch.set_route(&route, None);
+    for route in ground.routes(lease) {
+        if let (Attachment::Routed, Some(next_hop)) = (ground.attachment, route.gateway) {
+            batch.set_neighbour(index, next_hop, near_mac(lease));
+        }
+        batch.set_route(&route, Some(index));
     }
     batch.link(index);
     pod.run_all(batch)?;
     Ok(())
 }
 
-/// Lets the first packet through.
+/// Leads the node to a pod that is routed, and lets the first packet through.
 ///
 /// Carrier goes up with the far end, but a port forwards and a link sends only
 /// when the kernel's link watch has seen it, which a busy machine puts off; a
@@ -144,10 +137,24 @@ fn configure(pod: &mut Direct, ground: &Ground, lease: &Lease) -> Result<(), Wir
 /// about one link makes the watch look at it first (`linkwatch_sync_dev` in
 /// net/core/rtnetlink.c); older kernels just answer. The pod's end was asked
 /// for when it was configured.
-fn settle(node: &mut Direct, links: &[u32]) -> Result<(), WireError> {
+fn settle(
+    node: &mut Direct,
+    ground: &Ground,
+    lease: &Lease,
+    wired: &Wired,
+    index: u32,
+) -> Result<(), WireError> {
     let mut batch = Batch::new();
-    for link in links {
-        batch.link(*link);
+    if ground.attachment == Attachment::Routed {
+        for way in ground.ways_to(lease, &wired.link) {
+            batch
+                .set_neighbour(index, way.destination.addr(), wired.pod_mac)
+                .set_route(&way, Some(index));
+        }
+    }
+    batch.link(index);
+    if let Some(bridge) = ground.master() {
+        batch.link(bridge);
     }
     node.run_all(batch)?;
     Ok(())

@@ -143,7 +143,7 @@ pub fn settings_in(dir: &Path) -> Settings {
         routing: Routing::Auto,
         vxlan_port: 4789,
         vxlan_vni: 94,
-        attachment: Attachment::Bridge,
+        attachment: attachment_asked_for(),
         cni_bin_dir: dir.join("bin"),
         cni_conf_dir: dir.join("net.d"),
         cni_chain: vec![],
@@ -151,6 +151,12 @@ pub fn settings_in(dir: &Path) -> Settings {
         run_dir: dir.join("run"),
         health_port: None,
     }
+}
+
+/// `SEALANE_ATTACHMENT`, for tests that hold in either form.
+fn attachment_asked_for() -> Attachment {
+    let asked = std::env::var("SEALANE_ATTACHMENT");
+    asked.map_or_else(|_| Attachment::default(), |name| name.parse().unwrap())
 }
 
 /// The container runtime of the agent with these folders.

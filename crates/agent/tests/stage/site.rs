@@ -10,7 +10,7 @@
 
 use std::net::IpAddr;
 
-use sealane_agent::{Routing, Settings};
+use sealane_agent::{Attachment, Routing, Settings};
 use sealane_objects::NodeNet;
 use sealane_testkit::{Namespace, SOON, Topology, eventually, topology::add_address};
 
@@ -19,6 +19,7 @@ use super::{Agent, ContainerRuntime, runtime_in, settings_in};
 /// How the nodes of a site are made.
 #[derive(Clone, Copy, Debug)]
 pub struct Form {
+    pub attachment: Attachment,
     pub routing: Routing,
     /// The families of the nodes' addresses, the first being the underlay's.
     pub nodes: Families,
@@ -43,7 +44,7 @@ pub struct Node {
     pub agent: Option<Agent>,
     pub object: NodeNet,
     pub netns: Namespace,
-    routing: Routing,
+    form: Form,
     dir: tempfile::TempDir,
 }
 
@@ -159,7 +160,7 @@ impl Node {
                 pod_cidrs: subnets.iter().map(|s| s.parse().unwrap()).collect(),
             },
             netns,
-            routing: form.routing,
+            form,
             dir: tempfile::tempdir().unwrap(),
         }
     }
@@ -187,7 +188,8 @@ impl Node {
     pub fn settings(&self) -> Settings {
         Settings {
             node_name: self.object.name.clone(),
-            routing: self.routing,
+            routing: self.form.routing,
+            attachment: self.form.attachment,
             ..settings_in(self.dir.path())
         }
     }

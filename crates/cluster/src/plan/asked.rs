@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sealane_net::{Family, Ranges};
+use sealane_net::{Attachment, Family, Ranges};
 use sealane_objects::ImageAlias;
 use sealane_route::Routing;
 
@@ -34,6 +34,8 @@ pub struct Asked {
     pub node_memory: Option<String>,
     /// `--routing`
     pub routing: Option<Routing>,
+    /// `--attachment`
+    pub attachment: Option<Attachment>,
     /// `--ip-family`
     pub ip_family: Option<IpFamily>,
     /// `--node-monitor-grace-period`
@@ -136,6 +138,11 @@ impl Asked {
             (!self.image_aliases.is_empty()).then(|| rules(&self.image_aliases)),
         );
         compare("--routing", plan.routing.to_string(), text(&self.routing));
+        compare(
+            "--attachment",
+            plan.attachment.to_string(),
+            text(&self.attachment),
+        );
         let patience = plan.patience;
         for (flag, has, asked) in [
             (GRACE_FLAG, patience.node_seconds, self.node_seconds),

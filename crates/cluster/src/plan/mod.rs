@@ -33,7 +33,7 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use sealane_net::{Mtu, Ranges, Use, names};
+use sealane_net::{Attachment, Mtu, Ranges, Use, names};
 use sealane_objects::ImageAlias;
 use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,9 @@ pub struct Plan {
     /// How packets reach the pods of other nodes.
     #[serde(default)]
     pub routing: Routing,
+    /// How pods are attached to their nodes.
+    #[serde(default)]
+    pub attachment: Attachment,
     /// Processor time that each node declares; none: all of this machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_cpu: Option<String>,

@@ -67,6 +67,7 @@ pub fn resolve(asked: &Asked, observed: &Observed) -> Result<Plan, PlanErrors> {
         internet: !asked.no_internet,
         image_aliases: asked.image_aliases.clone(),
         routing: asked.routing.unwrap_or_default(),
+        attachment: asked.attachment.unwrap_or_default(),
         node_cpu: asked.node_cpu.clone(),
         node_memory: asked.node_memory.clone(),
         patience: asked.patience(),

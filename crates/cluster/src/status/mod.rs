@@ -13,8 +13,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use sealane_net::Ranges;
+use sealane_net::{Attachment, Ranges};
 use sealane_objects::ImageAlias;
+use sealane_route::Routing;
 use serde::Serialize;
 
 use crate::attach;
@@ -60,6 +61,10 @@ pub struct Status {
     pub node_cidr: Ranges,
     /// Addresses of the pods.
     pub cluster_cidr: Ranges,
+    /// How pods are attached to their nodes.
+    pub attachment: Attachment,
+    /// How packets reach the pods of other nodes.
+    pub routing: Routing,
     /// Addresses of the Services.
     pub service_cidr: Ranges,
     /// Whether pods may reach the internet.
@@ -175,6 +180,8 @@ fn compose(
         state_dir: layout.state.clone(),
         node_cidr: plan.node_cidr.clone(),
         cluster_cidr: plan.cluster_cidr.clone(),
+        attachment: plan.attachment,
+        routing: plan.routing,
         service_cidr: plan.service_cidr.clone(),
         internet: plan.internet,
         image_aliases: plan.image_aliases.clone(),

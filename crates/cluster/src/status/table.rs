@@ -34,7 +34,10 @@ pub fn render(status: &Status) -> String {
         [
             "pods".to_owned(),
             status.cluster_cidr.to_string(),
-            String::new(),
+            format!(
+                "(attachment {}, routing {})",
+                status.attachment, status.routing
+            ),
         ],
         [
             "Services".to_owned(),

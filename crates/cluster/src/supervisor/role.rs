@@ -126,7 +126,7 @@ fn agent(layout: &Layout, plan: &Plan, node: &NodePlan) -> Role {
         .path("--state-dir", &state.join("agent"))
         .path("--run-dir", &layout.node_run(&node.name))
         .flag("--cluster-cidr", &plan.cluster_cidr)
-        .flag("--attachment", "bridge")
+        .flag("--attachment", plan.attachment)
         .flag("--routing", plan.routing);
     Role {
         name,

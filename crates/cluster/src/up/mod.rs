@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
-use sealane_net::Ranges;
+use sealane_net::{Attachment, Ranges};
 use sealane_objects::{ImageAlias, quantity};
 use sealane_route::Routing;
 use serde::Serialize;
@@ -76,6 +76,11 @@ pub struct Options {
     #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(Routing::NAMES).try_map(|name| name.parse::<Routing>()))]
     pub routing: Option<Routing>,
 
+    /// How pods are attached to their node: `bridge` makes them ports of cbr0, `routed` gives each a
+    /// route of its own and no bridge [default: bridge].
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Attachment::NAMES).try_map(|name| name.parse::<Attachment>()))]
+    pub attachment: Option<Attachment>,
+
     /// Processor time that each node declares, as 2 or 500m [default: all of this machine's].
     #[arg(long, value_name = "CPUS", value_parser = cpus)]
     pub node_cpu: Option<String>,
@@ -123,6 +128,7 @@ impl Options {
             no_internet: self.no_internet,
             image_aliases: self.image_alias.clone(),
             routing: self.routing,
+            attachment: self.attachment,
             ip_family: self.ip_family,
             node_cpu: self.node_cpu.clone(),
             node_memory: self.node_memory.clone(),
