@@ -93,6 +93,12 @@ pub fn no_lease(error: &LeaseError) -> CniError {
                  or give its Node larger subnets (--node-cidr-mask-size of the controllers, before the node joins)",
             )
         }
+        LeaseError::Resting { .. } => CniError::new(code::ADDRESSES_USED_UP, error.to_string())
+            .with_details(
+                "the runtime tries again; delete pods of this node, let it run fewer (maxPods), \
+                 or let the agent run with a shorter --address-reuse-delay",
+            ),
+        LeaseError::NoBlock { .. } => CniError::new(code::ADDRESSES_USED_UP, error.to_string()),
         LeaseError::NoSubnet => not_ready(&error.to_string()),
         LeaseError::NotOurs { .. } | LeaseError::OneTooMany { .. } => {
             CniError::new(code::INVALID_CONFIG, error.to_string()).with_details(

@@ -25,7 +25,8 @@
 //! Lease and link are made side by side: until the answer, a kill may leave a
 //! link without a lease, which says itself whose it is ([`wire`](crate::wire)).
 //! An ADD that comes before the node is ready is parked for a moment, since at
-//! the start of a node and after a restart readiness is close.
+//! the start of a node and after a restart readiness is close; one that finds
+//! only addresses that rest from the pod before is parked until one has rested.
 
 mod attach;
 mod follow;
@@ -35,7 +36,11 @@ mod sync;
 mod view;
 mod work;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use sealane_cni::{spool::Spool, types::CniError};
 use sealane_introspect::Introspect;
@@ -64,7 +69,7 @@ use crate::{
 use spool::Spooled;
 use sync::NodeSync;
 use view::Meters;
-use work::{Add, Work};
+use work::{Parked, Work};
 
 /// How many messages wait before senders do.
 pub const QUEUE: usize = 256;
@@ -74,6 +79,12 @@ const RESYNC: Duration = Duration::from_secs(60);
 const PARKED: Duration = Duration::from_secs(10);
 /// Pause after a version of the leases that could not be written.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
+
+/// The time that leases are kept by: it goes on over restarts, and may be set.
+fn wall_clock() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
+}
 
 /// Tells people what they should know: about this node, and about a pod where one is concerned.
 /// The words are an Event's reason, in CamelCase, and its message.
@@ -111,7 +122,7 @@ pub struct Core {
     work: BTreeMap<Key, Work>,
     wirer: Wirer,
     spool: Spooled,
-    parked: Vec<(Instant, Add)>,
+    parked: Vec<Parked>,
     save: Save,
     resync_at: Instant,
     meters: Meters,
@@ -218,8 +229,12 @@ impl Core {
     }
 
     fn next_wake(&self) -> Instant {
-        let parked = self.parked.iter().map(|(deadline, _)| *deadline);
-        let others = [self.node.again_at(), self.save.again_at];
+        let parked = self.parked.iter().map(|parked| parked.deadline);
+        let others = [
+            self.node.again_at(),
+            self.save.again_at,
+            self.rest_ends_at(),
+        ];
         let first = parked.chain(others.into_iter().flatten()).min();
         let regular = self.resync_at.min(self.spool.look_at());
         first.map_or(regular, |first| first.min(regular))
@@ -236,16 +251,8 @@ impl Core {
         if self.save.again_at.is_some_and(|at| now >= at) {
             self.save.again_at = None;
         }
-        if self.parked.iter().any(|(deadline, _)| now >= *deadline) {
-            let why = answer::not_ready(&self.why_not_ready().unwrap_or_default());
-            let (late, waiting) = std::mem::take(&mut self.parked)
-                .into_iter()
-                .partition(|(deadline, _)| now >= *deadline);
-            self.parked = waiting;
-            for (_, add) in late {
-                add.reply.fail(why.clone());
-            }
-        }
+        self.end_rests();
+        self.refuse_late(now);
     }
 
     /// What keeps ADD from being served, `None` when nothing does.

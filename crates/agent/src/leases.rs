@@ -5,6 +5,10 @@
 //! address is free in the file before anybody is told so.
 
 mod book;
+mod error;
 pub mod file;
+mod sources;
 
-pub use book::{Book, Key, Lease, LeaseError, PodRef, Wanted};
+pub use book::{Book, Key, Lease, PodRef, Wanted};
+pub use error::LeaseError;
+pub use sources::{Block, Named, Source, joined};

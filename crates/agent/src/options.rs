@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -24,6 +25,8 @@ const STATE_DIR: &str = "/var/lib/sealane/agent";
 const RUN_DIR: &str = "/run/sealane";
 /// 10256 is left to whoever programs Services, kube-proxy for instance.
 const HEALTH_PORT: u16 = 10266;
+/// What an ADD can wait for, and longer than endpoints and most DNS answers take to be followed.
+const ADDRESS_REUSE_DELAY: u32 = 10;
 
 /// Run the network of one node, in the network namespace in which this is started.
 ///
@@ -76,6 +79,11 @@ pub struct Options {
     #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
     pub cni_chain: Option<Vec<String>>,
 
+    /// How long an address that a pod has given back is not given to another, so that nobody takes
+    /// the new pod for the old; an ADD that finds no other waits for it [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub address_reuse_delay: Option<u32>,
+
     /// Folder for what must survive a restart: which pod has which address [default: /var/lib/sealane/agent]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -114,6 +122,7 @@ struct FileOptions {
     cni_bin_dir: Option<PathBuf>,
     cni_conf_dir: Option<PathBuf>,
     cni_chain: Option<Vec<String>>,
+    address_reuse_delay: Option<u32>,
     state_dir: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     health_port: Option<u16>,
@@ -135,6 +144,8 @@ pub struct Settings {
     pub cni_conf_dir: PathBuf,
     /// Plugins behind ours.
     pub cni_chain: Vec<String>,
+    /// In seconds.
+    pub address_reuse_delay: u32,
     pub state_dir: PathBuf,
     pub run_dir: PathBuf,
     /// `None`: health and metrics on the socket alone.
@@ -184,6 +195,10 @@ impl Options {
             cni_bin_dir: or(self.cni_bin_dir, file.cni_bin_dir, CNI_BIN_DIR),
             cni_conf_dir: or(self.cni_conf_dir, file.cni_conf_dir, CNI_CONF_DIR),
             cni_chain: chain(self.cni_chain.or(file.cni_chain).unwrap_or_default())?,
+            address_reuse_delay: self
+                .address_reuse_delay
+                .or(file.address_reuse_delay)
+                .unwrap_or(ADDRESS_REUSE_DELAY),
             state_dir: absolute(or(self.state_dir, file.state_dir, STATE_DIR))?,
             run_dir: absolute(run_dir)?,
             health_port: Some(self.health_port.or(file.health_port).unwrap_or(HEALTH_PORT))
@@ -201,6 +216,11 @@ impl Settings {
     /// Where the CNI plugin leaves DELs while there is no agent.
     pub fn spool_dir(&self) -> PathBuf {
         self.state_dir.join("spool")
+    }
+
+    /// How long an address rests between two pods.
+    pub fn reuse_delay(&self) -> Duration {
+        Duration::from_secs(self.address_reuse_delay.into())
     }
 
     /// What concerns the node's network.

@@ -122,6 +122,7 @@ mod tests {
                 host_network: false,
                 finished: *finished,
                 pod_ips: vec![],
+                ..PodNet::default()
             };
             (object, pod)
         });

@@ -75,7 +75,7 @@ pub async fn serve(
         introspect,
         announce,
     } = surroundings;
-    let leases = file::load(&settings.state_dir)?;
+    let leases = file::load(&settings.state_dir, settings.reuse_delay())?;
     let _lock = lock(&settings)?;
     let listener = socket::bind(&settings.cni_socket())?;
     introspect.config(&settings);

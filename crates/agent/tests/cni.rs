@@ -9,9 +9,9 @@ use sealane_cni::types::code;
 use sealane_testkit::{SOON, Topology, eventually};
 use serde_json::{Value, json};
 use stage::{
-    Stage, attachment,
+    Agent, Stage, attachment,
     calls::{conf, environment, environment_with, execute, netns_path, ours, plugin},
-    ip, reach, this_node,
+    ip, pod, reach, this_node,
 };
 
 const SUBNET: &str = "10.244.1.0/24";
@@ -237,6 +237,77 @@ fn a_subnet_that_is_used_up_says_so_and_recovers() {
     let result = runtime.add("p5", &pods[5]).unwrap();
     assert_eq!(ip(&result).to_string(), "10.244.1.4");
     assert_eq!(agent.leases(), 5);
+}
+
+#[test]
+fn an_address_rests_between_two_pods_also_when_the_agent_restarts() {
+    let stage = Stage::new();
+    let start = |seconds| {
+        let mut settings = stage.settings();
+        settings.address_reuse_delay = seconds;
+        let agent = Agent::start(settings, stage.node.title());
+        agent.tell_nodes(vec![this_node(&["10.244.1.0/30"])]);
+        agent.tell_pods(vec![]);
+        agent.wait_ready();
+        agent
+    };
+    let agent = start(3600);
+    let runtime = stage.runtime();
+    let (_pods, [a, b]) = Topology::new(["a", "b"]);
+    let first = ip(&runtime.add("a", &a).unwrap());
+    runtime.del("a", Some(&a)).unwrap();
+    agent.kill();
+    let agent = start(3600);
+    let resting = |state: &Value| state["subnets"][0]["resting"] == 1;
+    agent.wait("the address rests", resting);
+    std::thread::scope(|scope| {
+        let add = scope.spawn(|| stage.plugin("b", &b, "ADD"));
+        agent.wait("the ADD waits for it", |_| {
+            agent.metrics().contains("sealane_cni_parked 1")
+        });
+        assert_eq!(agent.leases(), 0);
+        agent.kill();
+        assert_eq!(
+            add.join().unwrap().unwrap_err()["code"],
+            code::TRY_AGAIN_LATER
+        );
+    });
+    let _agent = start(0);
+    assert_eq!(ip(&runtime.add("b", &b).unwrap()), first);
+}
+
+#[test]
+fn annotations_that_only_the_api_tells_of_count_and_refusals_are_told() {
+    let stage = Stage::new();
+    let agent = stage.start_ready(&[SUBNET]);
+    let annotated = |name: &str, ips: &str| sealane_objects::PodNet {
+        annotations: [("sealane.io/ips".to_owned(), ips.to_owned())].into(),
+        ..pod(name, &[])
+    };
+    agent.tell_pods(vec![
+        annotated("a", "10.244.1.77"),
+        annotated("b", "10.244.1.77"),
+        annotated("c", "192.0.2.1"),
+        annotated("d", "10.244.1.777"),
+    ]);
+    let runtime = stage.runtime();
+    let (_pods, pods) = Topology::new(["a", "b", "c", "d"]);
+    let result = runtime.add("a", &pods[0]).unwrap();
+    assert_eq!(ip(&result).to_string(), "10.244.1.77");
+    for (name, netns, code, part) in [
+        ("b", &pods[1], code::TRY_AGAIN_LATER, "pod default/a"),
+        ("c", &pods[2], code::INVALID_CONFIG, "10.244.1.0/24"),
+        ("d", &pods[3], code::INVALID_CONFIG, "10.244.1.777"),
+    ] {
+        let error = runtime.add(name, netns).unwrap_err();
+        assert_eq!(error.plugin_error().unwrap().code, code, "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+        let event = format!("AddressRefused default/{name}: ");
+        let told = agent.told();
+        let told = told.iter().find(|line| line.starts_with(&event)).unwrap();
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(agent.leases(), 1);
 }
 
 #[test]

@@ -414,6 +414,7 @@ fn a_thousand_nodes_are_served_and_one_that_moves_is_the_only_one_touched() {
                 .parse()
                 .unwrap(),
         ],
+        ..Default::default()
     };
     let mut all: Vec<_> = (0..200)
         .map(|n| far(n, format!("172.29.0.{}", n + 20)))

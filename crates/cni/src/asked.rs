@@ -2,9 +2,10 @@
 //!
 //! The runtime's capability arguments `ips` and `mac` come first, then `IP` and
 //! `MAC` of `CNI_ARGS`, then the pod's annotations, which runtimes hand on as a
-//! capability of their own, so that no ADD has to wait for the API.
+//! capability of their own, so that no ADD has to wait for the API. Of a runtime
+//! that does not, the caller may know them from its own watch.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{collections::BTreeMap, net::IpAddr, str::FromStr};
 
 use sealane_net::{IpNet, Mac};
 use serde_json::Value;
@@ -19,30 +20,39 @@ pub const IPS_ANNOTATION: &str = "sealane.io/ips";
 /// The annotation with an Ethernet address.
 pub const MAC_ANNOTATION: &str = "sealane.io/mac";
 
+/// The annotation with the name of the pool that addresses come from.
+pub const POOL_ANNOTATION: &str = "sealane.io/pool";
+
+/// Annotations of a pod.
+pub type Annotations = BTreeMap<String, String>;
+
 /// What an ADD asks for; nothing in the usual case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// At most one of each of the node's subnets.
+    /// At most one of each address family.
     pub ips: Vec<IpAddr>,
     pub mac: Option<Mac>,
+    /// The name of a pool.
+    pub pool: Option<String>,
 }
 
 impl Asked {
-    /// Reads the request.
+    /// Reads the request; `known` are the pod's annotations, which count where the runtime hands over none.
     ///
     /// # Errors
     /// Code 7 with where the value came from, what it is and what was expected.
-    pub fn of(request: &Request) -> Result<Self, CniError> {
+    pub fn of(request: &Request, known: Option<&Annotations>) -> Result<Self, CniError> {
+        let source = Source { request, known };
         let ips = match request.runtime_config.get("ips") {
-            Some(Value::Array(list)) if list.is_empty() => texts(request, "IP", IPS_ANNOTATION),
+            Some(Value::Array(list)) if list.is_empty() => source.texts("IP", IPS_ANNOTATION),
             Some(value) => listed(value).map(|list| ("runtimeConfig.ips", list)),
-            None => texts(request, "IP", IPS_ANNOTATION),
+            None => source.texts("IP", IPS_ANNOTATION),
         };
         let mac = match request.runtime_config.get("mac") {
             Some(Value::String(text)) if text.is_empty() => None,
             Some(Value::String(text)) => Some(("runtimeConfig.mac", text.clone())),
             Some(other) => return Err(unfit("runtimeConfig.mac", &other.to_string(), MAC_FORM)),
-            None => text(request, "MAC", MAC_ANNOTATION),
+            None => source.text("MAC", MAC_ANNOTATION),
         };
         Ok(Self {
             ips: match ips {
@@ -50,7 +60,48 @@ impl Asked {
                 None => Vec::new(),
             },
             mac: mac.map(|(from, text)| read_mac(from, &text)).transpose()?,
+            pool: source
+                .annotation(POOL_ANNOTATION)
+                .map(|name| name.trim().to_owned())
+                .filter(|name| !name.is_empty()),
         })
+    }
+}
+
+/// Where values come from.
+struct Source<'a> {
+    request: &'a Request,
+    known: Option<&'a Annotations>,
+}
+
+impl<'a> Source<'a> {
+    fn annotation(&self, name: &str) -> Option<&'a str> {
+        match self.request.runtime_config.get(POD_ANNOTATIONS) {
+            Some(handed_over) => handed_over.get(name)?.as_str(),
+            None => self.known?.get(name).map(String::as_str),
+        }
+    }
+
+    fn text(&self, arg: &'static str, annotation: &'static str) -> Option<(&'static str, String)> {
+        let found = self
+            .request
+            .args
+            .get(arg)
+            .map(|value| (arg, value.as_str()))
+            .or_else(|| Some((annotation, self.annotation(annotation)?)));
+        found
+            .filter(|(_, value)| !value.trim().is_empty())
+            .map(|(from, value)| (from, value.trim().to_owned()))
+    }
+
+    fn texts(
+        &self,
+        arg: &'static str,
+        annotation: &'static str,
+    ) -> Option<(&'static str, Vec<String>)> {
+        let (from, value) = self.text(arg, annotation)?;
+        let list = value.split(',').map(|word| word.trim().to_owned());
+        Some((from, list.collect()))
     }
 }
 
@@ -65,33 +116,6 @@ fn listed(value: &Value) -> Option<Vec<String>> {
         Value::Array(list) => Some(list.iter().map(as_text).collect()),
         other => Some(vec![as_text(other)]),
     }
-}
-
-fn text(
-    request: &Request,
-    arg: &'static str,
-    annotation: &'static str,
-) -> Option<(&'static str, String)> {
-    let annotations = request.runtime_config.get(POD_ANNOTATIONS);
-    let annotated = || annotations?.get(annotation)?.as_str();
-    let found = request
-        .args
-        .get(arg)
-        .map(|value| (arg, value.as_str()))
-        .or_else(|| annotated().map(|value| (annotation, value)));
-    found
-        .filter(|(_, value)| !value.trim().is_empty())
-        .map(|(from, value)| (from, value.trim().to_owned()))
-}
-
-fn texts(
-    request: &Request,
-    arg: &'static str,
-    annotation: &'static str,
-) -> Option<(&'static str, Vec<String>)> {
-    let (from, value) = text(request, arg, annotation)?;
-    let list = value.split(',').map(|word| word.trim().to_owned());
-    Some((from, list.collect()))
 }
 
 fn read_ips(from: &str, list: &[String]) -> Result<Vec<IpAddr>, CniError> {
@@ -143,7 +167,7 @@ mod tests {
     }
 
     fn asked(runtime_config: Value, args: &[(&str, &str)]) -> (Vec<String>, Option<String>) {
-        let asked = Asked::of(&request(runtime_config, args)).unwrap();
+        let asked = Asked::of(&request(runtime_config, args), None).unwrap();
         let ips = asked.ips.iter().map(ToString::to_string).collect();
         (ips, asked.mac.map(|mac| mac.to_string()))
     }
@@ -177,6 +201,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_caller_knows_counts_where_the_runtime_hands_over_no_annotations() {
+        let known = [(IPS_ANNOTATION, "10.0.0.9"), (POOL_ANNOTATION, " web ")];
+        let known = known.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let asked = |config| Asked::of(&request(config, &[]), Some(&known)).unwrap();
+        let from_known = asked(json!({}));
+        assert_eq!(from_known.ips, [IpAddr::from([10, 0, 0, 9])]);
+        assert_eq!(from_known.pool.as_deref(), Some("web"));
+        assert_eq!(asked(json!({POD_ANNOTATIONS: {}})), Asked::default());
+        assert_eq!(asked(json!({POD_ANNOTATIONS: null})), Asked::default());
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused_by_name() {
         for (config, part) in [
             (json!({"ips": ["10.0.0.300"]}), "10.0.0.300"),
@@ -190,7 +226,7 @@ mod tests {
                 "sealane.io/ips",
             ),
         ] {
-            let error = Asked::of(&request(config.clone(), &[])).unwrap_err();
+            let error = Asked::of(&request(config.clone(), &[]), None).unwrap_err();
             assert_eq!(error.code, code::INVALID_CONFIG);
             assert!(error.msg.contains(part), "{config}: {error}");
         }

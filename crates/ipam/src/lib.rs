@@ -1,6 +1,7 @@
 //! Decisions: which address a pod gets, which subnet a node gets.
 //!
 //! * [`Pool`] gives out the addresses of one node's subnet, the agent's part.
+//! * [`Resting`] keeps what was given back from being given out at once.
 //! * [`SubnetAllocator`] cuts a cluster's range into the nodes' subnets, the
 //!   controllers' part.
 //!
@@ -13,7 +14,9 @@
 
 mod numbers;
 mod pool;
+mod resting;
 mod subnets;
 
 pub use pool::{ClaimError, Exhausted, Pool, TooSmall};
+pub use resting::{Rest, Resting};
 pub use subnets::{SubnetAllocator, SubnetError};

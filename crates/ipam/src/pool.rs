@@ -109,12 +109,30 @@ impl Pool {
             IpNet::V4(_) => (network + 2, end - 1),
             IpNet::V6(_) => (network + 2, end),
         };
+        Ok(Self::over(subnet, first, last, taken))
+    }
+
+    /// A pool over a range of which every address is a pod's: a block of a
+    /// named pool, in which neither a node nor a broadcast has one.
+    pub fn whole(range: IpNet, taken: impl IntoIterator<Item = IpAddr>) -> Self {
+        let range = range.trunc();
+        let (first, last) = bounds(&range);
+        Self::over(range, first, last, taken)
+    }
+
+    fn over(
+        subnet: IpNet,
+        first: u128,
+        last: u128,
+        taken: impl IntoIterator<Item = IpAddr>,
+    ) -> Self {
         let mut pool = Self {
             subnet,
             first,
             last,
             cursor: first,
-            ahead: last - first + 1,
+            // Saturates for a whole IPv6 /0, of which nobody sees the end.
+            ahead: (last - first).saturating_add(1),
             leased: BTreeSet::new(),
             released: VecDeque::new(),
         };
@@ -124,7 +142,7 @@ impl Pool {
             .map(number)
             .collect();
         pool.leased.extend(usable);
-        Ok(pool)
+        pool
     }
 
     /// Goes on after `previous`, the address that was given out last before a restart.
@@ -144,14 +162,14 @@ impl Pool {
         self.subnet
     }
 
-    /// The node's own address in the subnet: the first.
+    /// The node's own address in the subnet: the first. Of a [`whole`](Self::whole) range a pod's.
     pub fn gateway(&self) -> IpAddr {
-        address(self.first - 1, &self.subnet)
+        address(bounds(&self.subnet).0 + 1, &self.subnet)
     }
 
     /// How many addresses pods may have; saturates below the size of a whole IPv6 /0.
     pub fn size(&self) -> u128 {
-        self.last - self.first + 1
+        (self.last - self.first).saturating_add(1)
     }
 
     /// How many are leased.
@@ -252,6 +270,20 @@ mod tests {
         );
         assert_eq!(all(&mut pool("fd00::/126")), ["fd00::2", "fd00::3"]);
         assert_eq!(pool("10.0.0.0/29").gateway().to_string(), "10.0.0.1");
+    }
+
+    #[test]
+    fn of_a_whole_range_pods_have_every_address() {
+        for (range, first, size) in [
+            ("10.99.0.16/30", "10.99.0.16", 4),
+            ("10.99.0.7/32", "10.99.0.7", 1),
+            ("fd00:99::/126", "fd00:99::", 4),
+        ] {
+            let mut pool = Pool::whole(range.parse().unwrap(), []);
+            let all = all(&mut pool);
+            assert_eq!((all[0].as_str(), all.len()), (first, size), "{range}");
+            assert_eq!(pool.size(), size as u128);
+        }
     }
 
     #[test]

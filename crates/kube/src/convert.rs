@@ -12,6 +12,9 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use sealane_objects::{NodeNet, ObjectName, PodNet};
 
+/// Which annotations are ours.
+const ANNOTATIONS: &str = "sealane.io/";
+
 /// The network's view of a Node. `.spec.podCIDR` counts where `.spec.podCIDRs` is absent (servers before 1.16).
 pub fn node_net(node: &Node) -> NodeNet {
     let name = node.name_any();
@@ -35,6 +38,8 @@ pub fn node_net(node: &Node) -> NodeNet {
         name,
         internal_ips,
         pod_cidrs,
+        // Of the pools, not of the Node.
+        pod_ranges: Vec::new(),
     }
 }
 
@@ -65,6 +70,13 @@ pub fn pod_net(pod: &Pod) -> PodNet {
         host_network: spec.and_then(|s| s.host_network).unwrap_or_default(),
         finished: matches!(phase, Some("Succeeded" | "Failed")),
         pod_ips,
+        labels: pod.labels().clone(),
+        annotations: pod
+            .annotations()
+            .iter()
+            .filter(|(key, _)| key.starts_with(ANNOTATIONS))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
         name,
     }
 }

@@ -15,9 +15,17 @@ pub struct NodeNet {
     /// `.spec.podCIDRs`, at most one of each family; empty until a controller has set it.
     #[serde(rename = "podCIDRs")]
     pub pod_cidrs: Vec<IpNet>,
+    /// The node's blocks of named pools, ascending: pods have their addresses too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pod_ranges: Vec<IpNet>,
 }
 
 impl NodeNet {
+    /// All that pods of the node may have addresses of: its subnets, then its blocks.
+    pub fn pod_networks(&self) -> impl Iterator<Item = IpNet> {
+        self.pod_cidrs.iter().chain(&self.pod_ranges).copied()
+    }
+
     /// The first internal address of the family of `of`.
     pub fn internal_ip_like(&self, of: IpAddr) -> Option<IpAddr> {
         self.internal_ips
@@ -37,6 +45,7 @@ mod tests {
             name: "node-1".into(),
             internal_ips: vec!["172.29.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
             pod_cidrs: vec!["10.244.0.0/24".parse().unwrap()],
+            pod_ranges: vec![],
         };
         assert_eq!(
             node.internal_ip_like("::1".parse().unwrap()),

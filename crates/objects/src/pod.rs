@@ -1,11 +1,11 @@
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::ObjectName;
 
 /// What the network needs to know of a Pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodNet {
     /// `.metadata.namespace` and `.metadata.name`
@@ -21,6 +21,12 @@ pub struct PodNet {
     /// `.status.podIPs`, in their order; empty until the pod has a network.
     #[serde(rename = "podIPs")]
     pub pod_ips: Vec<IpAddr>,
+    /// `.metadata.labels`, which pools of addresses select by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Those of `.metadata.annotations` that begin with `sealane.io/`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl PodNet {
@@ -40,9 +46,7 @@ mod tests {
             name: ObjectName::new("default", "a"),
             uid: "u".into(),
             node_name: "node-1".into(),
-            host_network: false,
-            finished: false,
-            pod_ips: vec![],
+            ..PodNet::default()
         };
         let finished = PodNet {
             finished: true,

@@ -267,6 +267,7 @@ mod tests {
             name: name.into(),
             internal_ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
             pod_cidrs: cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect(),
+            ..Default::default()
         }
     }
 

@@ -11,8 +11,8 @@ use sealane_objects::ObjectName;
 use tokio::time::Instant;
 
 use super::{
-    Core, Message, PARKED, Reply,
-    work::{Add, Adding, Work},
+    Core, Message, PARKED, Reply, wall_clock,
+    work::{Add, Adding, Parked, Work},
 };
 use crate::{
     answer,
@@ -46,9 +46,16 @@ impl Core {
     }
 
     fn add(&mut self, key: Key, add: Add) {
-        if self.why_not_ready().is_some() || self.is_spooled(&key) {
-            self.parked.push((Instant::now() + PARKED, add));
-            return;
+        self.add_by(key, add, Instant::now() + PARKED);
+    }
+
+    /// Takes up an ADD, or parks it until the deadline.
+    fn add_by(&mut self, key: Key, add: Add, deadline: Instant) {
+        if let Some(why) = self.why_not_ready() {
+            return self.park(add, deadline, answer::not_ready(&why));
+        }
+        if self.is_spooled(&key) {
+            return self.park(add, deadline, answer::busy(&key));
         }
         if self.work.contains_key(&key) {
             add.reply.fail(answer::busy(&key));
@@ -59,45 +66,108 @@ impl Core {
             self.start_wiring(key, add, true);
             return;
         }
-        let leased = Asked::of(&add.request).and_then(|asked| {
-            let wanted = Wanted {
-                network: &add.request.network,
-                pod: pod_of(&add.request),
-                ips: &asked.ips,
-                mac: asked.mac,
-            };
-            let leased = self.book.lease(&key, wanted);
-            leased.map_err(|error| {
-                if matches!(error, LeaseError::Exhausted(_)) {
-                    self.meters.exhausted();
-                    let pod = pod_of(&add.request);
-                    (self.announce)(pod.as_ref(), "AddressesUsedUp", &error.to_string());
-                }
-                answer::no_lease(&error)
-            })
-        });
-        match leased {
-            Ok(_) => self.start_wiring(key, add, false),
+        match self.lease(&key, &add.request) {
+            Ok(()) => self.start_wiring(key, add, false),
+            Err(error @ LeaseFailure::Lease(LeaseError::Resting { .. }))
+                if Instant::now() < deadline =>
+            {
+                tracing::debug!("add {key}: {}", error.answer());
+                self.parked.push(Parked { deadline, add });
+            }
             Err(error) => {
+                self.tell_refused(&add.request, &error);
+                let error = error.answer();
                 tracing::warn!("add {key}: {error}");
                 add.reply.fail(error);
             }
         }
     }
 
-    /// Takes up what waited for the node to become ready, or for a DEL before it.
+    /// Parks an ADD that is not late already.
+    fn park(&mut self, add: Add, deadline: Instant, why: CniError) {
+        if Instant::now() < deadline {
+            self.parked.push(Parked { deadline, add });
+        } else {
+            add.reply.fail(why);
+        }
+    }
+
+    fn lease(&mut self, key: &Key, request: &Request) -> Result<(), LeaseFailure> {
+        let pod = pod_of(request);
+        let known = pod.as_ref().and_then(|pod| self.pods.get(&pod.name));
+        let annotations = known.map(|pod| &pod.annotations);
+        let asked = Asked::of(request, annotations).map_err(LeaseFailure::Asked)?;
+        let wanted = Wanted {
+            network: &request.network,
+            pod,
+            ips: &asked.ips,
+            mac: asked.mac,
+            pool: None,
+        };
+        self.book.lease(key, wanted, wall_clock())?;
+        Ok(())
+    }
+
+    /// What people who look at the pod should know of a refusal.
+    fn tell_refused(&self, request: &Request, failure: &LeaseFailure) {
+        let pod = pod_of(request);
+        let tell = |reason, text: &str| (self.announce)(pod.as_ref(), reason, text);
+        match failure {
+            LeaseFailure::Asked(error) => tell("AddressRefused", &error.msg),
+            LeaseFailure::Lease(error) => match error {
+                LeaseError::Exhausted(_)
+                | LeaseError::Resting { .. }
+                | LeaseError::NoBlock { .. } => {
+                    self.meters.exhausted();
+                    tell("AddressesUsedUp", &error.to_string());
+                }
+                LeaseError::NotOurs { .. }
+                | LeaseError::OneTooMany { .. }
+                | LeaseError::Taken { .. } => tell("AddressRefused", &error.to_string()),
+                LeaseError::NoSubnet => {}
+            },
+        }
+    }
+
+    /// Takes up what waited for the node to become ready, for a DEL before it, or for an address.
     pub(super) fn unpark(&mut self) {
         if self.parked.is_empty() || self.why_not_ready().is_some() {
             return;
         }
-        for (deadline, add) in std::mem::take(&mut self.parked) {
-            let key = key_of(&add.request);
-            if self.is_spooled(&key) {
-                self.parked.push((deadline, add));
-            } else {
-                self.add(key, add);
-            }
+        for Parked { deadline, add } in std::mem::take(&mut self.parked) {
+            self.add_by(key_of(&add.request), add, deadline);
         }
+    }
+
+    /// Ends the waiting of ADDs that have waited long enough; each is told what it waited for.
+    pub(super) fn refuse_late(&mut self, now: Instant) {
+        if !self.parked.iter().any(|parked| now >= parked.deadline) {
+            return;
+        }
+        let (late, waiting) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|parked| now >= parked.deadline);
+        self.parked = waiting;
+        let late: Vec<Parked> = late;
+        for Parked { deadline, add } in late {
+            self.add_by(key_of(&add.request), add, deadline);
+        }
+    }
+
+    /// Frees what has rested, if somebody may wait for it.
+    pub(super) fn end_rests(&mut self) {
+        if !self.parked.is_empty() {
+            self.book.end_rests(wall_clock());
+        }
+    }
+
+    /// When the next address has rested, if somebody waits for one.
+    pub(super) fn rest_ends_at(&self) -> Option<Instant> {
+        if self.parked.is_empty() {
+            return None;
+        }
+        let until = self.book.sources().resting().next()?;
+        Some(Instant::now() + until.saturating_sub(wall_clock()))
     }
 
     /// Wires a lease; one that is new is written meanwhile.
@@ -212,7 +282,7 @@ impl Core {
 
     /// A DEL means that nobody waits for the ADD before it any more.
     fn drop_parked(&mut self, key: &Key) {
-        self.parked.retain(|(_, add)| {
+        self.parked.retain(|Parked { add, .. }| {
             add.request.container_id != key.container_id || add.request.ifname != key.ifname
         });
     }
@@ -254,7 +324,7 @@ impl Core {
 
     /// Releases a lease; whoever waits is answered when that is on disk.
     pub(super) fn free(&mut self, key: Key, replies: Vec<Reply>) {
-        if self.book.release(&key).is_some() {
+        if self.book.release(&key, wall_clock()).is_some() {
             tracing::debug!("released {key}");
             let number = self.book.version();
             self.work.insert(key, Work::Freeing { number, replies });
@@ -278,16 +348,11 @@ impl Core {
         if let Some(error) = &self.save.failed {
             return Err(answer::not_available(&error.to_string()));
         }
-        match self
-            .book
-            .pools()
-            .iter()
-            .find(|pool| pool.leased() as u128 >= pool.size())
-        {
+        match self.book.full_subnet() {
             Some(full) => Err(answer::not_available(&format!(
                 "subnet {} is used up: all of its {} pod addresses are leased",
-                full.subnet(),
-                full.size()
+                full.pool.subnet(),
+                full.pool.size()
             ))),
             None => Ok(()),
         }
@@ -348,6 +413,28 @@ impl Core {
             }
             reply.done(result);
         });
+    }
+}
+
+/// Why an ADD got no lease.
+enum LeaseFailure {
+    /// What it asks for cannot be read.
+    Asked(CniError),
+    Lease(LeaseError),
+}
+
+impl From<LeaseError> for LeaseFailure {
+    fn from(error: LeaseError) -> Self {
+        Self::Lease(error)
+    }
+}
+
+impl LeaseFailure {
+    fn answer(&self) -> CniError {
+        match self {
+            Self::Asked(error) => error.clone(),
+            Self::Lease(error) => answer::no_lease(error),
+        }
     }
 }
 

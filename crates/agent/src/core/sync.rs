@@ -8,7 +8,7 @@ use sealane_netlink::Netlink;
 use sealane_objects::{NodeNet, PodNet};
 use tokio::time::Instant;
 
-use super::{Core, Message, view::NetworkView};
+use super::{Core, Message, view::NetworkView, wall_clock};
 use crate::{
     leases::{Key, Lease},
     node::{self, Programmed, SyncError},
@@ -127,8 +127,10 @@ impl Core {
         let all = matches!(change, Change::Reset(_));
         self.pods.apply(change);
         let pods = &self.pods;
-        self.book
-            .unhold(|name| pods.get(name).is_some_and(PodNet::needs_address));
+        self.book.unhold(
+            |name| pods.get(name).is_some_and(PodNet::needs_address),
+            wall_clock(),
+        );
         if all {
             self.hold_unknown();
             self.look_at_links();
@@ -167,7 +169,7 @@ impl Core {
     /// Once the API has listed the pods: their addresses are taken even where
     /// no lease says so, after a loss of the file.
     fn hold_unknown(&mut self) {
-        if self.held || !self.pods.is_synced() || self.book.pools().is_empty() {
+        if self.held || !self.pods.is_synced() || !self.book.has_subnets() {
             return;
         }
         self.held = true;

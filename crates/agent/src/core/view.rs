@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Core;
 use crate::{
-    leases::Lease,
+    leases::{Lease, Source},
     node::{BridgeProgram, OverlayProgram, Programmed, RoutedProgram, Uplink},
 };
 
@@ -74,12 +74,16 @@ impl From<&Programmed> for NetworkView {
     }
 }
 
-/// How much of a subnet is used.
+/// How much of a subnet, or of a block of a named pool, is used.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SubnetView {
     pub subnet: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     pub size: String,
     pub leased: usize,
+    /// Given back a moment ago.
+    pub resting: usize,
 }
 
 /// The core's metrics and readiness.
@@ -131,7 +135,8 @@ impl Meters {
     }
 
     fn subnet(&self, subnet: &SubnetView, size: f64) {
-        let labels = [("subnet", subnet.subnet.as_str())];
+        let pool = subnet.pool.as_deref().unwrap_or_default();
+        let labels = [("subnet", subnet.subnet.as_str()), ("pool", pool)];
         self.introspect
             .gauge(
                 "sealane_ipam_subnet_size",
@@ -169,7 +174,7 @@ impl Core {
             ready: why.is_none(),
             trouble: why.or_else(|| self.node.trouble().map(str::to_owned)),
             node: self.nodes.get_cluster_wide(&self.node_name).cloned(),
-            subnets: self.book.pools().iter().map(subnet).collect(),
+            subnets: self.subnets(),
             leases: self.book.leases().cloned().collect(),
             held: self.held_view(),
             work: self
@@ -199,17 +204,23 @@ impl Core {
         self.meters.leases.set(view.leases.len() as f64);
         self.meters.routes.set(view.network.routes.len() as f64);
         self.meters.parked.set(self.parked.len() as f64);
-        for (subnet, pool) in view.subnets.iter().zip(self.book.pools()) {
-            self.meters.subnet(subnet, pool.size() as f64);
+        for (subnet, source) in view.subnets.iter().zip(self.book.sources().iter()) {
+            self.meters.subnet(subnet, source.pool.size() as f64);
         }
     }
-}
 
-fn subnet(pool: &sealane_ipam::Pool) -> SubnetView {
-    SubnetView {
-        subnet: pool.subnet().to_string(),
-        size: pool.size().to_string(),
-        leased: pool.leased(),
+    fn subnets(&self) -> Vec<SubnetView> {
+        let view = |source: &Source| {
+            let (leased, resting) = self.book.sources().used(&source.pool);
+            SubnetView {
+                subnet: source.pool.subnet().to_string(),
+                pool: source.of.as_ref().map(ToString::to_string),
+                size: source.pool.size().to_string(),
+                leased,
+                resting,
+            }
+        };
+        self.book.sources().iter().map(view).collect()
     }
 }
 

@@ -2,6 +2,8 @@ use std::os::fd::OwnedFd;
 
 use sealane_cni::{protocol::Request, types::CniError};
 
+use tokio::time::Instant;
+
 use super::Reply;
 use crate::wire::Wired;
 
@@ -10,6 +12,13 @@ pub struct Add {
     pub request: Box<Request>,
     pub netns: OwnedFd,
     pub reply: Reply,
+}
+
+/// An ADD that waits for the node, for a DEL before it, or for an address.
+pub struct Parked {
+    /// When it is refused.
+    pub deadline: Instant,
+    pub add: Add,
 }
 
 /// What is in flight for one attachment. Without an entry, a lease means that it is attached.

@@ -1,9 +1,14 @@
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use sealane_ipam::{ClaimError, Exhausted, Pool, TooSmall};
+use sealane_ipam::{Resting, TooSmall};
 use sealane_net::{IpNet, Mac};
 use sealane_objects::ObjectName;
 use serde::{Deserialize, Serialize};
+
+use super::{
+    Block, LeaseError, Named,
+    sources::{Source, Sources},
+};
 
 /// What a CNI attachment is known by: the container and the interface in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +42,7 @@ pub struct Lease {
     pub network: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodRef>,
-    /// One for each of the node's subnets, with the subnet's prefix length.
+    /// One for each of the node's subnets, with the subnet's prefix length; of a named pool's block with the longest.
     pub addresses: Vec<IpNet>,
     /// The Ethernet address that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,8 +54,10 @@ pub struct Lease {
 pub struct Wanted<'a> {
     pub network: &'a str,
     pub pod: Option<PodRef>,
-    /// At most one of each subnet.
+    /// At most one of each family.
     pub ips: &'a [IpAddr],
+    /// The pool to take addresses from, besides the node's subnets.
+    pub pool: Option<Named<'a>>,
     pub mac: Option<Mac>,
 }
 
@@ -63,34 +70,13 @@ impl Lease {
     }
 }
 
-/// Why there is no lease.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LeaseError {
-    #[error(transparent)]
-    Exhausted(#[from] Exhausted),
-    /// The node has no subnet, so nothing can be leased.
-    #[error("this node has no pod subnet")]
-    NoSubnet,
-    /// An address was asked for that pods of this node may not have.
-    #[error(
-        "lease address {address}: not one that pods of this node may have, they are in {subnets}"
-    )]
-    NotOurs { address: IpAddr, subnets: String },
-    /// Two addresses were asked for where one is given.
-    #[error("lease address {address}: another one of subnet {subnet} was asked for as well")]
-    OneTooMany { address: IpAddr, subnet: IpNet },
-    /// An address was asked for that is in use.
-    #[error("lease address {address}: {holder} has it")]
-    Taken { address: IpAddr, holder: String },
-}
-
-/// All leases of the node, and the pools that they come from.
+/// All leases of the node, and where their addresses come from.
+///
+/// `now` is the time since one fixed moment that is the same over restarts.
 #[derive(Debug, Default)]
 pub struct Book {
     leases: BTreeMap<Key, Arc<Lease>>,
-    pools: Vec<Pool>,
-    /// The address last given out of each subnet, so that reuse stays late over restarts.
-    last: Vec<IpAddr>,
+    sources: Sources,
     /// Addresses of pods that the API knows and no lease does: after a loss of the file.
     held: BTreeMap<ObjectName, Vec<IpAddr>>,
     version: u64,
@@ -98,13 +84,13 @@ pub struct Book {
 
 impl Book {
     /// A book with what was found on disk.
-    pub fn new(leases: Vec<Lease>, last: Vec<IpAddr>) -> Self {
+    pub fn new(leases: Vec<Lease>, last: Vec<IpAddr>, resting: Resting) -> Self {
         Self {
             leases: leases
                 .into_iter()
                 .map(|lease| (lease.key(), Arc::new(lease)))
                 .collect(),
-            last,
+            sources: Sources::resumed_with(last, resting),
             ..Self::default()
         }
     }
@@ -123,74 +109,86 @@ impl Book {
         self.leases.values()
     }
 
-    pub fn last(&self) -> &[IpAddr] {
-        &self.last
+    /// Where addresses come from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
-    pub fn pools(&self) -> &[Pool] {
-        &self.pools
+    /// Whether there is anything to lease.
+    pub fn has_subnets(&self) -> bool {
+        self.sources.common().next().is_some()
     }
 
-    /// Takes the node's subnets; the pools are rebuilt when they changed.
+    /// A subnet of which every address is leased.
+    pub fn full_subnet(&self) -> Option<&Source> {
+        let mut subnets = self.sources.common().filter(|source| !source.whole);
+        subnets.find(|s| self.sources.used(&s.pool).0 as u128 >= s.pool.size())
+    }
+
+    /// Takes the node's subnets; what they give out is decided anew when they changed.
     ///
     /// Leases of a former subnet stay until they are released.
     ///
     /// # Errors
-    /// A subnet without room for a pod; the pools are then unchanged.
+    /// A subnet without room for a pod; nothing is changed then.
     pub fn set_subnets(&mut self, subnets: &[IpNet]) -> Result<(), TooSmall> {
-        if self
-            .pools
-            .iter()
-            .map(Pool::subnet)
-            .eq(subnets.iter().copied())
-        {
-            return Ok(());
-        }
-        let taken: Vec<IpAddr> = self
-            .leases
+        let taken = self.taken();
+        self.sources.set_subnets(subnets, &taken)
+    }
+
+    /// Takes ranges or single addresses of which any pod may have every one, such as a cloud gives
+    /// the node: new ones can be leased at once, and those that are not named any more not again.
+    pub fn set_ranges(&mut self, ranges: &[IpNet]) {
+        let taken = self.taken();
+        self.sources.set_ranges(ranges, &taken);
+    }
+
+    /// Takes the node's blocks of named pools. Leases of a former one stay until they are released.
+    pub fn set_blocks(&mut self, blocks: &[Block]) {
+        let taken = self.taken();
+        self.sources.set_blocks(blocks, &taken);
+    }
+
+    fn taken(&self) -> Vec<IpAddr> {
+        self.leases
             .values()
             .flat_map(|lease| lease.addresses.iter().map(IpNet::addr))
             .chain(self.held.values().flatten().copied())
-            .collect();
-        self.pools = subnets
-            .iter()
-            .map(|subnet| self.pool(*subnet, &taken))
-            .collect::<Result<_, _>>()?;
-        Ok(())
+            .collect()
     }
 
-    fn pool(&self, subnet: IpNet, taken: &[IpAddr]) -> Result<Pool, TooSmall> {
-        let pool = Pool::new(subnet, taken.iter().copied())?;
-        let last = self.last.iter().find(|last| subnet.contains(*last));
-        Ok(match last {
-            Some(last) => pool.resumed_after(*last),
-            None => pool,
-        })
-    }
-
-    /// Leases an address of each subnet, those that were asked for where they are free. The key must not have a lease.
+    /// Leases an address of each family, those that were asked for where they are free. The key must not have a lease.
     ///
     /// # Errors
     /// A [`LeaseError`]; nothing is leased then.
-    pub fn lease(&mut self, key: &Key, wanted: Wanted<'_>) -> Result<Arc<Lease>, LeaseError> {
-        if self.pools.is_empty() {
+    pub fn lease(
+        &mut self,
+        key: &Key,
+        wanted: Wanted<'_>,
+        now: Duration,
+    ) -> Result<Arc<Lease>, LeaseError> {
+        if !self.has_subnets() {
             return Err(LeaseError::NoSubnet);
         }
-        let pod = wanted.pod.as_ref().map(|pod| &pod.name);
-        let addresses = self.choose(wanted.ips, pod)?;
-        // Those that were asked for tell nothing about where the search goes on.
-        if wanted.ips.is_empty() {
-            self.last = addresses.iter().map(IpNet::addr).collect();
+        if let Some(pod) = wanted.pod.as_ref().filter(|_| !wanted.ips.is_empty()) {
+            self.unhold_of(&pod.name, wanted.ips);
         }
-        let lease = Lease {
+        let addresses = self.sources.choose(wanted.ips, wanted.pool, now);
+        let addresses = addresses.map_err(|error| match error {
+            LeaseError::Taken { address, .. } => LeaseError::Taken {
+                address,
+                holder: self.holder(address),
+            },
+            other => other,
+        })?;
+        Ok(self.enter(Lease {
             container_id: key.container_id.clone(),
             ifname: key.ifname.clone(),
             network: wanted.network.to_owned(),
             pod: wanted.pod,
             addresses,
             mac: wanted.mac,
-        };
-        Ok(self.enter(lease))
+        }))
     }
 
     fn enter(&mut self, lease: Lease) -> Arc<Lease> {
@@ -198,75 +196,6 @@ impl Book {
         self.leases.insert(lease.key(), Arc::clone(&lease));
         self.version += 1;
         lease
-    }
-
-    /// One address of each subnet, or none at all.
-    fn choose(
-        &mut self,
-        wanted: &[IpAddr],
-        pod: Option<&ObjectName>,
-    ) -> Result<Vec<IpNet>, LeaseError> {
-        for (n, address) in wanted.iter().enumerate() {
-            let pool = self.pool_of(*address)?;
-            if let Some(other) = wanted[..n]
-                .iter()
-                .find(|other| pool.subnet().contains(*other))
-            {
-                return Err(LeaseError::OneTooMany {
-                    address: *other,
-                    subnet: pool.subnet(),
-                });
-            }
-        }
-        if let Some(pod) = pod {
-            self.unhold_of(pod, wanted);
-        }
-        let mut addresses: Vec<IpNet> = Vec::with_capacity(self.pools.len());
-        for index in 0..self.pools.len() {
-            match self.choose_of(index, wanted) {
-                Ok(address) => addresses.push(address),
-                Err(error) => {
-                    self.give_back(&addresses);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(addresses)
-    }
-
-    fn pool_of(&self, address: IpAddr) -> Result<&Pool, LeaseError> {
-        let mut pools = self.pools.iter();
-        pools
-            .find(|pool| pool.subnet().contains(&address))
-            .ok_or_else(|| self.not_ours(address))
-    }
-
-    fn not_ours(&self, address: IpAddr) -> LeaseError {
-        let subnets = self.pools.iter().map(|pool| pool.subnet().to_string());
-        LeaseError::NotOurs {
-            address,
-            subnets: subnets.collect::<Vec<_>>().join(" and "),
-        }
-    }
-
-    fn choose_of(&mut self, index: usize, wanted: &[IpAddr]) -> Result<IpNet, LeaseError> {
-        let pool = &mut self.pools[index];
-        let subnet = pool.subnet();
-        let address = match wanted.iter().find(|address| subnet.contains(*address)) {
-            None => pool.allocate()?,
-            Some(address) => match pool.claim(*address) {
-                Ok(()) => *address,
-                Err(ClaimError::Leased { address }) => {
-                    return Err(LeaseError::Taken {
-                        address,
-                        holder: self.holder(address),
-                    });
-                }
-                Err(_) => return Err(self.not_ours(*address)),
-            },
-        };
-        Ok(IpNet::new(address, subnet.prefix_len())
-            .expect("a pool's address is of its subnet's family"))
     }
 
     /// Who has an address, for people.
@@ -292,11 +221,7 @@ impl Book {
         };
         let (taken, kept): (Vec<IpAddr>, Vec<IpAddr>) =
             held.into_iter().partition(|ip| wanted.contains(ip));
-        for address in taken {
-            for pool in &mut self.pools {
-                pool.release(address);
-            }
-        }
+        self.sources.undo(taken);
         if !kept.is_empty() {
             self.held.insert(pod.clone(), kept);
         }
@@ -322,27 +247,18 @@ impl Book {
             self.unhold_of(&pod.name.clone(), &addresses);
         }
         for address in &addresses {
-            for pool in &mut self.pools {
-                // Of a former subnet, or held for a pod of another name: the link is the better witness.
-                let _ = pool.claim(*address);
-            }
+            // Of a former subnet, or held for a pod of another name: the link is the better witness.
+            self.sources.claim(*address);
         }
         self.enter(lease);
         Ok(())
     }
 
-    fn give_back(&mut self, addresses: &[IpNet]) {
-        for address in addresses {
-            for pool in &mut self.pools {
-                pool.release(address.addr());
-            }
-        }
-    }
-
     /// Ends a lease; `None` when there was none.
-    pub fn release(&mut self, key: &Key) -> Option<Arc<Lease>> {
+    pub fn release(&mut self, key: &Key, now: Duration) -> Option<Arc<Lease>> {
         let lease = self.leases.remove(key)?;
-        self.give_back(&lease.addresses);
+        let addresses = lease.addresses.iter().map(IpNet::addr);
+        self.sources.give_back(addresses, now);
         self.version += 1;
         Some(lease)
     }
@@ -351,18 +267,14 @@ impl Book {
     /// although no lease says so: the file was lost or is older than they are.
     pub fn hold<'a>(&mut self, pods: impl Iterator<Item = (&'a ObjectName, &'a [IpAddr])>) {
         for (name, addresses) in pods {
-            // What was held for it before is in the pools already.
+            // What was held for it before is taken already.
             if self.held.contains_key(name) {
                 continue;
             }
             let held: Vec<IpAddr> = addresses
                 .iter()
                 .copied()
-                .filter(|address| {
-                    self.pools
-                        .iter_mut()
-                        .any(|pool| pool.claim(*address).is_ok())
-                })
+                .filter(|address| self.sources.claim(*address))
                 .collect();
             if !held.is_empty() {
                 self.held.insert(name.clone(), held);
@@ -371,20 +283,18 @@ impl Book {
     }
 
     /// Frees what is held for pods of which `keep` says no.
-    pub fn unhold(&mut self, keep: impl Fn(&ObjectName) -> bool) {
-        let gone: Vec<ObjectName> = self
-            .held
-            .keys()
-            .filter(|name| !keep(name))
-            .cloned()
-            .collect();
-        for name in gone {
-            for address in self.held.remove(&name).unwrap_or_default() {
-                for pool in &mut self.pools {
-                    pool.release(address);
-                }
-            }
-        }
+    pub fn unhold(&mut self, keep: impl Fn(&ObjectName) -> bool, now: Duration) {
+        let (kept, gone) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|(name, _)| keep(name));
+        self.held = kept;
+        let gone: BTreeMap<ObjectName, Vec<IpAddr>> = gone;
+        self.sources.give_back(gone.into_values().flatten(), now);
+    }
+
+    /// Frees what has rested long enough.
+    pub fn end_rests(&mut self, now: Duration) {
+        self.sources.end_rests(now);
     }
 
     /// What is held, by pod.
@@ -419,6 +329,13 @@ mod tests {
         }
     }
 
+    const NOW: Duration = Duration::from_secs(1_000);
+
+    fn leased(book: &Book) -> usize {
+        let first = book.sources().iter().next().unwrap();
+        book.sources().used(&first.pool).0
+    }
+
     fn addresses(lease: &Lease) -> Vec<String> {
         lease.addresses.iter().map(ToString::to_string).collect()
     }
@@ -426,32 +343,35 @@ mod tests {
     #[test]
     fn a_lease_has_an_address_of_each_subnet_or_none_at_all() {
         let mut book = book(&["10.0.0.0/24", "fd00::/126"]);
-        let first = book.lease(&key("a"), wanted(&[])).unwrap();
+        let first = book.lease(&key("a"), wanted(&[]), NOW).unwrap();
         assert_eq!(addresses(&first), ["10.0.0.2/24", "fd00::2/126"]);
-        book.lease(&key("b"), wanted(&[])).unwrap();
+        book.lease(&key("b"), wanted(&[]), NOW).unwrap();
         let version = book.version();
-        let error = book.lease(&key("c"), wanted(&[])).unwrap_err().to_string();
+        let error = book
+            .lease(&key("c"), wanted(&[]), NOW)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("fd00::/126"), "{error}");
-        assert_eq!(
-            book.pools()[0].leased(),
-            2,
-            "the IPv4 address was not given back"
-        );
+        assert_eq!(leased(&book), 2, "the IPv4 address was not given back");
         assert_eq!(book.version(), version, "nothing to write");
     }
 
     #[test]
     fn goes_on_where_it_was_after_a_restart() {
         let mut before = book(&["10.0.0.0/24"]);
-        before.lease(&key("a"), wanted(&[])).unwrap();
-        before.lease(&key("b"), wanted(&[])).unwrap();
-        before.release(&key("b")).unwrap();
+        before.lease(&key("a"), wanted(&[]), NOW).unwrap();
+        before.lease(&key("b"), wanted(&[]), NOW).unwrap();
+        before.release(&key("b"), NOW).unwrap();
         let leases = before.leases().map(|l| Lease::clone(l)).collect();
-        let mut after = Book::new(leases, before.last().to_vec());
+        let mut after = Book::new(
+            leases,
+            before.sources().last().to_vec(),
+            before.sources().resting().clone(),
+        );
         after
             .set_subnets(&["10.0.0.0/24".parse().unwrap()])
             .unwrap();
-        let next = after.lease(&key("c"), wanted(&[])).unwrap();
+        let next = after.lease(&key("c"), wanted(&[]), NOW).unwrap();
         assert_eq!(
             addresses(&next),
             ["10.0.0.4/24"],
@@ -460,17 +380,84 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_back_rests_also_over_a_restart_and_is_had_by_who_asks_for_it() {
+        let subnets = ["10.0.0.0/30".parse().unwrap()];
+        let mut before = Book::new(vec![], vec![], Resting::new(Duration::from_secs(10)));
+        before.set_subnets(&subnets).unwrap();
+        before.lease(&key("a"), wanted(&[]), NOW).unwrap();
+        before.release(&key("a"), NOW).unwrap();
+        let sources = before.sources();
+        let mut book = Book::new(vec![], sources.last().to_vec(), sources.resting().clone());
+        book.set_subnets(&subnets).unwrap();
+        let early = NOW + Duration::from_secs(9);
+        let error = book.lease(&key("b"), wanted(&[]), early).unwrap_err();
+        let LeaseError::Resting { until, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(until, NOW + Duration::from_secs(10));
+        assert!(book.full_subnet().is_none(), "the node is not full");
+        let lease = book.lease(&key("b"), wanted(&[]), until).unwrap();
+        book.release(&key("b"), until).unwrap();
+        let asked: Vec<IpAddr> = lease.addresses.iter().map(IpNet::addr).collect();
+        book.lease(&key("b"), wanted(&asked), until).unwrap();
+        assert!(book.sources().resting().next().is_none());
+        let error = book.lease(&key("c"), wanted(&[]), until * 2).unwrap_err();
+        assert!(matches!(error, LeaseError::Exhausted(_)), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_rests_is_kept_for_the_pod_or_link_that_has_it() {
+        let mut book = Book::new(vec![], vec![], Resting::new(Duration::from_secs(10)));
+        book.set_subnets(&["10.0.0.0/29".parse().unwrap()]).unwrap();
+        let first = book.lease(&key("a"), wanted(&[]), NOW).unwrap();
+        let second = book.lease(&key("b"), wanted(&[]), NOW).unwrap();
+        book.release(&key("a"), NOW).unwrap();
+        book.release(&key("b"), NOW).unwrap();
+        book.adopt(Lease::clone(&first)).unwrap();
+        let pod = ObjectName::new("default", "b");
+        let of_b: Vec<IpAddr> = second.addresses.iter().map(IpNet::addr).collect();
+        book.hold([(&pod, &of_b[..])].into_iter());
+        book.end_rests(NOW * 2);
+        let left = (0..5).filter_map(|n| {
+            let lease = book.lease(&key(&n.to_string()), wanted(&[]), NOW * 2);
+            Some(addresses(&*lease.ok()?))
+        });
+        let left: Vec<String> = left.flatten().collect();
+        assert_eq!(left, ["10.0.0.4/29", "10.0.0.5/29", "10.0.0.6/29"]);
+    }
+
+    #[test]
+    fn single_addresses_come_and_go_while_leases_stand() {
+        let range = |text: &str| text.parse::<IpNet>().unwrap();
+        let (one, two) = (range("10.9.0.7/32"), range("10.9.0.16/31"));
+        let mut book = Book::default();
+        book.set_ranges(&[one]);
+        let first = book.lease(&key("a"), wanted(&[]), NOW).unwrap();
+        assert_eq!(addresses(&first), ["10.9.0.7/32"]);
+        book.set_ranges(&[two]);
+        for (container, address) in [("b", "10.9.0.16/32"), ("c", "10.9.0.17/32")] {
+            let lease = book.lease(&key(container), wanted(&[]), NOW).unwrap();
+            assert_eq!(addresses(&lease), [address]);
+        }
+        book.release(&key("a"), NOW).unwrap();
+        book.lease(&key("d"), wanted(&[]), NOW).unwrap_err();
+        book.set_ranges(&[one, two]);
+        let again = book.lease(&key("d"), wanted(&[]), NOW).unwrap();
+        assert_eq!(addresses(&again), ["10.9.0.7/32"]);
+    }
+
+    #[test]
     fn leases_of_a_former_subnet_stay_and_can_be_released() {
         let mut book = book(&["10.0.0.0/24"]);
-        book.lease(&key("a"), wanted(&[])).unwrap();
+        book.lease(&key("a"), wanted(&[]), NOW).unwrap();
         book.set_subnets(&["10.0.1.0/24".parse().unwrap()]).unwrap();
-        let lease = book.lease(&key("b"), wanted(&[])).unwrap();
+        let lease = book.lease(&key("b"), wanted(&[]), NOW).unwrap();
         assert_eq!(addresses(&lease), ["10.0.1.2/24"]);
         assert_eq!(
-            addresses(&book.release(&key("a")).unwrap()),
+            addresses(&book.release(&key("a"), NOW).unwrap()),
             ["10.0.0.2/24"]
         );
-        assert_eq!(book.release(&key("a")), None);
+        assert_eq!(book.release(&key("a"), NOW), None);
     }
 
     #[test]
@@ -479,20 +466,20 @@ mod tests {
         let pod = ObjectName::new("default", "a");
         let held: Vec<IpAddr> = vec!["10.0.0.2".parse().unwrap(), "192.168.1.1".parse().unwrap()];
         book.hold([(&pod, &held[..])].into_iter());
-        let lease = book.lease(&key("b"), wanted(&[])).unwrap();
+        let lease = book.lease(&key("b"), wanted(&[]), NOW).unwrap();
         assert_eq!(addresses(&lease), ["10.0.0.3/29"]);
-        book.unhold(|name| *name == pod);
+        book.unhold(|name| *name == pod, NOW);
         assert_eq!(book.held().len(), 1);
-        book.unhold(|_| false);
+        book.unhold(|_| false, NOW);
         assert!(book.held().is_empty());
-        assert_eq!(book.pools()[0].leased(), 1);
+        assert_eq!(leased(&book), 1);
     }
 
     #[test]
     fn without_a_subnet_there_is_no_lease() {
         let mut book = Book::default();
         assert_eq!(
-            book.lease(&key("a"), wanted(&[])),
+            book.lease(&key("a"), wanted(&[]), NOW),
             Err(LeaseError::NoSubnet)
         );
     }
@@ -502,7 +489,7 @@ mod tests {
         let mut book = book(&["10.0.0.0/24", "fd00::/120"]);
         let ask = |book: &mut Book, container: &str, ip: &str| {
             let ips = [ip.parse().unwrap()];
-            book.lease(&key(container), wanted(&ips))
+            book.lease(&key(container), wanted(&ips), NOW)
         };
         let lease = ask(&mut book, "a", "10.0.0.77").unwrap();
         assert_eq!(addresses(&lease), ["10.0.0.77/24", "fd00::2/120"]);
@@ -513,11 +500,11 @@ mod tests {
             assert!(matches!(error, LeaseError::NotOurs { .. }), "{error}");
         }
         let two = ["10.0.0.5".parse().unwrap(), "10.0.0.6".parse().unwrap()];
-        let error = book.lease(&key("b"), wanted(&two)).unwrap_err();
+        let error = book.lease(&key("b"), wanted(&two), NOW).unwrap_err();
         assert!(matches!(error, LeaseError::OneTooMany { .. }), "{error}");
-        assert_eq!(book.pools()[0].leased(), 1, "a refusal leases nothing");
+        assert_eq!(leased(&book), 1, "a refusal leases nothing");
         assert_eq!(
-            addresses(&book.lease(&key("b"), wanted(&[])).unwrap())[0],
+            addresses(&book.lease(&key("b"), wanted(&[]), NOW).unwrap())[0],
             "10.0.0.2/24"
         );
     }
@@ -535,18 +522,18 @@ mod tests {
             }),
             ..wanted(&held)
         };
-        let error = book.lease(&key("b"), of("b")).unwrap_err().to_string();
+        let error = book.lease(&key("b"), of("b"), NOW).unwrap_err().to_string();
         assert!(error.contains("pod default/a"), "{error}");
-        book.lease(&key("a"), of("a")).unwrap();
+        book.lease(&key("a"), of("a"), NOW).unwrap();
     }
 
     #[test]
     fn what_a_link_tells_of_is_taken_up_once() {
         let mut before = book(&["10.0.0.0/29"]);
-        let lease = before.lease(&key("a"), wanted(&[])).unwrap();
+        let lease = before.lease(&key("a"), wanted(&[]), NOW).unwrap();
         let mut after = book(&["10.0.0.0/29"]);
         after.adopt(Lease::clone(&lease)).unwrap();
-        assert_eq!(after.pools()[0].leased(), 1);
+        assert_eq!(leased(&after), 1);
         let twin = Lease {
             container_id: "b".into(),
             ..Lease::clone(&lease)
@@ -554,7 +541,7 @@ mod tests {
         let error = after.adopt(twin).unwrap_err().to_string();
         assert_eq!(error, "lease address 10.0.0.2: eth0 of container a has it");
         assert_eq!(
-            addresses(&after.lease(&key("c"), wanted(&[])).unwrap()),
+            addresses(&after.lease(&key("c"), wanted(&[]), NOW).unwrap()),
             ["10.0.0.3/29"]
         );
     }

@@ -23,8 +23,10 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, mpsc},
     thread,
+    time::Duration,
 };
 
+use sealane_ipam::Rest;
 use serde::{Deserialize, Serialize};
 
 use super::{Book, Lease};
@@ -51,7 +53,26 @@ struct Content<L> {
     #[serde(rename = "bootID")]
     boot_id: String,
     last: Vec<IpAddr>,
+    /// Given back a moment ago.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    resting: Vec<Resting>,
     leases: Vec<L>,
+}
+
+/// An address that must not be used again before a time, in milliseconds since 1970.
+#[derive(Serialize, Deserialize)]
+struct Resting {
+    address: IpAddr,
+    until_ms: u64,
+}
+
+impl From<Rest> for Resting {
+    fn from(rest: Rest) -> Self {
+        Self {
+            address: rest.address,
+            until_ms: u64::try_from(rest.until.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// What was found at start.
@@ -69,7 +90,8 @@ pub struct Loaded {
 ///
 /// # Errors
 /// When the folder cannot be made or the file cannot be read.
-pub fn load(dir: &Path) -> Result<Loaded, FileError> {
+pub fn load(dir: &Path, reuse_delay: Duration) -> Result<Loaded, FileError> {
+    let empty = || empty(reuse_delay);
     let path = dir.join(NAME);
     fs::create_dir_all(dir).map_err(failed("make folder for", &path))?;
     let text = match fs::read(&path) {
@@ -80,32 +102,38 @@ pub fn load(dir: &Path) -> Result<Loaded, FileError> {
     match serde_json::from_slice::<Content<Lease>>(&text) {
         Ok(content) if content.format == FORMAT => Ok(Loaded {
             same_boot: content.boot_id == boot_id(),
-            book: Book::new(content.leases, content.last),
+            book: {
+                let rests = content.resting.iter().map(|rest| Rest {
+                    address: rest.address,
+                    until: Duration::from_millis(rest.until_ms),
+                });
+                let resting = sealane_ipam::Resting::new(reuse_delay).resumed_with(rests);
+                Book::new(content.leases, content.last, resting)
+            },
         }),
-        Ok(content) => set_aside(
-            &path,
-            &format!("format {}, expected {FORMAT}", content.format),
-        ),
-        Err(error) => set_aside(&path, &error.to_string()),
+        Ok(content) => {
+            let why = format!("format {}, expected {FORMAT}", content.format);
+            set_aside(&path, &why).map(|()| empty())
+        }
+        Err(error) => set_aside(&path, &error.to_string()).map(|()| empty()),
     }
 }
 
-fn empty() -> Loaded {
+fn empty(reuse_delay: Duration) -> Loaded {
     Loaded {
-        book: Book::default(),
+        book: Book::new(vec![], vec![], sealane_ipam::Resting::new(reuse_delay)),
         same_boot: true,
     }
 }
 
-fn set_aside(path: &Path, why: &str) -> Result<Loaded, FileError> {
+fn set_aside(path: &Path, why: &str) -> Result<(), FileError> {
     let aside = path.with_extension("json.unreadable");
     tracing::error!(
         "read leases in {}: {why}; moved to {}, addresses of running pods are learnt from the API",
         path.display(),
         aside.display()
     );
-    fs::rename(path, &aside).map_err(failed("set aside", path))?;
-    Ok(empty())
+    fs::rename(path, &aside).map_err(failed("set aside", path))
 }
 
 fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
@@ -128,7 +156,8 @@ impl Version {
         let content = Content {
             format: FORMAT,
             boot_id: boot_id().to_owned(),
-            last: book.last().to_vec(),
+            last: book.sources().last().to_vec(),
+            resting: book.sources().resting().iter().map(Resting::from).collect(),
             leases: book.leases().map(|lease| &**lease).collect(),
         };
         let mut text = serde_json::to_vec_pretty(&content).expect("leases have only text keys");
@@ -231,15 +260,17 @@ mod tests {
     use super::*;
     use crate::leases::{Key, Wanted};
 
+    const DELAY: Duration = Duration::from_secs(10);
+
     fn book() -> Book {
-        let mut book = Book::default();
+        let mut book = empty(DELAY).book;
         book.set_subnets(&["10.0.0.0/24".parse().unwrap()]).unwrap();
         for container in ["a", "b"] {
             let key = Key {
                 container_id: container.into(),
                 ifname: "eth0".into(),
             };
-            book.lease(&key, Wanted::default()).unwrap();
+            book.lease(&key, Wanted::default(), Duration::ZERO).unwrap();
         }
         book
     }
@@ -254,17 +285,17 @@ mod tests {
         let book = book();
         Version::of(&book).write(dir.path()).unwrap();
         sync(dir.path()).unwrap();
-        let loaded = load(dir.path()).unwrap();
+        let loaded = load(dir.path(), DELAY).unwrap();
         assert!(loaded.same_boot);
         assert_eq!(leases(&loaded.book), leases(&book));
-        assert_eq!(loaded.book.last(), book.last());
+        assert_eq!(loaded.book.sources().last(), book.sources().last());
     }
 
     #[test]
     fn a_missing_file_is_an_empty_book_and_the_folder_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("a/b");
-        assert_eq!(load(&state).unwrap().book.leases().len(), 0);
+        assert_eq!(load(&state, DELAY).unwrap().book.leases().len(), 0);
         Version::of(&book()).write(&state).unwrap();
     }
 
@@ -274,7 +305,10 @@ mod tests {
         let book = book();
         Version::of(&book).write(dir.path()).unwrap();
         fs::write(dir.path().join("leases.json.new"), "{\"format\":").unwrap();
-        assert_eq!(leases(&load(dir.path()).unwrap().book), leases(&book));
+        assert_eq!(
+            leases(&load(dir.path(), DELAY).unwrap().book),
+            leases(&book)
+        );
         Version::of(&book).write(dir.path()).unwrap();
     }
 
@@ -288,7 +322,7 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(NAME), text).unwrap();
-            assert_eq!(load(dir.path()).unwrap().book.leases().len(), 0);
+            assert_eq!(load(dir.path(), DELAY).unwrap().book.leases().len(), 0);
             let aside = fs::read_to_string(dir.path().join("leases.json.unreadable")).unwrap();
             assert_eq!(aside, text);
         }
@@ -301,7 +335,7 @@ mod tests {
         let text = String::from_utf8(version.text).unwrap();
         let other = text.replace(boot_id(), "00000000-0000-0000-0000-000000000000");
         fs::write(dir.path().join(NAME), other).unwrap();
-        let loaded = load(dir.path()).unwrap();
+        let loaded = load(dir.path(), DELAY).unwrap();
         assert!(!loaded.same_boot);
         assert_eq!(loaded.book.leases().len(), 2);
     }

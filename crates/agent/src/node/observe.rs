@@ -316,6 +316,7 @@ mod tests {
             name: "node-1".into(),
             internal_ips: vec!["172.29.0.2".parse().unwrap()],
             pod_cidrs: vec![],
+            ..Default::default()
         }
     }
 

@@ -216,6 +216,7 @@ mod tests {
             name: format!("node-{n}"),
             internal_ips: vec![format!("172.29.0.{}", n + 1).parse().unwrap()],
             pod_cidrs: vec![format!("10.244.{n}.0/24").parse().unwrap()],
+            ..Default::default()
         }
     }
 

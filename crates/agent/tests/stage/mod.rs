@@ -147,6 +147,7 @@ pub fn settings_in(dir: &Path) -> Settings {
         cni_bin_dir: dir.join("bin"),
         cni_conf_dir: dir.join("net.d"),
         cni_chain: vec![],
+        address_reuse_delay: 0,
         state_dir: dir.join("state"),
         run_dir: dir.join("run"),
         health_port: None,
@@ -183,6 +184,7 @@ pub fn node(name: &str, ip: &str, subnets: &[&str]) -> NodeNet {
         name: name.into(),
         internal_ips: vec![ip.parse().unwrap()],
         pod_cidrs: subnets.iter().map(|s| s.parse().unwrap()).collect(),
+        ..Default::default()
     }
 }
 
@@ -194,6 +196,7 @@ pub fn pod(name: &str, ips: &[&str]) -> PodNet {
         host_network: false,
         finished: false,
         pod_ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
+        ..PodNet::default()
     }
 }
 

@@ -158,6 +158,7 @@ impl Node {
                 name: format!("node-{number}"),
                 internal_ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
                 pod_cidrs: subnets.iter().map(|s| s.parse().unwrap()).collect(),
+                ..Default::default()
             },
             netns,
             form,

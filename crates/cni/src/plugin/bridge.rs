@@ -72,7 +72,7 @@ fn add(
     request: &Request,
     netns: &File,
 ) -> Result<AddResult, CniError> {
-    let asked = Asked::of(request)?;
+    let asked = Asked::of(request, None)?;
     let mut node = Direct::open().map_err(kernel)?;
     leases.drop_leaked(&mut node)?;
     let (id, ifname) = (&request.container_id, &request.ifname);

@@ -77,6 +77,7 @@ mod tests {
             name: name.to_owned(),
             internal_ips: vec![ip.parse().unwrap()],
             pod_cidrs: vec![subnet.parse().unwrap()],
+            ..Default::default()
         };
         (
             ObjectName::new("", name),
