@@ -23,7 +23,7 @@ use sealane_net::{IpNet, Mac, Route};
 use crate::error::{Error, Refusal, Result};
 use crate::link::{self, Bridge, Link, LinkChange, LinkRef, Veth};
 use crate::netlink::Failure;
-use crate::{Address, address, neighbour, netns, route};
+use crate::{Address, address, multicast, neighbour, netns, route};
 
 /// Room for the largest answer; a link without statistics has two kilobytes.
 const ANSWER: usize = 1 << 15;
@@ -78,6 +78,12 @@ impl<'a> Batch<'a> {
         let link = link.into();
         let message = RouteNetlinkMessage::DelLink(link::named(link));
         self.push(format!("delete link {link}"), message, 0)
+    }
+
+    /// Deletes all links of a group, with veths their other ends too.
+    pub(crate) fn delete_group(&mut self, group: u32) -> &mut Self {
+        let message = RouteNetlinkMessage::DelLink(link::of_group(group));
+        self.push(format!("delete links of group {group}"), message, 0)
     }
 
     /// Asks for a link.
@@ -251,12 +257,8 @@ impl Direct {
         let mut all = Vec::new();
         loop {
             self.receive()?;
-            let mut rest = &self.buffer[..];
-            while !rest.is_empty() {
-                let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                    .map_err(|error| Failure::Unexpected(error.to_string()))?;
-                let length = (message.header.length as usize).next_multiple_of(4);
-                rest = rest.get(length..).unwrap_or_default();
+            for message in multicast::messages(&self.buffer) {
+                let message = read(message)?;
                 match message.payload {
                     _ if message.header.sequence_number != self.sequence => {}
                     NetlinkPayload::InnerMessage(answer) => all.push(answer),
@@ -283,12 +285,9 @@ impl Direct {
         }
     }
 
-    /// One change, for callers who word their own errors.
-    pub(crate) fn change(&mut self, message: RouteNetlinkMessage) -> Result<(), Failure> {
-        let mut message = NetlinkMessage::from(message);
-        message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
-        let mut outcomes = self.exchange(vec![message])?;
-        outcomes.pop().unwrap_or(Err(Failure::Closed)).map(drop)
+    /// Does a batch, for callers who word their own errors.
+    pub(crate) fn outcomes(&mut self, batch: Batch<'_>) -> Result<Vec<Outcome>, Failure> {
+        self.exchange(batch.requests.into_iter().map(|r| r.message).collect())
     }
 
     fn exchange(
@@ -320,8 +319,7 @@ impl Direct {
         let mut outcomes: Vec<Option<Outcome>> = (0..count).map(|_| None).collect();
         while outcomes.iter().any(Option::is_none) {
             self.receive()?;
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&self.buffer)
-                .map_err(|error| Failure::Unexpected(error.to_string()))?;
+            let message = read(&self.buffer)?;
             let index = message.header.sequence_number.wrapping_sub(first) as usize;
             // Of a batch before this one that was given up.
             if index >= count {
@@ -341,5 +339,10 @@ impl Direct {
     }
 }
 
+fn read(message: &[u8]) -> Result<NetlinkMessage<RouteNetlinkMessage>, Failure> {
+    NetlinkMessage::deserialize(&link::slim(message))
+        .map_err(|error| Failure::Unexpected(error.to_string()))
+}
+
 /// What became of one request.
-type Outcome = Result<Option<RouteNetlinkMessage>, Failure>;
+pub(crate) type Outcome = Result<Option<RouteNetlinkMessage>, Failure>;

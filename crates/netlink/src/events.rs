@@ -1,15 +1,19 @@
 //! What changes in a namespace, whoever changes it.
 
+use std::collections::VecDeque;
+
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressMessage;
-use rtnetlink::{MulticastGroup, new_multicast_connection};
+use rtnetlink::sys::{AsyncSocketExt, TokioSocket};
 use sealane_net::Route;
 
 use crate::error::{Error, Result};
 use crate::link::{self, Link};
+use crate::multicast;
 use crate::netlink::Netlink;
 use crate::route;
 
@@ -46,17 +50,55 @@ impl Netlink {
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv6Route,
         ];
-        let opened = self.place.run(|| new_multicast_connection(&groups))?;
-        let (connection, _, messages) = opened
-            .map_err(|error| Error::system(format!("listen to netlink{}", self.place), error))?;
-        tokio::spawn(connection);
-        let events = messages.filter_map(async |(message, _)| read(message.payload));
+        let socket = multicast::listen(&self.place, &groups)?;
+        let listener = Listener {
+            socket,
+            datagram: Vec::with_capacity(multicast::DATAGRAM),
+            events: VecDeque::new(),
+        };
+        let events = stream::unfold(listener, Listener::next);
         Ok(stream::select(events, self.table_events()?).boxed())
     }
 }
 
-fn read(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<Event> {
-    let message = match payload {
+struct Listener {
+    socket: TokioSocket,
+    datagram: Vec<u8>,
+    /// Of the last datagram, not handed out yet.
+    events: VecDeque<Event>,
+}
+
+impl Listener {
+    async fn next(mut self) -> Option<(Event, Self)> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some((event, self));
+            }
+            self.datagram.clear();
+            match self.socket.recv(&mut self.datagram).await {
+                Ok(()) => self
+                    .events
+                    .extend(multicast::messages(&self.datagram).filter_map(read)),
+                Err(error) if multicast::is_overrun(&error) => {
+                    self.events.push_back(Event::Missed);
+                }
+                Err(error) => {
+                    let error = Error::system("listen to netlink", error);
+                    tracing::warn!("{error}; changes by others are seen late from now on");
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// What one message tells; nothing when it cannot be read or is no concern of ours.
+fn read(message: &[u8]) -> Option<Event> {
+    if link::is_of_port(message) {
+        return None;
+    }
+    let message = NetlinkMessage::deserialize(&link::slim(message)).ok()?;
+    let message = match message.payload {
         NetlinkPayload::InnerMessage(message) => message,
         NetlinkPayload::Overrun(_) => return Some(Event::Missed),
         _ => return None,

@@ -10,10 +10,10 @@ use rtnetlink::packet_core::{
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::AsyncSocket;
 
-use crate::direct::Direct;
 use crate::error::{Error, Refusal, Result};
 use crate::netns;
 use crate::nft;
+use crate::removal::Removals;
 
 /// The netlink sockets of one network namespace. Clones share them; the last one closes them.
 #[derive(Clone)]
@@ -23,6 +23,7 @@ pub struct Netlink {
     nft: Arc<Mutex<nft::Socket>>,
     /// The kernel lists one thing at a time on a socket, and refuses a second (`EBUSY`).
     listing: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) removals: Arc<Removals>,
 }
 
 /// Which namespace, and how messages call it.
@@ -32,6 +33,7 @@ pub(crate) struct Place {
 }
 
 /// Why a request gave no answer; becomes an [`Error`] once the caller has said what it tried.
+#[derive(Clone, Debug)]
 pub(crate) enum Failure {
     Refused(Refusal),
     Closed,
@@ -84,8 +86,10 @@ impl Netlink {
         let (connection, handle, nft) =
             opened.map_err(|error| Error::system(format!("open netlink{place}"), error))?;
         tokio::spawn(connection);
+        let place = Arc::new(place);
         Ok(Self {
-            place: Arc::new(place),
+            removals: Arc::new(Removals::new(Arc::clone(&place))),
+            place,
             handle,
             nft: Arc::new(Mutex::new(nft)),
             listing: Arc::default(),
@@ -94,7 +98,7 @@ impl Netlink {
 
     /// The namespace's descriptor; `None` for the namespace of this process.
     pub fn netns(&self) -> Option<BorrowedFd<'_>> {
-        self.place.netns.as_ref().map(AsFd::as_fd)
+        self.place.netns()
     }
 
     /// Runs `work` on a thread inside the namespace, see [`netns::run_in`].
@@ -118,29 +122,6 @@ impl Netlink {
         flags: u16,
     ) -> Result<(), Failure> {
         self.request(message, NLM_F_ACK | flags).await.map(drop)
-    }
-
-    /// One change that keeps the kernel busy for long, as the removal of a link
-    /// does (tens of milliseconds, waiting for readers of the old state).
-    ///
-    /// The kernel works inside `sendmsg`, so the runtime's thread would stand
-    /// still for as long. On a thread and a socket of its own, the others go on
-    /// and several such changes wait together.
-    pub(crate) async fn slow_change(&self, message: RouteNetlinkMessage) -> Result<(), Failure> {
-        let (done, answer) = tokio::sync::oneshot::channel();
-        let place = Arc::clone(&self.place);
-        let work = move || {
-            let changed = place
-                .run(|| change_alone(message))
-                .unwrap_or_else(|error| Err(Failure::Unexpected(error.to_string())));
-            // Nobody may be waiting any more.
-            let _ = done.send(changed);
-        };
-        std::thread::Builder::new()
-            .name("netlink".into())
-            .spawn(work)
-            .map_err(|error| Failure::of_io(&error))?;
-        answer.await.unwrap_or(Err(Failure::Closed))
     }
 
     /// One question with one answer. The acknowledgement asked for ends the wait
@@ -211,11 +192,6 @@ impl Netlink {
     }
 }
 
-fn change_alone(message: RouteNetlinkMessage) -> Result<(), Failure> {
-    let mut socket = Direct::open().map_err(|error| Failure::Unexpected(error.to_string()))?;
-    socket.change(message)
-}
-
 #[derive(Default)]
 struct Answer {
     messages: Vec<RouteNetlinkMessage>,
@@ -224,6 +200,10 @@ struct Answer {
 }
 
 impl Place {
+    pub(crate) fn netns(&self) -> Option<BorrowedFd<'_>> {
+        self.netns.as_ref().map(AsFd::as_fd)
+    }
+
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         match &self.netns {
             Some(netns) => netns::run_in(netns, work),
