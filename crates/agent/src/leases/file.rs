@@ -1,8 +1,8 @@
 //! The book on disk: `leases.json` in the state folder.
 //!
-//! A new version is written beside and renamed over the old one, so a reader
-//! finds one or the other whole. What a lease must outlive decides how far it
-//! has to get before it is used:
+//! A new version is written beside and takes the old one's place in one step, so
+//! a reader finds one or the other whole. What a lease must outlive decides how
+//! far it has to get before it is used:
 //!
 //! * The agent is killed: links and pods live on, so the lease must too. The
 //!   rename has happened before anybody hears of the lease, and what the
@@ -10,7 +10,12 @@
 //! * The machine crashes: no link and no pod survives, and every lease of
 //!   another boot is void (the file says of which it is). Waiting for the disk,
 //!   10 ms for each burst, would protect nothing. The file is still synced
-//!   soon after, so that the order of reuse survives as well.
+//!   within a second, so that the order of reuse survives as well.
+//!
+//! The two files change names (`RENAME_EXCHANGE`) and the older is written over
+//! for the next version: ext4 begins to write a new file to the disk before it
+//! lets it replace another, and an ADD would wait 1 to 3 ms for that. And it is
+//! not synced more often, since a rename waits for a sync that is under way.
 //!
 //! A thread of its own writes, one version at a time; what changes meanwhile
 //! goes into the next, so a burst of leases costs few writes. A second one syncs.
@@ -21,15 +26,22 @@ use std::{
     net::IpAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, mpsc},
+    sync::{
+        Arc, LazyLock,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use sealane_ipam::Rest;
 use serde::{Deserialize, Serialize};
 
 use super::{Book, Lease};
+
+/// How long versions wait to be synced together.
+const SYNC_AFTER: Duration = Duration::from_secs(1);
 
 const NAME: &str = "leases.json";
 /// Grows when an older agent could not read the file any more.
@@ -178,13 +190,29 @@ impl Version {
         let mut file = File::options()
             .write(true)
             .create(true)
-            .truncate(true)
+            .truncate(false)
             .mode(0o600)
             .open(&beside)
             .map_err(failed("open new", &beside))?;
         file.write_all(&self.text)
+            .and_then(|()| file.set_len(self.text.len() as u64))
             .map_err(failed("write", &beside))?;
-        fs::rename(&beside, &path).map_err(failed("put in place", &path))
+        put_in_place(&beside, &path).map_err(failed("put in place", &path))
+    }
+}
+
+/// Lets the files change names; the first version, and one on a file system that cannot
+/// do that, replaces the file.
+fn put_in_place(beside: &Path, path: &Path) -> io::Result<()> {
+    match renameat2(
+        AT_FDCWD,
+        beside,
+        AT_FDCWD,
+        path,
+        RenameFlags::RENAME_EXCHANGE,
+    ) {
+        Ok(()) => Ok(()),
+        Err(_) => fs::rename(beside, path),
     }
 }
 
@@ -230,13 +258,7 @@ impl Writer {
         let (dirty, to_sync) = mpsc::sync_channel::<()>(1);
         let synced_dir = dir.clone();
         let syncing = thread::Builder::new().name("leases-sync".into());
-        syncing.spawn(move || {
-            for () in to_sync {
-                if let Err(error) = sync(&synced_dir) {
-                    tracing::warn!("{error}; a crash of the machine would lose the order of reuse");
-                }
-            }
-        })?;
+        syncing.spawn(move || sync_at_times(&synced_dir, &to_sync))?;
         let writing = thread::Builder::new().name("leases".into());
         writing.spawn(move || {
             for version in queue {
@@ -252,6 +274,31 @@ impl Writer {
     pub fn write(&self, version: Version) {
         // The thread ends only with this sender.
         let _ = self.versions.send(version);
+    }
+}
+
+/// Syncs what has become dirty, a moment later, until the writer ends.
+fn sync_at_times(dir: &Path, dirty: &mpsc::Receiver<()>) {
+    while dirty.recv().is_ok() {
+        let ended = pause(dirty);
+        if let Err(error) = sync(dir) {
+            tracing::warn!("{error}; a crash of the machine would lose the order of reuse");
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+/// Waits for more; whether the writer has ended meanwhile.
+fn pause(dirty: &mpsc::Receiver<()>) -> bool {
+    let until = Instant::now() + SYNC_AFTER;
+    loop {
+        match dirty.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout) => return false,
+            Err(RecvTimeoutError::Disconnected) => return true,
+        }
     }
 }
 
