@@ -73,6 +73,7 @@ pub fn busy(key: &Key) -> CniError {
         code::TRY_AGAIN_LATER,
         format!("{key} is being changed by an earlier call; try again later"),
     )
+    .with_details("`sealane ipam show` and the agent's /debug/state say what is in flight")
 }
 
 /// ADD for what has been added.
@@ -126,7 +127,12 @@ pub fn not_wired(key: &Key, error: &WireError) -> CniError {
         WireError::Kernel(_) => code::WIRING_FAILED,
         WireError::NameTaken { .. } | WireError::Attached => code::ALREADY_ATTACHED,
     };
-    CniError::new(code, format!("wire {key}: {error}"))
+    CniError::new(code, format!("wire {key}: {error}")).with_details(match code {
+        code::ALREADY_ATTACHED => "call DEL before another ADD (CNI spec 1.1.0 §2)",
+        _ => {
+            "these are the kernel's words; the agent's log has the same, and nothing of it was left"
+        }
+    })
 }
 
 /// CHECK has found faults.
@@ -154,6 +160,15 @@ fn status(code: u32, why: &str) -> CniError {
         format!("the network of this node is not ready: {why}"),
     )
     .with_details("the agent's /readyz and its log say more")
+}
+
+/// The request names something that a link or a file cannot be named by.
+pub fn unfit(faults: &[String]) -> CniError {
+    CniError::new(
+        code::INVALID_ENVIRONMENT,
+        format!("read request of the plugin: {}", faults.join("; ")),
+    )
+    .with_details("the container runtime sets these variables (CNI spec 1.1.0 §2)")
 }
 
 /// The request does not hold what its command needs.

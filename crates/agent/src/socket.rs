@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context;
 use sealane_cni::{
     protocol::{self, MAX_LINE, Request, Response},
-    types::{CniError, code},
+    types::{CniError, attachment_faults, code},
 };
 use tokio::{
     io::{AsyncWriteExt, Interest},
@@ -22,7 +22,10 @@ use tokio::{
     time,
 };
 
-use crate::core::{Message, Reply};
+use crate::{
+    answer,
+    core::{Message, Reply},
+};
 
 /// The plugin sends its request at once; whoever does not is no plugin.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,16 +77,26 @@ pub async fn serve(listener: UnixListener, inbox: mpsc::Sender<Message>) {
 
 async fn converse(mut stream: UnixStream, inbox: mpsc::Sender<Message>) {
     let response = match time::timeout(REQUEST_TIMEOUT, read(&stream)).await {
-        Ok(Ok((request, netns))) => match ask(&inbox, request, netns).await {
-            Some(response) => response,
-            // The core is ending: the plugin sees the connection close and says "try again".
-            None => return,
+        Ok(Ok((request, netns))) => match faults(&request) {
+            faults if !faults.is_empty() => Response::Failed(answer::unfit(&faults)),
+            _ => match ask(&inbox, request, netns).await {
+                Some(response) => response,
+                // The core is ending: the plugin sees the connection close and says "try again".
+                None => return,
+            },
         },
         Ok(Err(error)) => refuse(&format!("read request of the plugin: {error}")),
         Err(_) => refuse("read request of the plugin: it did not come in time"),
     };
     // A plugin that was killed meanwhile is followed by a DEL.
     let _ = stream.write_all(&protocol::line(&response)).await;
+}
+
+fn faults(request: &Request) -> Vec<String> {
+    match request.command.has_attachment() {
+        true => attachment_faults(&request.container_id, &request.ifname),
+        false => Vec::new(),
+    }
 }
 
 async fn ask(

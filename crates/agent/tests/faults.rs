@@ -5,14 +5,19 @@ mod stage;
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
+    process::{Child, Command, Stdio},
 };
 
 use sealane_cni::types::code;
-use sealane_testkit::Topology;
+use sealane_testkit::{Namespace, SOON, Topology, eventually};
 use serde_json::Value;
-use stage::{Stage, reach};
+use stage::{
+    Stage,
+    calls::{conf, environment},
+    reach,
+};
 
 const SUBNET: &str = "10.244.1.0/27";
 
@@ -24,6 +29,7 @@ fn a_disk_that_refuses_fails_the_add_and_nothing_else() {
     let (_pods, [a, b]) = Topology::new(["a", "b"]);
     runtime.add("a", &a).unwrap();
     let obstacle = stage.path("state/leases.json.new");
+    let _ = fs::remove_file(&obstacle);
     fs::create_dir(&obstacle).unwrap();
     let error = runtime.add("b", &b).unwrap_err();
     let error = error.plugin_error().unwrap();
@@ -60,13 +66,22 @@ fn clients_that_speak_nonsense_harm_nobody() {
             "{nonsense:?}"
         );
     }
-    // A well-formed ADD without a descriptor.
-    let add =
-        "{\"command\":\"ADD\",\"network\":\"n\",\"container_id\":\"a\",\"ifname\":\"eth0\"}\n";
-    assert_eq!(
-        refused(&mut connect(), add.as_bytes()),
-        code::DECODE_FAILURE
-    );
+    // A well-formed ADD without a descriptor, and names that are none.
+    for (container, ifname, code) in [
+        ("a", "eth0", code::DECODE_FAILURE),
+        ("../a", "eth0", code::INVALID_ENVIRONMENT),
+        ("a", "../eth0", code::INVALID_ENVIRONMENT),
+        ("", "", code::INVALID_ENVIRONMENT),
+    ] {
+        for command in ["ADD", "DEL"] {
+            let call = serde_json::json!({
+                "command": command, "network": "n", "container_id": container, "ifname": ifname,
+            });
+            let refused = refused(&mut connect(), format!("{call}\n").as_bytes());
+            let fine = command == "DEL" && code == code::DECODE_FAILURE;
+            assert_eq!(refused, if fine { 0 } else { code }, "{call}");
+        }
+    }
     assert_eq!(
         refused(&mut connect(), &vec![b'x'; 2 << 20]),
         code::DECODE_FAILURE
@@ -83,4 +98,57 @@ fn refused(stream: &mut UnixStream, text: &[u8]) -> u32 {
     let _ = stream.read_to_string(&mut answer);
     let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
     answer["failed"]["code"].as_u64().unwrap_or_default() as u32
+}
+
+/// A runtime that is killed and starts again deletes what it had not finished; what its plugins
+/// did after that would stay for ever.
+#[test]
+fn a_plugin_that_outlives_its_runtime_does_nothing() {
+    let stage = Stage::new();
+    let agent = stage.start_ready(&[SUBNET]);
+    let (_pods, [a]) = Topology::new(["a"]);
+    let before = stage.kernel();
+    // `sealane node` names itself, and the kernel ends its plugins with it.
+    for (names_itself, told) in [
+        (true, None),
+        (false, Some(u64::from(code::TRY_AGAIN_LATER))),
+    ] {
+        let mut runtime = runtime_that_waits(&stage, &a, names_itself);
+        let mut conf_pipe = runtime.stdin.take().unwrap();
+        let mut said = BufReader::new(runtime.stdout.take().unwrap());
+        let mut plugin = String::new();
+        said.read_line(&mut plugin).unwrap();
+        let waits_in = format!("/proc/{}/wchan", plugin.trim());
+        eventually(SOON, "the plugin waits for its configuration", || {
+            let place = fs::read_to_string(&waits_in).unwrap_or_default();
+            place.contains("pipe_read").then_some(()).ok_or(place)
+        });
+        runtime.kill().unwrap();
+        runtime.wait().unwrap();
+        let _ = write!(conf_pipe, "{}", conf(&stage, "1.0.0"));
+        drop(conf_pipe);
+        let mut answer = String::new();
+        said.read_to_string(&mut answer).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+        assert_eq!(answer["code"].as_u64(), told, "{answer}");
+        assert_eq!((agent.leases(), stage.kernel()), (0, before.clone()));
+    }
+}
+
+/// A shell that starts the plugin, prints its process id and waits for it.
+fn runtime_that_waits(stage: &Stage, netns: &Namespace, names_itself: bool) -> Child {
+    let name = if names_itself {
+        "export SEALANE_RUNTIME_PID=$$;"
+    } else {
+        ""
+    };
+    let script = format!("exec 3<&0; {name} \"$0\" <&3 & echo $!; wait");
+    Command::new("sh")
+        .args(["-c", &script])
+        .arg(stage.path("bin/sealane"))
+        .envs(environment(stage, netns, "ADD"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
 }

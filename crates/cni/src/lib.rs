@@ -21,6 +21,7 @@
 //! of command lines.
 
 pub mod asked;
+pub mod fuzzing;
 pub mod invoke;
 pub mod plugin;
 pub mod protocol;

@@ -13,9 +13,11 @@
 mod agent;
 mod bridge;
 mod netns;
+mod parent;
 
 use std::{
     env,
+    ffi::OsString,
     io::{self, Read, Write},
     os::fd::AsFd,
     path::Path,
@@ -29,8 +31,14 @@ use crate::{
     spool::{DEFAULT_SPOOL, Deletion, Spool},
     types::{AddResult, CniError, Command, Dns, Mode, Params, PluginConf, Refused, Version, code},
 };
+use parent::Parent;
 
 pub use agent::call as ask_agent;
+pub(crate) use bridge::BridgeConf;
+pub use parent::PARENT_VARIABLE;
+
+/// Room for a configuration; reading it in one piece saves the kernel some calls.
+const CONFIGURATION: usize = 4096;
 
 /// Runs the plugin as the environment and standard input say.
 ///
@@ -55,22 +63,67 @@ fn run() -> Result<Option<Value>, Refused> {
         version: Version::LATEST,
         error,
     };
-    let params = Params::read(|name| env::var_os(name)).map_err(latest)?;
-    let mut stdin = Vec::new();
-    io::stdin().read_to_end(&mut stdin).map_err(|e| {
-        latest(CniError::new(
-            code::IO_FAILURE,
-            format!("read network configuration from standard input: {e}"),
-        ))
+    let parent = Parent::watch().map_err(latest)?;
+    match read(|name| env::var_os(name), &mut io::stdin())? {
+        Asks::Answered(value) => Ok(Some(value)),
+        Asks::For(call) => {
+            let version = call.conf.cni_version;
+            call.perform(&parent)
+                .map_err(|error| Refused { version, error })
+        }
+    }
+}
+
+/// What the environment and standard input ask for.
+pub(crate) enum Asks {
+    /// It is answered with this alone.
+    Answered(Value),
+    For(Box<Call>),
+}
+
+/// A call that was checked as far as that is possible without the kernel.
+pub(crate) struct Call {
+    pub(crate) params: Params,
+    pub(crate) conf: PluginConf,
+    /// The whole configuration, for keys of mode `bridge`.
+    pub(crate) keys: Value,
+}
+
+/// Reads and checks a call; `get` is the environment.
+///
+/// # Errors
+/// As [`Params::read`] and [`PluginConf::parse`], 5 when standard input cannot
+/// be read, and 1 for a command that the version does not have.
+pub(crate) fn read(
+    get: impl Fn(&str) -> Option<OsString>,
+    input: &mut impl Read,
+) -> Result<Asks, Refused> {
+    let latest = |error| Refused {
+        version: Version::LATEST,
+        error,
+    };
+    let params = Params::read(get).map_err(latest)?;
+    let mut text = Vec::with_capacity(CONFIGURATION);
+    input.read_to_end(&mut text).map_err(|e| {
+        latest(
+            CniError::new(
+                code::IO_FAILURE,
+                format!("read network configuration from standard input: {e}"),
+            )
+            .with_details("the runtime must write it there and close it"),
+        )
     })?;
     if params.command == Command::Version {
-        return Ok(Some(versions(&stdin)));
+        return Ok(Asks::Answered(versions(&text)));
     }
-    let conf = PluginConf::parse(&stdin)?;
+    let conf = PluginConf::parse(&text)?;
     let version = conf.cni_version;
-    exists_in(params.command, version)
-        .and_then(|()| call(params, conf, &stdin))
-        .map_err(|error| Refused { version, error })
+    exists_in(params.command, version).map_err(|error| Refused { version, error })?;
+    let keys = match conf.mode {
+        Mode::Bridge => serde_json::from_slice(&text).unwrap_or_default(),
+        Mode::Agent => Value::Null,
+    };
+    Ok(Asks::For(Box::new(Call { params, conf, keys })))
 }
 
 /// VERSION: what is spoken, repeating the version that was asked with.
@@ -102,52 +155,53 @@ fn exists_in(command: Command, version: Version) -> Result<(), CniError> {
     .with_details("call it with a newer cniVersion, or not at all"))
 }
 
-fn call(params: Params, conf: PluginConf, stdin: &[u8]) -> Result<Option<Value>, CniError> {
-    let netns = match (params.command, &params.netns) {
-        (Command::Add | Command::Check, Some(path)) => Some(netns::open(path)?),
-        _ => None,
-    };
-    let socket = conf.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET));
-    let request = Request {
-        command: params.command,
-        network: conf.name,
-        container_id: params.container_id,
-        ifname: params.ifname,
-        netns: params
-            .netns
-            .map(|path| path.to_string_lossy().into_owned())
-            .unwrap_or_default(),
-        args: params.args,
-        runtime_config: conf.runtime_config.clone(),
-        prev_result: conf
-            .prev_result
-            .clone()
-            .filter(|_| params.command == Command::Check),
-        valid_attachments: conf.valid_attachments,
-    };
-    if conf.mode == Mode::Bridge {
-        let keys = serde_json::from_slice(stdin).unwrap_or_default();
-        let result = bridge::call(&request, &keys, netns)?;
-        let dns = dns_of(&conf.runtime_config).unwrap_or(conf.dns);
-        return Ok(result.map(|made| printed(made, conf.prev_result, dns, conf.cni_version)));
-    }
-    let answer = match agent::call(socket, &request, netns.as_ref().map(AsFd::as_fd)) {
-        Ok(answer) => answer,
-        Err(away) if request.command == Command::Del => {
-            let spool = Spool::new(conf.spool.unwrap_or_else(|| DEFAULT_SPOOL.into()));
-            return leave(&spool, request, away).map(|()| None);
+impl Call {
+    /// What the agent is asked.
+    pub(crate) fn request(&self) -> Request {
+        let (params, conf) = (&self.params, &self.conf);
+        let netns = params.netns.as_deref().map(Path::to_string_lossy);
+        Request {
+            command: params.command,
+            network: conf.name.clone(),
+            container_id: params.container_id.clone(),
+            ifname: params.ifname.clone(),
+            netns: netns.unwrap_or_default().into_owned(),
+            args: params.args.clone(),
+            runtime_config: conf.runtime_config.clone(),
+            prev_result: conf
+                .prev_result
+                .clone()
+                .filter(|_| params.command == Command::Check),
+            valid_attachments: conf.valid_attachments.clone(),
         }
-        Err(away) => return Err(for_command(request.command, away)),
-    };
-    match answer {
-        Response::Added(result) => Ok(Some(printed(
-            result,
-            conf.prev_result,
-            dns_of(&conf.runtime_config).unwrap_or(conf.dns),
-            conf.cni_version,
-        ))),
-        Response::Done => Ok(None),
-        Response::Failed(error) => Err(error),
+    }
+
+    fn perform(self, parent: &Parent) -> Result<Option<Value>, CniError> {
+        let netns = match (self.params.command, &self.params.netns) {
+            (Command::Add | Command::Check, Some(path)) => Some(netns::open(path)?),
+            _ => None,
+        };
+        let request = self.request();
+        let conf = self.conf;
+        parent.is_waiting()?;
+        if conf.mode == Mode::Bridge {
+            let made = bridge::call(&request, &self.keys, netns)?;
+            return Ok(made.map(|made| printed(made, conf)));
+        }
+        let socket = conf.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET));
+        let answer = match agent::call(socket, &request, netns.as_ref().map(AsFd::as_fd)) {
+            Ok(answer) => answer,
+            Err(away) if request.command == Command::Del => {
+                let spool = Spool::new(conf.spool.unwrap_or_else(|| DEFAULT_SPOOL.into()));
+                return leave(&spool, request, away).map(|()| None);
+            }
+            Err(away) => return Err(for_command(request.command, away)),
+        };
+        match answer {
+            Response::Added(made) => Ok(Some(printed(made, conf))),
+            Response::Done => Ok(None),
+            Response::Failed(error) => Err(error),
+        }
     }
 }
 
@@ -195,13 +249,20 @@ fn dns_of(runtime_config: &Map<String, Value>) -> Option<Dns> {
     (!dns.is_empty()).then_some(dns)
 }
 
-/// The agent's result as the runtime wants it: behind that of the chain, with the configured DNS.
-fn printed(made: AddResult, before: Option<AddResult>, dns: Dns, version: Version) -> Value {
+/// What was made as the runtime wants it: behind the result of the chain, with the DNS
+/// of the runtime or of the configuration.
+fn printed(made: AddResult, conf: PluginConf) -> Value {
+    let asked = || dns_of(&conf.runtime_config).unwrap_or(conf.dns);
     let ours = AddResult {
-        dns: if made.dns.is_empty() { dns } else { made.dns },
+        dns: if made.dns.is_empty() {
+            asked()
+        } else {
+            made.dns
+        },
         ..made
     };
-    ours.appended_to(before).to_value(version)
+    ours.appended_to(conf.prev_result)
+        .to_value(conf.cni_version)
 }
 
 #[cfg(test)]
@@ -257,11 +318,9 @@ mod tests {
 
     #[test]
     fn dns_of_the_configuration_is_passed_on() {
-        let dns = Dns {
-            domain: "cluster.local".into(),
-            ..Dns::default()
-        };
-        let result = printed(AddResult::default(), None, dns, Version::V1_0_0);
+        let conf = json!({"cniVersion": "1.0.0", "name": "a", "dns": {"domain": "cluster.local"}});
+        let conf = PluginConf::parse(conf.to_string().as_bytes()).unwrap();
+        let result = printed(AddResult::default(), conf);
         assert_eq!(
             result,
             json!({"cniVersion": "1.0.0", "dns": {"domain": "cluster.local"}})

@@ -11,7 +11,10 @@ use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process, time};
 
 use super::{Attachment, NetworkConf};
-use crate::types::{CniError, Command};
+use crate::{
+    plugin::PARENT_VARIABLE,
+    types::{CniError, Command},
+};
 
 /// Why a plugin did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +104,8 @@ fn process(
     process
         .env("CNI_COMMAND", command.as_str())
         .env("CNI_PATH", path.join(":"))
+        // Our plugin then ends with this process.
+        .env(PARENT_VARIABLE, std::process::id().to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

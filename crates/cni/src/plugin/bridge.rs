@@ -33,7 +33,7 @@ use crate::{
     protocol::Request,
     types::{AddResult, CniError, Command, Interface, IpConfig, Route, code},
 };
-use conf::BridgeConf;
+pub(crate) use conf::BridgeConf;
 use host::Host;
 use leases::{Lease, Leases, Locked};
 

@@ -42,6 +42,7 @@ fn cannot_open(path: &Path, error: &io::Error) -> CniError {
         _ => code::IO_FAILURE,
     };
     CniError::new(code, format!("open CNI_NETNS {}: {error}", path.display()))
+        .with_details("the pod has gone, or the runtime's path is not one of this mount namespace")
 }
 
 fn invalid(path: &Path, why: &str) -> CniError {

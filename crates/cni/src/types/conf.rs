@@ -165,10 +165,9 @@ pub(crate) fn read_version(conf: &Value) -> Result<Version, CniError> {
     match conf.get("cniVersion") {
         Some(Value::String(text)) => text
             .parse()
-            .map_err(|e| CniError::new(code::INCOMPATIBLE_VERSION, format!("cniVersion: {e}"))),
-        None => Err(CniError::new(
-            code::INCOMPATIBLE_VERSION,
-            "cniVersion is missing, expected 0.3.1, 0.4.0, 1.0.0 or 1.1.0",
+            .map_err(|e| incompatible(format!("cniVersion: {e}"))),
+        None => Err(incompatible(
+            "cniVersion is missing, expected 0.3.1, 0.4.0, 1.0.0 or 1.1.0".into(),
         )),
         Some(other) => Err(undecodable(format!(
             "cniVersion is {other}, expected text such as \"1.1.0\""
@@ -183,11 +182,19 @@ fn has_type(ipam: &Value) -> bool {
 }
 
 fn undecodable(msg: String) -> CniError {
-    CniError::new(code::DECODE_FAILURE, msg)
+    CniError::new(code::DECODE_FAILURE, msg).with_details(
+        "expected the object that CNI spec 1.1.0 §3 describes; correct the network's configuration",
+    )
 }
 
 fn invalid(msg: String) -> CniError {
     CniError::new(code::INVALID_CONFIG, msg)
+        .with_details("correct the network's configuration (docs/cni.md)")
+}
+
+fn incompatible(msg: String) -> CniError {
+    CniError::new(code::INCOMPATIBLE_VERSION, msg)
+        .with_details("correct cniVersion in the network's configuration")
 }
 
 /// The form of network names and container ids: a letter or digit, then

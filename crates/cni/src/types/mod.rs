@@ -11,7 +11,7 @@ mod version;
 
 pub use conf::{Mode, PluginConf, Refused, ValidAttachment, is_valid_identifier};
 pub use error::{CniError, code};
-pub use params::{Command, Params};
+pub use params::{Command, Params, attachment_faults};
 pub use result::{AddResult, Dns, Interface, IpConfig, Route};
 pub use version::{UnsupportedVersion, Version};
 

@@ -41,7 +41,7 @@ impl Command {
     }
 
     /// Whether the command is about one interface of one container.
-    fn has_attachment(self) -> bool {
+    pub fn has_attachment(self) -> bool {
         matches!(self, Command::Add | Command::Del | Command::Check)
     }
 
@@ -143,6 +143,16 @@ fn invalid(wrong: &[String]) -> CniError {
         code::INVALID_ENVIRONMENT,
         format!("invalid environment: {}", wrong.join("; ")),
     )
+    .with_details("the container runtime sets these variables (CNI spec 1.1.0 §2)")
+}
+
+/// What is wrong with the names of an attachment, one phrase each. The agent asks too, since
+/// whoever may open its socket need not be our plugin.
+pub fn attachment_faults(container_id: &str, ifname: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    check_container_id(Some(container_id.to_owned()), &mut wrong);
+    check_ifname(Some(ifname.to_owned()), &mut wrong);
+    wrong
 }
 
 fn check_command(given: Option<String>, wrong: &mut Vec<String>) -> Option<Command> {
@@ -176,7 +186,8 @@ fn check_container_id(given: Option<String>, wrong: &mut Vec<String>) -> String 
 /// CNI spec 0.4.0 §Parameters, and `dev_valid_name` of the kernel.
 fn check_ifname(given: Option<String>, wrong: &mut Vec<String>) -> String {
     let unfit = |name: &str| {
-        name.len() > 15
+        name.is_empty()
+            || name.len() > 15
             || name == "."
             || name == ".."
             || name
