@@ -14,7 +14,7 @@ use std::{
     io::{Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -134,10 +134,10 @@ fn theirs(stage: &Stage, within: Namespace) -> Contender {
 }
 
 impl Contender {
+    /// As runtimes start processes: without a copy of the parent's memory, which
+    /// is what a child with work to do before its program would take.
     fn start(&self, command: &str, netns: &Namespace) -> Child {
-        let mut child = self
-            .within
-            .command(self.program.to_str().unwrap())
+        let mut child = Command::new(&self.program)
             .env("CNI_COMMAND", command)
             .env("CNI_CONTAINERID", netns.title())
             .env("CNI_NETNS", Path::new("/run/netns").join(netns.title()))
@@ -158,9 +158,11 @@ impl Contender {
     }
 
     fn call(&self, command: &str, netns: &Namespace) -> Duration {
-        let started = Instant::now();
-        let output = self.start(command, netns).wait_with_output().unwrap();
-        let took = started.elapsed();
+        let (took, output) = self.within.enter(|| {
+            let started = Instant::now();
+            let output = self.start(command, netns).wait_with_output().unwrap();
+            (started.elapsed(), output)
+        });
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{} {command}: {said}", self.name);
         took

@@ -51,7 +51,7 @@ pub fn call(bytes: &[u8]) {
 pub fn message(bytes: &[u8]) {
     if let Ok(request) = serde_json::from_slice::<Request>(bytes) {
         assert_eq!(reread(&request).as_ref(), Some(&request));
-        if let Err(error) = Asked::of(&request) {
+        if let Err(error) = Asked::of(&request, None) {
             tells(&error, Version::LATEST);
         }
     }
@@ -112,7 +112,7 @@ fn accepted(call: &Call) {
     );
     stays_where_it_is_put(&request.network);
     assert_eq!(reread(&request).as_ref(), Some(&request));
-    if let Err(error) = Asked::of(&request) {
+    if let Err(error) = Asked::of(&request, None) {
         tells(&error, call.conf.cni_version);
     }
     if let Some(result) = &call.conf.prev_result {
