@@ -42,6 +42,11 @@ pub const NFT_GUARD_TABLE: &str = "sealane-guard";
 /// at the price of one comparison. The same number as [`ROUTE_PROTOCOL`].
 pub const POD_LINK_GROUP: u32 = 94;
 
+/// The nft table of a node for Services, in the families `ip` and `ip6`.
+///
+/// Not [`NFT_TABLE`], which is replaced as a whole when what is in it changes.
+pub const SERVICES_TABLE: &str = "sealane-services";
+
 /// The bridge of a node that its pods are attached to; the name that the documents of Kubernetes draw.
 pub const POD_BRIDGE: &str = "cbr0";
 

@@ -49,6 +49,60 @@ pub enum Expr {
     NamedCounter(String),
     /// Replaces the source address by that of the link on which the packet leaves.
     Masquerade(NatFlags),
+    /// Puts what a key leads to into a register; ends the rule if the map has no such key.
+    Find {
+        /// The key.
+        register: Register,
+        /// The name of the map.
+        map: &'static str,
+        /// Where to.
+        to: Register,
+    },
+    /// Takes the verdict that a key leads to; ends the rule if the map has no such key.
+    Branch {
+        /// The key.
+        register: Register,
+        /// The name of the map.
+        map: &'static str,
+    },
+    /// Adds an element to a map, or renews its time; ends the rule if the map is full.
+    Remember {
+        /// The name of the map.
+        map: &'static str,
+        /// The key.
+        key: Register,
+        /// What it leads to.
+        data: Register,
+        /// For how long.
+        seconds: u32,
+    },
+    /// Takes an element out of a map, if it is there.
+    Forget {
+        /// The name of the map.
+        map: &'static str,
+        /// The key.
+        key: Register,
+        /// Not used; the kernel asks for it.
+        data: Register,
+    },
+    /// Sets the packet's mark.
+    SetMark(Register),
+    /// A random number below another.
+    Random {
+        /// Where to.
+        to: Register,
+        /// At least 1.
+        modulus: u32,
+    },
+    /// Replaces destination address and port, and those of the answers' source.
+    Translate {
+        /// Of the table's family.
+        address: Register,
+        /// In network byte order.
+        port: Register,
+    },
+    /// The packet is gone, and the sender is told that nobody listens at its port.
+    Reject,
     /// Ends or moves on. In the kernel: an immediate value for the verdict register.
     Verdict(Verdict),
 }
@@ -60,6 +114,12 @@ pub enum Source {
     Payload(PayloadField),
     /// What the kernel knows besides, in the byte order of this machine.
     Meta(MetaKey),
+    /// `fib saddr type`: what sort of address the source is to this namespace (`RTN_*`).
+    SourceType,
+    /// `ct state`: bits.
+    ConnectionState,
+    /// `ct status`: bits (`IPS_*`).
+    ConnectionStatus,
 }
 
 /// Fields of a packet, in network byte order. Of the first two, offset and length follow from the table's family.
@@ -85,6 +145,8 @@ pub enum PayloadField {
     ArpSenderAddress,
     /// `udp dport`
     UdpDestination,
+    /// `th dport`: of whatever protocol, which is asked for elsewhere.
+    DestinationPort,
     /// `icmp type`
     IcmpType,
     /// `icmpv6 type`
@@ -197,7 +259,7 @@ impl PayloadField {
             | Self::NeighbourTarget => 16,
             Self::EtherSource | Self::EtherDestination | Self::ArpSenderMac => 6,
             Self::Ipv4Source | Self::ArpSenderAddress => 4,
-            Self::ArpOperation | Self::UdpDestination => 2,
+            Self::ArpOperation | Self::UdpDestination | Self::DestinationPort => 2,
             Self::IcmpType | Self::Icmpv6Type | Self::IgmpType => 1,
         }
     }
@@ -210,7 +272,8 @@ impl PayloadField {
             Self::SourceAddress
             | Self::DestinationAddress
             | Self::EtherSource
-            | Self::EtherDestination => None,
+            | Self::EtherDestination
+            | Self::DestinationPort => None,
             Self::Ipv4Source => protocol(ether_type::IPV4),
             Self::Ipv6Source => protocol(ether_type::IPV6),
             Self::ArpOperation | Self::ArpSenderMac | Self::ArpSenderAddress => {
@@ -230,6 +293,7 @@ impl Source {
         match self {
             Self::Payload(field) => field.bytes(),
             Self::Meta(MetaKey::InputLink | MetaKey::OutputLink) => 16,
+            Self::SourceType | Self::ConnectionState | Self::ConnectionStatus => 4,
             Self::Meta(MetaKey::Mark | MetaKey::InputGroup) => 4,
             Self::Meta(MetaKey::Protocol) => 2,
             Self::Meta(MetaKey::Transport) => 1,

@@ -164,6 +164,7 @@ fn ports() -> Table {
     Table {
         counters: counters(&DropReason::ALL),
         keyed: vec![macs(), keyed(BRIDGE, IPV4), keyed(BRIDGE, IPV6)],
+        maps: vec![],
         chains: vec![
             Chain::base(
                 "ports",
@@ -244,6 +245,7 @@ fn packets(family: TableFamily) -> Table {
     Table {
         counters: counters(&reasons),
         keyed: vec![keyed(family, set)],
+        maps: vec![],
         chains,
         ..Table::new(family, TABLE)
     }
@@ -256,6 +258,7 @@ fn questions() -> Table {
     Table {
         counters: counters(&[DropReason::Arp]),
         keyed: vec![keyed(TableFamily::Arp, IPV4)],
+        maps: vec![],
         chains: vec![Chain::base(
             "links",
             ChainType::Filter,

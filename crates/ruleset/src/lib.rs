@@ -25,6 +25,7 @@ mod guard;
 mod keyed;
 mod render;
 mod rule;
+pub mod services;
 mod set;
 mod table;
 

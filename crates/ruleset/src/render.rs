@@ -43,9 +43,11 @@ pub(crate) fn body(table: &Table) -> String {
     let counters = (table.counters.iter()).map(|name| format!("\tcounter {name} {{\n\t}}\n"));
     let keyed = table.keyed.iter().map(keyed_text);
     let addresses = table.family.addresses();
+    let maps = table.maps.iter().map(|map| map.text(addresses));
     let sets = table.sets.iter().map(|set| set_text(set, addresses));
     let chains = (table.chains.iter()).map(|chain| chain_text(chain, table.family));
-    let parts: Vec<String> = counters.chain(keyed).chain(sets).chain(chains).collect();
+    let parts: Vec<String> =
+        (counters.chain(keyed).chain(maps).chain(sets).chain(chains)).collect();
     parts.join("\n")
 }
 
@@ -138,6 +140,9 @@ fn priority_text(hook: Hook, value: i32) -> String {
 }
 
 fn rule_text(rule: &Rule, family: TableFamily) -> String {
+    if let Some(text) = crate::services::rule_text(rule, family) {
+        return text;
+    }
     let mut registers = BTreeMap::new();
     let mut words: Vec<String> = rule
         .exprs
@@ -227,6 +232,15 @@ fn expr_text<'a>(
         Expr::NamedCounter(name) => Some(format!("counter name \"{name}\"")),
         Expr::Masquerade(flags) if flags.fully_random => Some("masquerade fully-random".into()),
         Expr::Masquerade(_) => Some("masquerade".into()),
+        // Rules with any other expression are those of Services, which have a text of their own.
+        Expr::Find { .. }
+        | Expr::Branch { .. }
+        | Expr::Remember { .. }
+        | Expr::Forget { .. }
+        | Expr::SetMark(_)
+        | Expr::Random { .. }
+        | Expr::Translate { .. }
+        | Expr::Reject => None,
         Expr::Verdict(verdict) => Some(verdict_text(verdict)),
     }
 }
@@ -260,6 +274,9 @@ fn cmp_text(held: &Held<'_>, op: CmpOp, value: &[u8], family: TableFamily) -> St
         (Source::Meta(MetaKey::Transport), _) => {
             format!("{left}{not} {}", transport_text(value))
         }
+        (Source::SourceType | Source::ConnectionState | Source::ConnectionStatus, _) => {
+            format!("{left}{not} {}", number(value))
+        }
         (Source::Meta(_), _) => {
             let name = String::from_utf8_lossy(value);
             format!("{left}{not} \"{}\"", name.trim_end_matches('\0'))
@@ -267,7 +284,7 @@ fn cmp_text(held: &Held<'_>, op: CmpOp, value: &[u8], family: TableFamily) -> St
     }
 }
 
-fn source_text(source: Source, family: TableFamily) -> String {
+pub(crate) fn source_text(source: Source, family: TableFamily) -> String {
     match source {
         Source::Payload(PayloadField::SourceAddress) => format!("{} saddr", family.word()),
         Source::Payload(PayloadField::DestinationAddress) => format!("{} daddr", family.word()),
@@ -278,6 +295,9 @@ fn source_text(source: Source, family: TableFamily) -> String {
         Source::Meta(MetaKey::Mark) => "meta mark".into(),
         Source::Meta(MetaKey::InputLink) => "iifname".into(),
         Source::Meta(MetaKey::OutputLink) => "oifname".into(),
+        Source::SourceType => "fib saddr type".into(),
+        Source::ConnectionState => "ct state".into(),
+        Source::ConnectionStatus => "ct status".into(),
     }
 }
 
@@ -292,6 +312,7 @@ fn field_name(field: PayloadField) -> &'static str {
         PayloadField::ArpSenderMac => "arp saddr ether",
         PayloadField::ArpSenderAddress => "arp saddr ip",
         PayloadField::UdpDestination => "udp dport",
+        PayloadField::DestinationPort => "th dport",
         PayloadField::IcmpType => "icmp type",
         PayloadField::Icmpv6Type => "icmpv6 type",
         PayloadField::IgmpType => "igmp type",
@@ -357,7 +378,7 @@ fn list(intervals: &[Interval]) -> String {
     texts.join(", ")
 }
 
-fn verdict_text(verdict: &Verdict) -> String {
+pub(crate) fn verdict_text(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Accept => "accept".into(),
         Verdict::Drop => "drop".into(),

@@ -126,7 +126,7 @@ impl Rule {
     pub fn key_in(self, key: &[Source], set: &str, invert: bool) -> Self {
         let mut rule = key.iter().fold(self, |rule, source| match source {
             Source::Payload(field) => rule.needing(*field),
-            Source::Meta(_) => rule,
+            _ => rule,
         });
         let mut to = Register::FIRST;
         for source in key {

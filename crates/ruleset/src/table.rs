@@ -1,5 +1,6 @@
 use sealane_net::{Family, fingerprint};
 
+use crate::services::Map;
 use crate::{Chain, KeyedSet, Set};
 
 /// The version of our tables' layout and of their encoding.
@@ -64,6 +65,8 @@ pub struct Table {
     pub counters: Vec<String>,
     /// Sets whose elements come and go without the table.
     pub keyed: Vec<KeyedSet>,
+    /// Maps of Services, whose elements come and go without the table.
+    pub maps: Vec<Map>,
     /// Sets, printed and loaded before the chains that use them.
     pub sets: Vec<Set>,
     /// Chains.
@@ -78,6 +81,7 @@ impl Table {
             name: name.into(),
             counters: Vec::new(),
             keyed: Vec::new(),
+            maps: Vec::new(),
             sets: Vec::new(),
             chains: Vec::new(),
         }

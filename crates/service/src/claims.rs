@@ -37,13 +37,13 @@ impl Claims {
         if old == new {
             return concerned;
         }
-        for (claimant, frontends) in old {
+        if let Some((claimant, frontends)) = old {
             for frontend in frontends {
                 let rest = self.edit(frontend, |list| list.retain(|c| c != claimant));
                 concerned.extend(rest);
             }
         }
-        for (claimant, frontends) in new {
+        if let Some((claimant, frontends)) = new {
             for frontend in frontends {
                 let all = self.edit(frontend, |list| {
                     list.push(claimant.clone());

@@ -194,13 +194,15 @@ impl ServiceTable {
         self.services.values().flat_map(|entry| &entry.ports)
     }
 
-    /// The Service as it was taken in, with the slices that are its own.
-    pub fn objects_of(
-        &self,
-        service: &ObjectName,
-    ) -> Option<(Option<&ServiceNet>, &[(Arc<str>, SliceNet)])> {
-        let entry = self.services.get(service)?;
-        Some((entry.service.as_deref(), &entry.slices))
+    /// The Service as it was taken in.
+    pub fn service(&self, name: &ObjectName) -> Option<&ServiceNet> {
+        self.services.get(name)?.service.as_deref()
+    }
+
+    /// The slices of a Service by name, as they were taken in.
+    pub fn slices_of(&self, service: &ObjectName) -> &[(Arc<str>, SliceNet)] {
+        let entry = self.services.get(service);
+        entry.map_or(&[], |entry| &entry.slices)
     }
 
     /// What is not served as it was asked for, and why.

@@ -16,8 +16,8 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NFT_MSG_NEWTABLE: u16 = 0;
-const MESSAGE_HEADER: usize = 16;
-const FAMILY_HEADER: usize = 4;
+pub(super) const MESSAGE_HEADER: usize = 16;
+pub(super) const FAMILY_HEADER: usize = 4;
 
 /// One message, as far as we care.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,7 +78,12 @@ fn split(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((message, rest))
 }
 
-fn read(message: &[u8]) -> Answer {
+/// Whether the list that the message is of changed while it was read.
+pub(super) fn is_interrupted(message: &[u8]) -> bool {
+    u16_at(message, 6).unwrap_or_default() & NLM_F_DUMP_INTR != 0
+}
+
+pub(super) fn read(message: &[u8]) -> Answer {
     let kind = u16_at(message, 4).unwrap_or_default();
     let flags = u16_at(message, 6).unwrap_or_default();
     let body = &message[MESSAGE_HEADER..];
@@ -157,7 +162,7 @@ pub(super) fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
         .map(|(_, value)| value)
 }
 
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     const KIND: u16 = 0x3fff;
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(bytes, 0)?);
@@ -181,7 +186,7 @@ fn comment(mut userdata: &[u8]) -> Option<String> {
     None
 }
 
-fn text(value: &[u8]) -> String {
+pub(super) fn text(value: &[u8]) -> String {
     let value = value.strip_suffix(&[0]).unwrap_or(value);
     String::from_utf8_lossy(value).into_owned()
 }
@@ -191,7 +196,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes([bytes[0], bytes[1]]))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..at + 4)?;
     Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST};
+use sealane_ruleset::services::Map;
 use sealane_ruleset::{Chain, Element, KeyedSet, Set, Table, TableFamily};
 
 use super::message::{Header, Messages};
@@ -31,6 +32,9 @@ pub(super) enum Object<'a> {
     Counter(&'a Table, &'a str),
     AddElement(&'a Element),
     DeleteElement(&'a Element),
+    Map(&'a Table, Map),
+    AddElements(&'a Table, Map),
+    DeleteElements(&'a Table, Map),
     Chain(&'a Table, &'a Chain),
     Rule(&'a Table, &'a Chain, usize),
 }
@@ -162,6 +166,19 @@ impl fmt::Display for Object<'_> {
             Object::Counter(table, name) => write!(f, "add counter {name} to {}", table.title()),
             Object::AddElement(element) => write!(f, "add element {element}"),
             Object::DeleteElement(element) => write!(f, "delete element {element}"),
+            Object::Map(table, map) => write!(f, "add {} to {}", map.spec().name, table.title()),
+            Object::AddElements(table, map) => {
+                write!(
+                    f,
+                    "add elements to {} of {}",
+                    map.spec().name,
+                    table.title()
+                )
+            }
+            Object::DeleteElements(table, map) => {
+                let name = map.spec().name;
+                write!(f, "delete elements of {name} of {}", table.title())
+            }
             Object::Chain(table, chain) => {
                 write!(f, "add chain {} to {}", chain.name, table.title())
             }

@@ -12,16 +12,17 @@ use sealane_ruleset::{
 use super::batch::{Batch, Object};
 use super::expr::put_expr;
 use super::message::Messages;
+use super::services;
 
 const NFT_MSG_NEWTABLE: u16 = 0;
 pub(super) const NFT_MSG_GETTABLE: u16 = 1;
 const NFT_MSG_DELTABLE: u16 = 2;
 const NFT_MSG_NEWCHAIN: u16 = 3;
 const NFT_MSG_NEWRULE: u16 = 6;
-const NFT_MSG_NEWSET: u16 = 9;
+pub(super) const NFT_MSG_NEWSET: u16 = 9;
 pub(super) const NFT_MSG_NEWSETELEM: u16 = 12;
 pub(super) const NFT_MSG_GETSETELEM: u16 = 13;
-const NFT_MSG_DELSETELEM: u16 = 14;
+pub(super) const NFT_MSG_DELSETELEM: u16 = 14;
 pub(super) const NFT_MSG_NEWOBJ: u16 = 18;
 pub(super) const NFT_MSG_GETOBJ: u16 = 19;
 
@@ -29,7 +30,7 @@ pub(super) const NFTA_TABLE_NAME: u16 = 1;
 pub(super) const NFTA_TABLE_USERDATA: u16 = 6;
 
 /// Intervals in one message: an attribute, and so the list, must stay below 64 KiB.
-const ELEMENTS_PER_MESSAGE: usize = 500;
+pub(super) const ELEMENTS_PER_MESSAGE: usize = 500;
 
 /// How a rule refers to a set that is made for it in the same transaction; the kernel fills the number in.
 pub(super) const ANONYMOUS_SET: &str = "__set%d";
@@ -69,11 +70,19 @@ fn add_table<'a>(batch: &mut Batch<'a>, table: &'a Table) {
     for set in &table.sets {
         add_named_set(batch, table, set);
     }
+    for map in &table.maps {
+        services::add_map(batch, table, *map);
+    }
+    add_chains(batch, table, &table.chains);
+}
+
+/// Adds chains with their rules to a table that is there.
+pub(super) fn add_chains<'a>(batch: &mut Batch<'a>, table: &'a Table, chains: &'a [Chain]) {
     // All chains before all rules: a rule may jump to a chain that stands below it.
-    for chain in &table.chains {
+    for chain in chains {
         add_chain(batch, table, chain);
     }
-    for chain in &table.chains {
+    for chain in chains {
         for (index, rule) in chain.rules.iter().enumerate() {
             add_rule(batch, Object::Rule(table, chain, index), table, chain, rule);
         }
@@ -84,9 +93,9 @@ fn add_table<'a>(batch: &mut Batch<'a>, table: &'a Table) {
 
 const TABLE_COMMENT: u8 = 0;
 const RULE_COMMENT: u8 = 0;
-const SET_COMMENT: u8 = 7;
+pub(super) const SET_COMMENT: u8 = 7;
 
-fn comment(kind: u8, text: &str) -> Vec<u8> {
+pub(super) fn comment(kind: u8, text: &str) -> Vec<u8> {
     /// What nft itself accepts, without the zero.
     const MAX: usize = 127;
     let mut end = text.len().min(MAX);
@@ -102,17 +111,17 @@ fn comment(kind: u8, text: &str) -> Vec<u8> {
 
 // Sets
 
-const NFTA_SET_TABLE: u16 = 1;
-const NFTA_SET_NAME: u16 = 2;
-const NFTA_SET_FLAGS: u16 = 3;
-const NFTA_SET_KEY_TYPE: u16 = 4;
-const NFTA_SET_KEY_LEN: u16 = 5;
-const NFTA_SET_ID: u16 = 10;
-const NFTA_SET_USERDATA: u16 = 13;
+pub(super) const NFTA_SET_TABLE: u16 = 1;
+pub(super) const NFTA_SET_NAME: u16 = 2;
+pub(super) const NFTA_SET_FLAGS: u16 = 3;
+pub(super) const NFTA_SET_KEY_TYPE: u16 = 4;
+pub(super) const NFTA_SET_KEY_LEN: u16 = 5;
+pub(super) const NFTA_SET_ID: u16 = 10;
+pub(super) const NFTA_SET_USERDATA: u16 = 13;
 
 const NFT_SET_ANONYMOUS: u32 = 1;
 const NFT_SET_CONSTANT: u32 = 2;
-const NFT_SET_INTERVAL: u32 = 4;
+pub(super) const NFT_SET_INTERVAL: u32 = 4;
 
 fn add_named_set<'a>(batch: &mut Batch<'a>, table: &'a Table, set: &'a Set) {
     let object = Object::Set(table, set);
@@ -240,9 +249,9 @@ pub(super) const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 pub(super) const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_SET_ELEM_LIST_SET_ID: u16 = 4;
 pub(super) const NFTA_SET_ELEM_KEY: u16 = 1;
-const NFTA_SET_ELEM_FLAGS: u16 = 3;
+pub(super) const NFTA_SET_ELEM_FLAGS: u16 = 3;
 const NFTA_SET_ELEM_USERDATA: u16 = 6;
-const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
+pub(super) const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
 pub(super) const NFTA_LIST_ELEM: u16 = 1;
 
 /// An element with which nft marks an interval that has no end.

@@ -17,6 +17,7 @@ mod expr;
 mod message;
 mod monitor;
 mod ports;
+mod services;
 mod socket;
 
 use sealane_ruleset::{Change, Loaded, Table, TableFamily};

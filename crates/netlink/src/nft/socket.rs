@@ -7,7 +7,7 @@ use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 use rtnetlink::sys::{SocketAddr, protocols::NETLINK_NETFILTER};
 use sealane_ruleset::{Loaded, TableFamily};
 
-use super::answer::{Answer, answers};
+use super::answer::{Answer, answers, is_interrupted, messages, read};
 use super::batch::{Batch, SUBSYSTEM, address_family};
 use super::encode::{
     NFT_MSG_GETOBJ, NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE, NFT_OBJECT_COUNTER, NFTA_OBJ_TABLE,
@@ -156,6 +156,44 @@ impl Socket {
             }
         }
         Err(Failure::Unexpected("a list without an end".into()))
+    }
+
+    /// Shows each message of a list to `take`, which must not keep much; whether the list changed while it was read.
+    pub(super) fn each(
+        &self,
+        kind: u16,
+        family: TableFamily,
+        attributes: impl Fn(&mut Messages),
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<bool, Failure> {
+        let mut request = Messages::default();
+        let header = Header {
+            kind: SUBSYSTEM << 8 | kind,
+            flags: NLM_F_REQUEST | NLM_F_DUMP,
+            sequence: 0,
+            family: address_family(family),
+            resource: 0,
+        };
+        request.message(header, &attributes);
+        self.drain();
+        self.send(request.as_bytes())
+            .map_err(|error| Failure::of_io(&error))?;
+        let mut changed = false;
+        loop {
+            let datagram = match self.socket.recv_from_full() {
+                Ok((datagram, _)) => datagram,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Failure::of_io(&error)),
+            };
+            for message in messages(&datagram) {
+                changed |= is_interrupted(message);
+                match read(message) {
+                    Answer::Refused(_, refusal) => return Err(Failure::Refused(refusal)),
+                    Answer::Done { .. } => return Ok(changed),
+                    _ => take(message),
+                }
+            }
+        }
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<()> {

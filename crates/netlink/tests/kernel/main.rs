@@ -19,5 +19,6 @@ mod place;
 mod programs;
 mod routes;
 mod rules;
+mod services;
 mod settings;
 mod vxlan;

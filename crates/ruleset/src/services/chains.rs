@@ -1,0 +1,458 @@
+//! The chains: a fixed part, and those that pick, of which there are more as they are needed.
+//!
+//! Registers, with `w` words in an address. Each lookup writes its result to
+//! where the next one reads, so nothing is copied:
+//!
+//! ```text
+//!  0 ……… w-1   w     w+1 ……… 2w   2w+1      2w+2      15
+//!         slot  id    address      protocol  port      the mark, kept
+//!  client       id    endpoint     port
+//! ```
+
+use sealane_net::{Family, names};
+
+use super::element::{Element, Map};
+use super::number::{Gate, Number, Sizes, Step, Style, chain_name};
+use crate::{
+    Chain, ChainType, CmpOp, Expr, Hook, MetaKey, PayloadField, Register, Rule, SetRef, Source,
+    Table, Verdict, priority,
+};
+
+/// Draws at random from slots of which some are empty before it settles for a lower step: with an eighth empty, one
+/// connection in 4,096 does.
+const TRIES: usize = 4;
+/// Connection tracking cannot say what the packet belongs to (`NF_CT_STATE_INVALID_BIT`).
+const INVALID: u32 = 1;
+/// The connection's destination was translated (`IPS_DST_NAT`).
+const TRANSLATED: u32 = 1 << 5;
+/// An address of this node (`RTN_LOCAL`).
+const LOCAL: u32 = 2;
+/// Where the mark is kept while it carries a number.
+const KEPT: Register = Register(15);
+
+/// The table without elements, and without the chains that pick.
+pub fn static_table(family: Family) -> Table {
+    let build = Build::new(family);
+    let mut table = Table::new(family, names::SERVICES_TABLE);
+    table.maps = Map::ALL.to_vec();
+    table.chains = vec![
+        base(
+            "prerouting",
+            ChainType::Nat,
+            Hook::Prerouting,
+            priority::DSTNAT,
+            vec![Rule::new().verdict(Verdict::Jump("services".into()))],
+        ),
+        base(
+            "output",
+            ChainType::Nat,
+            Hook::Output,
+            priority::DSTNAT,
+            vec![Rule::new().verdict(Verdict::Jump("services".into()))],
+        ),
+        base(
+            "forward",
+            ChainType::Filter,
+            Hook::Forward,
+            priority::FILTER,
+            vec![build.invalid()],
+        ),
+        // Before the rule that lets pods out: what it asks for is asked for here already.
+        base(
+            "postrouting",
+            ChainType::Nat,
+            Hook::Postrouting,
+            priority::SRCNAT - 5,
+            vec![build.masquerade_marked(), build.masquerade_hairpin()],
+        ),
+        chain("services", build.services()),
+    ];
+    let gates = Gate::ALL.into_iter();
+    let gates = gates.map(|gate| chain(gate.chain(), build.gate(gate)));
+    table.chains.extend(gates);
+    table.chains.push(chain(
+        "unserved",
+        vec![build.drop("nobody serves it: dropped, so that it does not leave untranslated")],
+    ));
+    table
+}
+
+/// The elements that do not change: one for each gate, and the picker for no endpoints.
+pub(super) fn static_elements() -> Vec<Element> {
+    let gate = |gate: Gate| {
+        let to = gate.chain().to_owned();
+        let verdict = match gate {
+            Gate::Refuse | Gate::Drop => Verdict::Goto(to),
+            _ => Verdict::Jump(to),
+        };
+        let number = Number {
+            gate: Some(gate),
+            style: PLAIN,
+            step: Step::NONE,
+        };
+        Element::verdict(Map::Gates, number.value(), verdict)
+    };
+    let unserved = Element::verdict(Map::Pickers, 0, Verdict::Goto("unserved".into()));
+    Gate::ALL.into_iter().map(gate).chain([unserved]).collect()
+}
+
+const PLAIN: Style = Style {
+    inside: false,
+    affinity_seconds: 0,
+};
+
+/// The chains that pick and their elements of `pickers`, as far as `sizes` has them and `known` has not.
+pub fn chains_of(family: Family, sizes: &Sizes, known: &Sizes) -> Vec<(Chain, Element)> {
+    let build = Build::new(family);
+    let each = sizes.beyond(known).map(|(style, step)| {
+        let name = chain_name(style, step);
+        let number = Number {
+            gate: None,
+            style,
+            step,
+        };
+        let verdict = Verdict::Goto(name.clone());
+        let element = Element::verdict(Map::Pickers, number.picker(), verdict);
+        (chain(&name, build.picker(style, step)), element)
+    });
+    each.collect()
+}
+
+fn base(name: &str, kind: ChainType, hook: Hook, priority: i32, rules: Vec<Rule>) -> Chain {
+    Chain::base(name, kind, hook, priority, rules)
+}
+
+fn chain(name: &str, rules: Vec<Rule>) -> Chain {
+    Chain {
+        name: name.into(),
+        base: None,
+        rules,
+    }
+}
+
+/// Rules of one family.
+struct Build {
+    /// Words in an address.
+    words: u8,
+}
+
+impl Build {
+    fn new(family: Family) -> Self {
+        Self {
+            words: family.address_bits() / 32,
+        }
+    }
+
+    fn client(&self) -> Register {
+        Register(0)
+    }
+
+    fn slot(&self) -> Register {
+        Register(self.words - 1)
+    }
+
+    fn id(&self) -> Register {
+        Register(self.words)
+    }
+
+    /// Behind the id: the frontend's address, or what the id leads to.
+    fn next(&self) -> Register {
+        Register(self.words + 1)
+    }
+
+    fn services(&self) -> Vec<Rule> {
+        let number =
+            |rule: Rule, mask: u32, map: Map| rule.bits(self.id(), mask).branch(self.id(), map);
+        let found = || self.found(Rule::new(), Map::PickerOf);
+        vec![
+            number(found(), Number::GATE_MASK, Map::Gates)
+                .comment("who may, and who is masqueraded"),
+            number(found(), Number::PICKER_MASK, Map::Pickers)
+                .comment("which chain picks an endpoint"),
+        ]
+    }
+
+    /// `rule`, and the number or id of the packet's frontend in the register for ids.
+    fn found(&self, rule: Rule, map: Map) -> Rule {
+        let port = Register(2 * self.words + 2);
+        let protocol = Register(2 * self.words + 1);
+        rule.put(
+            Source::Payload(PayloadField::DestinationAddress),
+            self.next(),
+        )
+        .put(Source::Meta(MetaKey::Transport), protocol)
+        .put(Source::Payload(PayloadField::DestinationPort), port)
+        .find(self.next(), map, self.id())
+        .wash(self.id())
+    }
+
+    fn gate(&self, gate: Gate) -> Vec<Rule> {
+        match gate {
+            Gate::ClusterIp => vec![
+                Rule::new()
+                    .address_not_in(PayloadField::SourceAddress, Map::Pods.spec().name)
+                    .mark_for_masquerade()
+                    .comment("only pods of this node are answered at their own address"),
+            ],
+            Gate::External => vec![self.mark_all()],
+            Gate::Local => self.local(),
+            Gate::GuardedExternal => vec![self.guard(), self.mark_all()],
+            Gate::GuardedLocal => [vec![self.guard()], self.local()].concat(),
+            Gate::Refuse => vec![
+                Rule::new()
+                    .counter()
+                    .with(Expr::Reject)
+                    .comment("no endpoints"),
+            ],
+            Gate::Drop => vec![self.drop("no endpoints on this node")],
+        }
+    }
+
+    fn mark_all(&self) -> Rule {
+        let why = "the answer must come back this way";
+        Rule::new().mark_for_masquerade().comment(why)
+    }
+
+    fn local(&self) -> Vec<Rule> {
+        let dispatch = |rule: Rule| {
+            self.found(rule, Map::Inside)
+                .branch(self.id(), Map::Pickers)
+        };
+        let pods = Map::Pods.spec().name;
+        let pod = Rule::new().address_in(PayloadField::SourceAddress, pods);
+        let own = Rule::new()
+            .put(Source::SourceType, Register::FIRST)
+            .with(Expr::Cmp {
+                register: Register::FIRST,
+                op: CmpOp::Eq,
+                value: LOCAL.to_ne_bytes().to_vec(),
+            })
+            .mark_for_masquerade();
+        vec![
+            dispatch(pod).comment("pods of this node may use all endpoints"),
+            dispatch(own).comment("and so may the node"),
+        ]
+    }
+
+    fn guard(&self) -> Rule {
+        self.found(Rule::new(), Map::Frontends)
+            .put(Source::Payload(PayloadField::SourceAddress), self.next())
+            .with(Expr::Lookup {
+                register: self.id(),
+                set: SetRef::Named(Map::SourceRanges.spec().name.into()),
+                invert: true,
+            })
+            .counter()
+            .verdict(Verdict::Drop)
+            .comment("outside loadBalancerSourceRanges")
+    }
+
+    fn drop(&self, why: &str) -> Rule {
+        Rule::new().counter().verdict(Verdict::Drop).comment(why)
+    }
+
+    fn picker(&self, style: Style, step: Step) -> Vec<Rule> {
+        let tries = if step.is_exact() { 1 } else { TRIES };
+        let mut draws = vec![step.slots(); tries];
+        if !step.is_exact() {
+            draws.push(step.below().slots());
+        }
+        let mut rules = Vec::new();
+        match style.affinity_seconds {
+            0 => rules.extend(draws.iter().map(|slots| self.pick(style, *slots))),
+            seconds => {
+                rules.push(self.pinned(style, seconds));
+                rules.extend(draws.iter().map(|slots| self.pin(style, *slots, seconds)));
+                let free = self.sticky_pick(style, draws[0]);
+                rules.push(free.comment("the table of clients is full"));
+            }
+        }
+        let last = match style.affinity_seconds {
+            0 => self.pick(style, 1),
+            _ => self.sticky_pick(style, 1),
+        };
+        rules.push(last.comment("while the number of endpoints changes"));
+        rules.push(self.drop("endpoints have just gone"));
+        rules
+    }
+
+    fn endpoint_of(&self, style: Style, rule: Rule, slots: u32, map: Map) -> Rule {
+        self.found(rule, ids(style))
+            .with(Expr::Random {
+                to: self.slot(),
+                modulus: slots,
+            })
+            .find(self.slot(), map, self.next())
+    }
+
+    fn pick(&self, style: Style, slots: u32) -> Rule {
+        self.endpoint_of(style, Rule::new(), slots, Map::Eps)
+            .translate(self.next(), self.words)
+    }
+
+    /// The endpoint's number is behind the id, its address and port one further.
+    fn resolved(&self, rule: Rule) -> Rule {
+        rule.wash(self.next())
+            .find(self.next(), Map::Endpoints, Register(self.words + 2))
+    }
+
+    fn translated(&self, rule: Rule) -> Rule {
+        rule.translate(Register(self.words + 2), self.words)
+    }
+
+    fn with_client(&self, rule: Rule) -> Rule {
+        rule.put(Source::Payload(PayloadField::SourceAddress), self.client())
+    }
+
+    fn pinned(&self, style: Style, seconds: u32) -> Rule {
+        let rule = self.with_client(self.found(Rule::new(), ids(style)));
+        let rule = rule.find(self.client(), Map::Affinity, self.next());
+        let rule = self.resolved(rule).with(self.remember(seconds));
+        self.translated(rule)
+            .comment("a client that is known stays with its endpoint")
+    }
+
+    fn pin(&self, style: Style, slots: u32, seconds: u32) -> Rule {
+        let rule = self.endpoint_of(style, Rule::new(), slots, Map::StickyEps);
+        let rule = self.with_client(self.resolved(rule));
+        // An update would renew the old entry's time and keep its endpoint.
+        let rule = rule
+            .with(Expr::Forget {
+                map: Map::Affinity.spec().name,
+                key: self.client(),
+                data: self.next(),
+            })
+            .with(self.remember(seconds));
+        self.translated(rule)
+    }
+
+    fn sticky_pick(&self, style: Style, slots: u32) -> Rule {
+        let rule = self.endpoint_of(style, Rule::new(), slots, Map::StickyEps);
+        self.translated(self.resolved(rule))
+    }
+
+    fn remember(&self, seconds: u32) -> Expr {
+        Expr::Remember {
+            map: Map::Affinity.spec().name,
+            key: self.client(),
+            data: self.next(),
+            seconds,
+        }
+    }
+
+    fn invalid(&self) -> Rule {
+        Rule::new()
+            .put(Source::ConnectionState, Register::FIRST)
+            .has_bits(INVALID)
+            .counter()
+            .verdict(Verdict::Drop)
+            .comment("it would reset a connection that is translated")
+    }
+
+    fn masquerade_marked(&self) -> Rule {
+        let bit = names::MASQUERADE_MARK;
+        Rule::new()
+            .mark_has(bit)
+            .put(Source::Meta(MetaKey::Mark), Register::FIRST)
+            .with(Expr::Bitwise {
+                register: Register::FIRST,
+                mask: (!bit).to_ne_bytes().to_vec(),
+                xor: vec![0; 4],
+            })
+            .with(Expr::SetMark(Register::FIRST))
+            .counter()
+            .masquerade()
+            .comment("marked by a Service")
+    }
+
+    fn masquerade_hairpin(&self) -> Rule {
+        let behind = Register(self.words);
+        Rule::new()
+            .put(Source::ConnectionStatus, Register::FIRST)
+            .has_bits(TRANSLATED)
+            .put(
+                Source::Payload(PayloadField::SourceAddress),
+                Register::FIRST,
+            )
+            .put(Source::Payload(PayloadField::DestinationAddress), behind)
+            .with(Expr::Lookup {
+                register: Register::FIRST,
+                set: SetRef::Named(Map::Hairpin.spec().name.into()),
+                invert: false,
+            })
+            .counter()
+            .masquerade()
+            .comment("a pod that reaches itself through a Service")
+    }
+}
+
+fn ids(style: Style) -> Map {
+    if style.inside {
+        Map::InsideIds
+    } else {
+        Map::Frontends
+    }
+}
+
+impl Rule {
+    fn put(self, source: Source, to: Register) -> Self {
+        self.with(Expr::Load { source, to })
+    }
+
+    fn find(self, key: Register, map: Map, to: Register) -> Self {
+        self.with(Expr::Find {
+            register: key,
+            map: map.spec().name,
+            to,
+        })
+    }
+
+    fn branch(self, key: Register, map: Map) -> Self {
+        self.with(Expr::Branch {
+            register: key,
+            map: map.spec().name,
+        })
+    }
+
+    fn bits(self, register: Register, mask: u32) -> Self {
+        self.with(Expr::Bitwise {
+            register,
+            mask: mask.to_ne_bytes().to_vec(),
+            xor: vec![0; 4],
+        })
+    }
+
+    fn has_bits(self, bits: u32) -> Self {
+        self.bits(Register::FIRST, bits).with(Expr::Cmp {
+            register: Register::FIRST,
+            op: CmpOp::Ne,
+            value: vec![0; 4],
+        })
+    }
+
+    /// Sends a value through the mark and puts the mark back. None of these can end the rule.
+    fn wash(self, register: Register) -> Self {
+        self.put(Source::Meta(MetaKey::Mark), KEPT)
+            .with(Expr::SetMark(register))
+            .put(Source::Meta(MetaKey::Mark), register)
+            .with(Expr::SetMark(KEPT))
+    }
+
+    fn mark_for_masquerade(self) -> Self {
+        let bit = names::MASQUERADE_MARK;
+        self.put(Source::Meta(MetaKey::Mark), Register::FIRST)
+            .with(Expr::Bitwise {
+                register: Register::FIRST,
+                mask: (!bit).to_ne_bytes().to_vec(),
+                xor: bit.to_ne_bytes().to_vec(),
+            })
+            .with(Expr::SetMark(Register::FIRST))
+    }
+
+    fn translate(self, address: Register, words: u8) -> Self {
+        self.with(Expr::Translate {
+            address,
+            port: Register(address.0 + words),
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! What a kernel holds of a Service table: read from it, or followed by applying transactions.
+
+use std::collections::BTreeMap;
+
+use sealane_net::Family;
+
+use super::chains::{chains_of, static_table};
+use super::element::{Bytes, Data, Element, Map};
+use super::number::Sizes;
+use super::program::Transaction;
+use crate::{Chain, Table, Verdict};
+
+/// The elements of all maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    maps: BTreeMap<Map, BTreeMap<Bytes, (Option<Bytes>, Data)>>,
+}
+
+/// A table with its elements: what packets meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Chains and declarations of maps.
+    pub table: Table,
+    /// Elements.
+    pub image: Image,
+}
+
+impl Image {
+    /// One of these elements.
+    pub fn of(elements: impl IntoIterator<Item = Element>) -> Self {
+        let mut image = Self::default();
+        elements
+            .into_iter()
+            .for_each(|element| image.insert(element));
+        image
+    }
+
+    /// Puts an element in, or in the place of the one with its key.
+    pub fn insert(&mut self, element: Element) {
+        let map = self.maps.entry(element.map).or_default();
+        map.insert(element.key, (element.last, element.data));
+    }
+
+    /// Takes an element out; whether it was there.
+    pub fn remove(&mut self, map: Map, key: &Bytes) -> Option<Element> {
+        let elements = self.maps.get_mut(&map)?;
+        let (last, data) = elements.remove(key)?;
+        if elements.is_empty() {
+            self.maps.remove(&map);
+        }
+        Some(Element {
+            map,
+            key: *key,
+            last,
+            data,
+        })
+    }
+
+    /// What a key leads to; in a map of ranges a key within one.
+    pub fn get(&self, map: Map, key: &Bytes) -> Option<&Data> {
+        let elements = self.maps.get(&map)?;
+        if !map.spec().interval {
+            return elements.get(key).map(|(_, data)| data);
+        }
+        // Ranges are apart from each other, so no other one can contain it.
+        let (_, (last, data)) = elements.range(..=*key).next_back()?;
+        last.as_ref().filter(|last| key <= *last).map(|_| data)
+    }
+
+    /// All elements of a map, in the order of their keys.
+    pub fn of_map(&self, map: Map) -> impl Iterator<Item = (&Bytes, &Data)> {
+        let elements = self.maps.get(&map);
+        elements
+            .into_iter()
+            .flatten()
+            .map(|(key, (_, data))| (key, data))
+    }
+
+    /// All elements.
+    pub fn iter(&self) -> impl Iterator<Item = Element> + '_ {
+        self.maps.iter().flat_map(|(map, elements)| {
+            elements.iter().map(|(key, (last, data))| Element {
+                map: *map,
+                key: *key,
+                last: *last,
+                data: data.clone(),
+            })
+        })
+    }
+
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
+        self.maps.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.maps.is_empty()
+    }
+
+    /// Which chains there are for what `pickers` says.
+    pub fn sizes(&self) -> Sizes {
+        let keys = self.of_map(Map::Pickers);
+        Sizes::of_pickers(keys.filter_map(|(key, _)| key.mark_at(0)))
+    }
+}
+
+impl Loaded {
+    /// A table with nothing but its fixed chains.
+    pub fn new(family: Family) -> Self {
+        Self {
+            table: static_table(family),
+            image: Image::default(),
+        }
+    }
+
+    /// What the kernel makes of a table of this family and these elements.
+    pub fn of(family: Family, image: Image) -> Self {
+        let chains = chains_of(family, &image.sizes(), &Sizes::default());
+        let mut loaded = Self {
+            table: static_table(family),
+            image,
+        };
+        let chains = chains.into_iter().map(|(chain, _)| chain);
+        loaded.table.chains.extend(chains);
+        loaded
+    }
+
+    /// Does what the kernel would do; names what the kernel would refuse.
+    ///
+    /// # Errors
+    /// An element that is there with other data, or is not there and to be deleted, or leads to a missing chain.
+    pub fn apply(&mut self, transaction: &Transaction) -> Result<(), String> {
+        self.table.chains.extend(transaction.chains.iter().cloned());
+        for Element { map, key, .. } in &transaction.delete {
+            if self.image.remove(*map, key).is_none() {
+                return Err(format!("delete {key:?} from {}: absent", map.spec().name));
+            }
+        }
+        for element in &transaction.add {
+            if let Data::Verdict(Verdict::Goto(to) | Verdict::Jump(to)) = &element.data
+                && self.chain(to).is_none()
+            {
+                return Err(format!("goto {to}: no such chain"));
+            }
+            let known = self.image.remove(element.map, &element.key);
+            if known.is_some_and(|known| known != *element) {
+                return Err(format!("add {element:?}: the key has other data"));
+            }
+            self.image.insert(element.clone());
+        }
+        Ok(())
+    }
+
+    /// The rule of a step as nft prints it.
+    pub fn rule_text(&self, step: &super::TraceStep) -> Option<String> {
+        let rule = self.chain(&step.chain)?.rules.get(step.rule)?;
+        Some(rule.text(self.table.family))
+    }
+
+    pub(super) fn chain(&self, name: &str) -> Option<&Chain> {
+        self.table.chains.iter().find(|chain| chain.name == name)
+    }
+}

@@ -1,0 +1,49 @@
+//! Services as a program of nftables: a few fixed chains, and maps that hold all that varies.
+//!
+//! ```text
+//! prerouting, output ─► services ─┬─► picker-of: frontend ─► number ─┬─► gates:   who may, who is masqueraded
+//!                                 │                                  └─► pickers: goto pick-N
+//!                                 └─► pick-N ─► frontends: frontend ─► id ─► eps: slot . id ─► dnat
+//! postrouting ─► masquerade what is marked, and pods that reach themselves
+//! ```
+//!
+//! A **frontend** is address, protocol and port. Its **number** says at which
+//! gate it is looked at and which chain picks (how many endpoints, which
+//! affinity); its **id** says whose endpoints are meant. So no chain belongs to
+//! a Service, and a change of a Service is a change of a few elements with
+//! integers in them, which takes the kernel some microseconds however many
+//! Services there are. Measured and rejected: verdicts in the large maps (the
+//! kernel walks all of them at each commit), a chain for each Service, sets
+//! made for single rules.
+//!
+//! * A number read from a map passes through the packet's mark before it is
+//!   used, and the mark is put back: nft 1.0 cannot list rules that do
+//!   without. Foreign bits of the mark are never changed.
+//! * Two lookups of one packet may see two generations of the maps, so each
+//!   chain ends with a try at slot 0, and then a drop: nothing passes untranslated.
+//!   For the same reason slots are deleted in a second transaction, after
+//!   the number says that there are fewer.
+//! * Up to 64 endpoints have a chain for their exact count. Beyond, counts
+//!   grow by an eighth, and a random slot that is empty is drawn again.
+//! * Which chains there are grows with need ([`Sizes`]), in steps, since the
+//!   kernel walks all elements when a chain is added that uses their map.
+
+mod chains;
+mod element;
+mod image;
+mod number;
+mod port;
+mod program;
+mod text;
+mod walk;
+
+pub use chains::{chains_of, static_table};
+pub use element::{Bytes, Data, Element, Field, Map, MapSpec};
+pub use image::{Image, Loaded};
+pub use number::{Gate, Number, Sizes, Step, Style};
+pub use program::{ServiceProgram, Transaction};
+pub(crate) use text::rule_text;
+pub use walk::{Flow, Origin, Outcome, Trace, TraceStep, World, walk};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,401 @@
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use sealane_net::{Family, IpNet};
+use sealane_objects::TrafficPolicy;
+use sealane_service::{PortChange, PortKey, ServicePort};
+
+use super::chains::{chains_of, static_elements};
+use super::element::{Bytes, Data, Element, Map};
+use super::image::{Image, Loaded};
+use super::number::Sizes;
+use super::port::{Port, frontend_key, slots_in};
+use crate::{Chain, Interval};
+
+/// The Services of one family as elements, and what must be remembered so that a change of one stays small.
+///
+/// Every change returns the transactions that bring a kernel along; it is
+/// assumed that they are applied, in their order.
+pub struct ServiceProgram {
+    family: Family,
+    ports: HashMap<Arc<PortKey>, Port>,
+    sizes: Sizes,
+    pods: Vec<Interval>,
+    /// How many ports have an endpoint of this node at an address.
+    hairpins: HashMap<IpAddr, u32>,
+    half_ids: Numbers,
+    /// Numbers of endpoints are never used again, since a client may still be held to one.
+    last_endpoint: u32,
+    endpoints: usize,
+}
+
+/// Numbers that are given out, and again after they have come back.
+#[derive(Default)]
+struct Numbers {
+    last: u32,
+    free: Vec<u32>,
+}
+
+/// What a kernel is to do at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// Chains to be made, before elements lead to them.
+    pub chains: Vec<Chain>,
+    /// Elements to be deleted, before others are added.
+    pub delete: Vec<Element>,
+    /// Elements to be added.
+    pub add: Vec<Element>,
+}
+
+/// How many elements one transaction has: what 1,000 Services with ten endpoints come to. The kernel
+/// does it in 25 ms; several go faster than one that is as large as all.
+const ELEMENTS: usize = 12_000;
+
+impl ServiceProgram {
+    /// All Services, on a kernel that holds `observed`: ids and slots that are there are kept, so that what is
+    /// right is not touched.
+    pub fn restore<'a>(
+        family: Family,
+        observed: &Image,
+        pods: &[IpNet],
+        ports: impl IntoIterator<Item = &'a Arc<ServicePort>>,
+    ) -> (Self, Vec<Transaction>) {
+        let mut program = Self {
+            family,
+            ports: HashMap::new(),
+            sizes: observed.sizes(),
+            pods: Interval::of_networks(family, pods.iter().copied()),
+            hairpins: HashMap::new(),
+            half_ids: Numbers::default(),
+            last_endpoint: last_endpoint(observed),
+            endpoints: 0,
+        };
+        let known = observed.sizes();
+        let first = Sizes::first();
+        for (style, step) in first.beyond(&known) {
+            program.sizes.grow(style, step, 0);
+        }
+        let mut ports: Vec<_> = ports
+            .into_iter()
+            .filter(|p| p.key.family == family)
+            .collect();
+        ports.sort_by(|a, b| a.key.cmp(&b.key));
+        let ids = program.find_ids(observed, &ports);
+        for (port, half_id) in ports.into_iter().zip(ids) {
+            let sticky = port.affinity_seconds.is_some();
+            let half_id = half_id.unwrap_or_else(|| program.half_ids.take());
+            let slots = |local: u32| slots_in(observed, 2 * half_id + local, sticky, family);
+            let mut made = Port {
+                half_id,
+                served: Arc::clone(port),
+                cluster: slots(0),
+                local: slots(1),
+            };
+            program.fill(&mut made);
+            program.count_in(&made, &mut Vec::new());
+            program.ports.insert(Arc::clone(&port.key), made);
+        }
+        let transactions = program.difference(observed);
+        (program, transactions)
+    }
+
+    /// Which ports have an id in the kernel. One that two lay claim to stays with the first.
+    fn find_ids(&mut self, observed: &Image, ports: &[&Arc<ServicePort>]) -> Vec<Option<u32>> {
+        let id_at = |map, key: &Bytes| match observed.get(map, key) {
+            Some(Data::Value(value)) => value.mark_at(0),
+            _ => None,
+        };
+        let mut taken = HashSet::new();
+        let ids = ports.iter().map(|port| {
+            let found = port.frontends().into_iter().find_map(|(frontend, _)| {
+                let key = frontend_key(&frontend);
+                id_at(Map::Frontends, &key).or_else(|| id_at(Map::InsideIds, &key))
+            });
+            found.map(|id| id / 2).filter(|id| taken.insert(*id))
+        });
+        let ids = ids.collect();
+        // Slots of an id that nobody has found are deleted late, so it must not be given out again before.
+        let slots = [Map::Eps, Map::StickyEps]
+            .into_iter()
+            .flat_map(|map| observed.of_map(map));
+        let seen = slots.filter_map(|(key, _)| key.mark_at(4)).map(|id| id / 2);
+        self.half_ids.last = seen.chain(taken).max().unwrap_or(0);
+        ids
+    }
+
+    /// Takes in changes of Services.
+    pub fn update(&mut self, changes: &[PortChange]) -> Vec<Transaction> {
+        let mut edit = Edit::default();
+        let known = self.sizes.clone();
+        let mut returned = Vec::new();
+        let family = self.family;
+        for change in changes.iter().filter(|c| c.key.family == family) {
+            returned.extend(self.change(change, &mut edit));
+        }
+        // Only now: the slots of those that have gone are still there when others are added.
+        self.half_ids.free.extend(returned);
+        edit.chains = chains_of(self.family, &self.sizes, &known);
+        edit.finish()
+    }
+
+    /// Takes in that pods of this node have other addresses.
+    pub fn set_pods(&mut self, pods: &[IpNet]) -> Vec<Transaction> {
+        let mut edit = Edit::default();
+        edit.removed.extend(self.pods_elements());
+        self.pods = Interval::of_networks(self.family, pods.iter().copied());
+        edit.added.extend(self.pods_elements());
+        edit.finish()
+    }
+
+    /// What brings a kernel that holds `observed` to what this program says. None when it is so.
+    pub fn difference(&self, observed: &Image) -> Vec<Transaction> {
+        let mut edit = Edit {
+            chains: chains_of(self.family, &self.sizes, &observed.sizes()),
+            ..Edit::default()
+        };
+        let mut rest: BTreeMap<(Map, Bytes), Element> = observed
+            .iter()
+            .filter(|element| !element.map.spec().dynamic)
+            .map(|element| ((element.map, element.key), element))
+            .collect();
+        self.each_element(|element| {
+            match rest.remove(&(element.map, element.key)) {
+                Some(known) if known == element => {}
+                Some(known) => {
+                    edit.removed.push(known);
+                    edit.added.push(element);
+                }
+                None => edit.added.push(element),
+            };
+        });
+        // Chains that are no longer needed stay, and so does what leads to them.
+        rest.retain(|(map, _), _| *map != Map::Pickers);
+        edit.removed.extend(rest.into_values());
+        let made: HashSet<Bytes> = edit.chains.iter().map(|(_, element)| element.key).collect();
+        edit.added
+            .retain(|e| e.map != Map::Pickers || !made.contains(&e.key));
+        edit.finish()
+    }
+
+    /// What a kernel holds that has followed: for tests and for tracing.
+    pub fn loaded(&self) -> Loaded {
+        let mut elements = Vec::new();
+        self.each_element(|element| elements.push(element));
+        Loaded::of(self.family, Image::of(elements))
+    }
+
+    /// How many ports are programmed.
+    pub fn len(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ports.is_empty()
+    }
+
+    fn each_element(&self, mut take: impl FnMut(Element)) {
+        static_elements().into_iter().for_each(&mut take);
+        let pickers = chains_of(self.family, &self.sizes, &Sizes::default());
+        pickers.into_iter().for_each(|(_, element)| take(element));
+        self.pods_elements().into_iter().for_each(&mut take);
+        let hairpins = self.hairpins.keys();
+        hairpins.for_each(|address| take(hairpin(*address)));
+        for port in self.ports.values() {
+            port.elements().into_iter().for_each(&mut take);
+        }
+    }
+
+    fn pods_elements(&self) -> Vec<Element> {
+        let each = self.pods.iter();
+        each.map(|pods| Element::range(Map::Pods, Bytes::default(), pods))
+            .collect()
+    }
+
+    /// Does one change; the id that has become free by that.
+    fn change(&mut self, change: &PortChange, edit: &mut Edit) -> Option<u32> {
+        let old = self.ports.remove(&change.key);
+        if let Some(old) = &old {
+            edit.removed.extend(old.elements());
+            self.count_out(old, &mut edit.removed);
+        }
+        let Some(served) = &change.after else {
+            return old.map(|old| old.half_id);
+        };
+        let sticky = served.affinity_seconds.is_some();
+        let (half_id, cluster, local) = match old {
+            Some(old) if old.served.affinity_seconds.is_some() == sticky => {
+                (old.half_id, old.cluster, old.local)
+            }
+            Some(old) => (old.half_id, Default::default(), Default::default()),
+            None => (self.half_ids.take(), Default::default(), Default::default()),
+        };
+        let mut port = Port {
+            half_id,
+            served: Arc::clone(served),
+            cluster,
+            local,
+        };
+        self.fill(&mut port);
+        edit.added.extend(port.elements());
+        self.count_in(&port, &mut edit.added);
+        self.ports.insert(Arc::clone(&change.key), port);
+        None
+    }
+
+    /// Gives its endpoints their slots and numbers, and makes sure of chains for so many.
+    fn fill(&mut self, port: &mut Port) {
+        let sticky = port.served.affinity_seconds.is_some();
+        let last = &mut self.last_endpoint;
+        let mut number = || {
+            *last += u32::from(sticky);
+            if sticky { *last } else { 0 }
+        };
+        port.cluster.update(&port.served.cluster, &mut number);
+        port.local.update(&port.served.local, &mut number);
+        for (style, step) in port.needs() {
+            self.sizes.grow(style, step, self.endpoints + port.count());
+        }
+    }
+
+    fn count_in(&mut self, port: &Port, added: &mut Vec<Element>) {
+        self.endpoints += port.count();
+        for address in port.hairpins() {
+            let count = self.hairpins.entry(address).or_default();
+            *count += 1;
+            if *count == 1 {
+                added.push(hairpin(address));
+            }
+        }
+    }
+
+    fn count_out(&mut self, port: &Port, removed: &mut Vec<Element>) {
+        self.endpoints -= port.count();
+        for address in port.hairpins() {
+            let count = self.hairpins.entry(address).or_default();
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.hairpins.remove(&address);
+                removed.push(hairpin(address));
+            }
+        }
+    }
+
+    /// The id whose endpoints a frontend's clients get, for tests and `/debug/state`.
+    pub fn id_of(&self, key: &PortKey, policy: TrafficPolicy) -> Option<u32> {
+        self.ports.get(key).map(|port| port.id(policy))
+    }
+}
+
+fn hairpin(address: IpAddr) -> Element {
+    let key = Bytes::default().address(address).address(address);
+    Element::member(Map::Hairpin, key)
+}
+
+fn last_endpoint(observed: &Image) -> u32 {
+    let numbers = observed.of_map(Map::Endpoints);
+    let numbers = numbers.filter_map(|(key, _)| key.mark_at(0));
+    let pins = observed.of_map(Map::Affinity);
+    let pins = pins.filter_map(|(_, data)| match data {
+        Data::Value(value) => value.mark_at(0),
+        _ => None,
+    });
+    numbers.chain(pins).max().unwrap_or(0)
+}
+
+impl Numbers {
+    fn take(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.last += 1;
+            self.last
+        })
+    }
+}
+
+/// Elements that come and go; one that does both is left alone.
+#[derive(Default)]
+struct Edit {
+    chains: Vec<(Chain, Element)>,
+    removed: Vec<Element>,
+    added: Vec<Element>,
+}
+
+/// A frontend is served as soon as it has a number, so that is added when all else is there, and deleted before.
+fn rank(map: Map) -> u8 {
+    match map {
+        Map::Gates | Map::Pickers | Map::Pods => 0,
+        Map::Endpoints => 1,
+        Map::Eps | Map::StickyEps | Map::SourceRanges | Map::Hairpin | Map::Affinity => 2,
+        Map::Frontends | Map::InsideIds => 3,
+        Map::Inside => 4,
+        Map::PickerOf => 5,
+    }
+}
+
+impl Edit {
+    fn finish(mut self) -> Vec<Transaction> {
+        let place = |e: &Element| (rank(e.map), e.map, e.key);
+        self.removed.sort_unstable_by_key(place);
+        self.added.sort_unstable_by_key(place);
+        let mut early: Vec<(Option<Element>, Element)> = Vec::new();
+        let mut late: Vec<Element> = Vec::new();
+        let mut removed = self.removed.into_iter().peekable();
+        for element in self.added {
+            while let Some(gone) = removed.next_if(|gone| place(gone) < place(&element)) {
+                late.push(gone);
+            }
+            match removed.next_if(|gone| place(gone) == place(&element)) {
+                Some(gone) if gone == element => {}
+                gone => early.push((gone, element)),
+            }
+        }
+        late.extend(removed);
+        late.sort_by_key(|gone| std::cmp::Reverse(rank(gone.map)));
+        let mut transactions = Vec::new();
+        if !self.chains.is_empty() {
+            let (chains, add) = self.chains.into_iter().unzip();
+            let delete = Vec::new();
+            transactions.push(Transaction {
+                chains,
+                delete,
+                add,
+            });
+        }
+        let cut = late.partition_point(|gone| rank(gone.map) >= rank(Map::Inside));
+        let rest = late.split_off(cut);
+        // Numbers that go are no reason for a transaction of their own.
+        let mut now = Transaction {
+            delete: late,
+            ..Transaction::default()
+        };
+        for (gone, element) in early {
+            if now.len() >= ELEMENTS {
+                transactions.push(std::mem::take(&mut now));
+            }
+            now.delete.extend(gone);
+            now.add.push(element);
+        }
+        transactions.push(now);
+        for chunk in rest.chunks(ELEMENTS) {
+            transactions.push(Transaction {
+                delete: chunk.to_vec(),
+                ..Transaction::default()
+            });
+        }
+        transactions.retain(|transaction| !transaction.is_empty());
+        transactions
+    }
+}
+
+impl Transaction {
+    /// How many elements it deletes and adds.
+    pub fn len(&self) -> usize {
+        self.delete.len() + self.add.len()
+    }
+
+    /// Whether it does nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.chains.is_empty()
+    }
+}

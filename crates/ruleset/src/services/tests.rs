@@ -1,0 +1,514 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use sealane_net::{Family, Protocol};
+use sealane_objects::{
+    ObjectName, ServiceNet, ServicePortNet, SliceEndpoint, SliceNet, SlicePort, TrafficPolicy,
+};
+use sealane_service::{NodeFacts, PortChange, ServiceTable};
+
+use super::*;
+
+const POD: &str = "10.244.1.7";
+const OUTSIDE: &str = "203.0.113.9";
+const NODE: &str = "172.29.0.2";
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn node() -> NodeFacts {
+    NodeFacts {
+        name: "node-1".into(),
+        node_port_addresses: vec![ip(NODE), ip("fd00::2")],
+        pod_cidrs: vec![
+            "10.244.1.0/24".parse().unwrap(),
+            "fd00:1::/64".parse().unwrap(),
+        ],
+        external_ips: true,
+        ..NodeFacts::default()
+    }
+}
+
+fn world() -> World {
+    World {
+        local_addresses: node().node_port_addresses,
+    }
+}
+
+/// A Service with port 80 at every sort of address, in both families.
+fn everywhere(protocol: Protocol) -> ServiceNet {
+    let ips = |texts: [&str; 2]| texts.map(ip).to_vec();
+    ServiceNet {
+        cluster_ips: ips(["10.96.0.9", "fd00:96::9"]),
+        external_ips: ips(["192.0.2.7", "2001:db8::7"]),
+        load_balancer_ips: ips(["192.0.2.8", "2001:db8::8"]),
+        ports: vec![ServicePortNet {
+            name: "".into(),
+            protocol,
+            port: 80,
+            node_port: Some(30080),
+        }],
+        ..ServiceNet::default()
+    }
+}
+
+fn slice(protocol: Protocol, endpoints: &[(IpAddr, &str)]) -> SliceNet {
+    let endpoint = |(address, node): &(IpAddr, &str)| SliceEndpoint {
+        address: *address,
+        ready: true,
+        serving: true,
+        terminating: false,
+        node: Some((*node).into()),
+        hints: None,
+    };
+    SliceNet {
+        service: "web".into(),
+        family: endpoints.first().map(|(address, _)| Family::from(*address)),
+        ports: [SlicePort {
+            name: "".into(),
+            protocol,
+            port: 8080,
+        }]
+        .into(),
+        endpoints: endpoints.iter().map(endpoint).collect(),
+        triggered_ms: None,
+    }
+}
+
+fn name(name: &str) -> ObjectName {
+    ObjectName::new("default", name)
+}
+
+/// A program and a kernel that has followed it.
+struct Stage {
+    program: ServiceProgram,
+    kernel: Loaded,
+}
+
+impl Stage {
+    fn new(family: Family) -> Self {
+        let (program, first) =
+            ServiceProgram::restore(family, &Image::default(), &node().pod_cidrs, []);
+        let mut stage = Self {
+            program,
+            kernel: Loaded::new(family),
+        };
+        stage.apply(&first);
+        stage
+    }
+
+    fn apply(&mut self, transactions: &[Transaction]) {
+        for transaction in transactions {
+            self.kernel.apply(transaction).unwrap();
+        }
+    }
+
+    fn update(&mut self, changes: &[PortChange]) -> Vec<Transaction> {
+        let transactions = self.program.update(changes);
+        self.apply(&transactions);
+        transactions
+    }
+
+    fn of(family: Family, table: &ServiceTable) -> Self {
+        let mut stage = Self::new(family);
+        let changes: Vec<PortChange> = table.iter().map(added).collect();
+        stage.update(&changes);
+        stage
+    }
+
+    fn walk(&self, flow: &Flow, choose: &mut dyn FnMut(u32) -> u32) -> Trace {
+        walk(&self.kernel, &world(), flow, choose)
+    }
+
+    /// Where all choices lead to: `10.244.1.5 10.244.2.5 masqueraded`, `refused`, …
+    fn ways(&self, flow: &Flow) -> String {
+        let mut ends = BTreeSet::new();
+        for choice in 0..8 {
+            let trace = self.walk(flow, &mut |modulus| choice % modulus);
+            assert_eq!(trace.mark & !0x4000, flow.mark & !0x4000, "foreign bits");
+            ends.insert(match trace.outcome {
+                Outcome::Passed {
+                    destination,
+                    port,
+                    masqueraded,
+                } => {
+                    assert_eq!(trace.mark & 0x4000, 0, "our bit is taken away again");
+                    assert!(destination == flow.destination || port == 8080);
+                    let how = if masqueraded { " masqueraded" } else { "" };
+                    format!("{destination}{how}")
+                }
+                Outcome::Dropped => "dropped".into(),
+                Outcome::Refused => "refused".into(),
+                Outcome::Broken(why) => panic!("{why}\n{:#?}", trace.steps),
+            });
+        }
+        ends.into_iter().collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn added(port: &Arc<sealane_service::ServicePort>) -> PortChange {
+    PortChange {
+        key: Arc::clone(&port.key),
+        before: None,
+        after: Some(Arc::clone(port)),
+    }
+}
+
+fn flow(from: &str, to: &str, port: u16, protocol: Protocol) -> Flow {
+    let source = ip(from);
+    let origin = if world().local_addresses.contains(&source) {
+        Origin::Node
+    } else {
+        Origin::Link
+    };
+    Flow {
+        origin,
+        source,
+        destination: ip(to),
+        port,
+        protocol,
+        mark: 0x8123,
+    }
+}
+
+#[test]
+fn who_reaches_what_under_which_policy() {
+    use TrafficPolicy::{Cluster, Local};
+    let both = "10.244.1.5, 10.244.2.5";
+    let both_as_node = "10.244.1.5 masqueraded, 10.244.2.5 masqueraded";
+    let here = [(ip("10.244.1.5"), "node-1"), (ip("10.244.2.5"), "node-2")];
+    let (cluster_ip, external, balancer) = ("10.96.0.9", "192.0.2.7", "192.0.2.8");
+    for (endpoints, policy, from, to, expected) in [
+        (&here[..], Cluster, POD, cluster_ip, both),
+        (&here, Cluster, OUTSIDE, cluster_ip, both_as_node),
+        (&here, Cluster, NODE, cluster_ip, both_as_node),
+        (&here, Cluster, POD, external, both_as_node),
+        (&here, Cluster, OUTSIDE, external, both_as_node),
+        (&here, Cluster, OUTSIDE, balancer, both_as_node),
+        (&here, Cluster, OUTSIDE, NODE, both_as_node),
+        (&here, Cluster, NODE, NODE, both_as_node),
+        (&here, Local, POD, cluster_ip, "10.244.1.5"),
+        (&here, Local, OUTSIDE, external, "10.244.1.5"),
+        (&here, Local, OUTSIDE, NODE, "10.244.1.5"),
+        (&here, Local, POD, balancer, both),
+        (&here, Local, POD, NODE, both),
+        (&here, Local, NODE, balancer, both_as_node),
+        (&here[1..], Local, POD, cluster_ip, "dropped"),
+        (&here[1..], Local, OUTSIDE, balancer, "dropped"),
+        (&here[1..], Local, OUTSIDE, NODE, "dropped"),
+        (&here[1..], Local, POD, external, "10.244.2.5"),
+        (&here[1..], Local, NODE, NODE, "10.244.2.5 masqueraded"),
+        (&[], Cluster, POD, cluster_ip, "refused"),
+        (&[], Local, OUTSIDE, balancer, "refused"),
+        (&[], Local, OUTSIDE, NODE, "refused"),
+        // A pod that is an endpoint reaches itself as somebody else.
+        (
+            &here[..1],
+            Cluster,
+            "10.244.1.5",
+            cluster_ip,
+            "10.244.1.5 masqueraded",
+        ),
+        // Not a frontend at all.
+        (&here, Cluster, POD, "10.244.2.9", "10.244.2.9"),
+    ] {
+        for protocol in Protocol::ALL {
+            let mut table = ServiceTable::new(node());
+            let mut web = everywhere(protocol);
+            (web.internal_policy, web.external_policy) = (policy, policy);
+            table.set_slice(&name("web-1"), Some(slice(protocol, endpoints)));
+            table.set_service(&name("web"), Some(web));
+            let stage = Stage::of(Family::V4, &table);
+            let port = if to == NODE { 30080 } else { 80 };
+            let what = format!("{from} to {to} {protocol} {policy:?}");
+            let ways = stage.ways(&flow(from, to, port, protocol));
+            assert_eq!(ways, expected, "{what}");
+            let other = stage.ways(&flow(from, to, port + 1, protocol));
+            assert!(other.contains(to), "another port: {what}: {other}");
+        }
+    }
+}
+
+#[test]
+fn the_second_family_is_served_alike() {
+    let endpoints = [(ip("fd00:1::5"), "node-1"), (ip("fd00:2::5"), "node-2")];
+    for affinity in [None, Some(30)] {
+        let mut table = ServiceTable::new(node());
+        let mut web = everywhere(Protocol::Udp);
+        web.external_policy = TrafficPolicy::Local;
+        web.affinity_seconds = affinity;
+        table.set_service(&name("web"), Some(web));
+        table.set_slice(&name("web-1"), Some(slice(Protocol::Udp, &endpoints)));
+        let stage = Stage::of(Family::V6, &table);
+        for (from, to, port, expected) in [
+            ("fd00:1::7", "fd00:96::9", 80, "fd00:1::5, fd00:2::5"),
+            ("2001:db8::1", "fd00::2", 30080, "fd00:1::5"),
+            ("fd00:1::7", "2001:db8::8", 80, "fd00:1::5, fd00:2::5"),
+            (
+                "fd00:1::5",
+                "2001:db8::8",
+                80,
+                "fd00:1::5 masqueraded, fd00:2::5",
+            ),
+        ] {
+            let ways = stage.ways(&flow(from, to, port, Protocol::Udp));
+            assert_eq!(ways, expected, "{from} to {to}");
+        }
+    }
+}
+
+#[test]
+fn source_ranges_guard_load_balancer_addresses_alone() {
+    let mut table = ServiceTable::new(node());
+    let mut web = everywhere(Protocol::Tcp);
+    web.source_ranges = Some(vec![
+        "203.0.113.0/28".parse().unwrap(),
+        "10.0.0.0/8".parse().unwrap(),
+    ]);
+    table.set_slice(
+        &name("s"),
+        Some(slice(Protocol::Tcp, &[(ip("10.244.1.5"), "node-1")])),
+    );
+    for policy in [TrafficPolicy::Cluster, TrafficPolicy::Local] {
+        web.external_policy = policy;
+        table.set_service(&name("web"), Some(web.clone()));
+        let stage = Stage::of(Family::V4, &table);
+        let ways = |from, to| stage.ways(&flow(from, to, 80, Protocol::Tcp));
+        assert_eq!(ways("203.0.113.99", "192.0.2.8"), "dropped");
+        assert!(ways(OUTSIDE, "192.0.2.8").starts_with("10.244.1.5"));
+        assert!(ways("203.0.113.99", "192.0.2.7").starts_with("10.244.1.5"));
+    }
+}
+
+#[test]
+fn a_client_stays_with_its_endpoint_until_that_is_gone() {
+    let mut table = ServiceTable::new(node());
+    let mut web = everywhere(Protocol::Udp);
+    web.affinity_seconds = Some(10_800);
+    table.set_service(&name("web"), Some(web));
+    let all = [
+        (ip("10.244.1.5"), "node-1"),
+        (ip("10.244.2.5"), "node-2"),
+        (ip("10.244.2.6"), "node-2"),
+    ];
+    table.set_slice(&name("s"), Some(slice(Protocol::Udp, &all)));
+    let mut stage = Stage::of(Family::V4, &table);
+    let flow = flow(POD, "10.96.0.9", 80, Protocol::Udp);
+    let connect = |stage: &mut Stage, choice| {
+        let trace = stage.walk(&flow, &mut |modulus| choice % modulus);
+        for (map, key) in trace.forgotten {
+            stage.kernel.image.remove(map, &key);
+        }
+        trace
+            .remembered
+            .into_iter()
+            .for_each(|pin| stage.kernel.image.insert(pin));
+        match trace.outcome {
+            Outcome::Passed { destination, .. } => destination,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = connect(&mut stage, 1);
+    assert_eq!(
+        [0, 1, 2].map(|choice| connect(&mut stage, choice)),
+        [first; 3]
+    );
+    let rest: Vec<_> = all
+        .into_iter()
+        .filter(|(address, _)| *address != first)
+        .collect();
+    let changes = table.set_slice(&name("s"), Some(slice(Protocol::Udp, &rest)));
+    stage.update(&changes);
+    let second = connect(&mut stage, 1);
+    assert_ne!(second, first);
+    assert_eq!(
+        [0, 1].map(|choice| connect(&mut stage, choice)),
+        [second; 2]
+    );
+    let (again, transactions) = ServiceProgram::restore(
+        Family::V4,
+        &stage.kernel.image,
+        &node().pod_cidrs,
+        table.iter(),
+    );
+    assert_eq!(transactions, [], "a restart keeps pins and all else");
+    assert_eq!(again.len(), 1);
+}
+
+fn many(count: usize) -> Vec<(IpAddr, &'static str)> {
+    let address = |n: usize| IpAddr::from([10, 200, (n >> 8) as u8, n as u8]);
+    (0..count).map(|n| (address(n), "node-2")).collect()
+}
+
+#[test]
+fn any_number_of_endpoints_is_reached_evenly() {
+    for (count, affinity) in [
+        (1, None),
+        (10, Some(60)),
+        (64, None),
+        (65, None),
+        (100, Some(60)),
+        (1_000, None),
+        (5_000, None),
+    ] {
+        let mut table = ServiceTable::new(node());
+        let mut web = everywhere(Protocol::Tcp);
+        web.affinity_seconds = affinity;
+        table.set_service(&name("web"), Some(web));
+        table.set_slice(&name("s"), Some(slice(Protocol::Tcp, &many(count))));
+        let stage = Stage::of(Family::V4, &table);
+        // A generator of numbers that is good enough to draw with.
+        let mut state = 1_u64;
+        let mut draw = |modulus: u32| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) % u64::from(modulus)) as u32
+        };
+        let mut hits: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        let draws = 20 * count.min(1_000);
+        for _ in 0..draws {
+            let trace = stage.walk(&flow(POD, "10.96.0.9", 80, Protocol::Tcp), &mut draw);
+            match trace.outcome {
+                Outcome::Passed { destination, .. } => *hits.entry(destination).or_default() += 1,
+                other => panic!("{count}: {other:?}"),
+            }
+        }
+        let most = hits.values().max().copied().unwrap_or_default();
+        assert!(
+            most <= 20 * 3,
+            "{count}: one of {} has {most} of {draws}",
+            hits.len()
+        );
+        let reached = hits.len();
+        assert!(
+            reached >= count.min(1_000) * 9 / 10,
+            "{count}: {reached} are reached"
+        );
+    }
+}
+
+#[test]
+fn a_change_of_one_endpoint_is_a_few_elements() {
+    let mut table = ServiceTable::new(node());
+    table.set_service(&name("web"), Some(everywhere(Protocol::Tcp)));
+    let all = many(90);
+    table.set_slice(&name("s"), Some(slice(Protocol::Tcp, &all)));
+    let mut stage = Stage::of(Family::V4, &table);
+    let changes = table.set_slice(&name("s"), Some(slice(Protocol::Tcp, &all[1..])));
+    let transactions = stage.update(&changes);
+    let sizes: Vec<_> = transactions
+        .iter()
+        .map(|t| (t.delete.len(), t.add.len()))
+        .collect();
+    assert_eq!(
+        sizes,
+        [(1, 1), (1, 0)],
+        "the last slot moves into the hole, then it goes"
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Service(usize, Option<(u8, bool, bool, u8)>),
+    Slice(usize, Option<(usize, u8)>),
+    Restart,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let shape = (0..4_u8, any::<bool>(), any::<bool>(), 0..3_u8);
+    prop_oneof![
+        4 => (0..4_usize, prop::option::weighted(0.8, shape)).prop_map(|(n, s)| Event::Service(n, s)),
+        8 => (0..5_usize, prop::option::weighted(0.8, (0..4_usize, any::<u8>())))
+            .prop_map(|(n, s)| Event::Slice(n, s)),
+        1 => Just(Event::Restart),
+    ]
+}
+
+fn random_service((last, local, guarded, affinity): (u8, bool, bool, u8)) -> ServiceNet {
+    let mut made = everywhere(Protocol::Tcp);
+    made.cluster_ips = vec![IpAddr::from([10, 96, 0, last])];
+    made.external_ips.clear();
+    made.load_balancer_ips = vec![IpAddr::from([192, 0, 2, last])];
+    made.ports[0].node_port = Some(30_000 + u16::from(last));
+    if local {
+        made.external_policy = TrafficPolicy::Local;
+        made.internal_policy = TrafficPolicy::Local;
+    }
+    made.source_ranges = guarded.then(|| vec!["203.0.113.0/24".parse().unwrap()]);
+    made.affinity_seconds = [None, Some(30), Some(60)][usize::from(affinity)];
+    made
+}
+
+fn random_slice((service, bits): (usize, u8)) -> SliceNet {
+    let node = |n| if n % 2 == 0 { "node-1" } else { "node-2" };
+    let chosen = (0..8_u8).filter(|n| bits >> n & 1 == 1);
+    let endpoints: Vec<_> = chosen
+        .map(|n| (IpAddr::from([10, 244, 9, n + 1]), node(n)))
+        .collect();
+    let mut made = slice(Protocol::Tcp, &endpoints);
+    made.service = format!("s{service}").into();
+    made
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever happens in whatever order, the kernel takes every transaction, no packet for a frontend ever passes
+    /// untranslated, restarts change nothing, and all ends as if it had been made at once.
+    #[test]
+    fn a_storm_ends_in_the_rules_of_a_fresh_start(events in prop::collection::vec(event(), 0..40)) {
+        let mut table = ServiceTable::new(node());
+        let mut stage = Stage::new(Family::V4);
+        for event in events {
+            let changes = match event {
+                Event::Service(n, shape) => table.set_service(&name(&format!("s{n}")), shape.map(random_service)),
+                Event::Slice(n, content) => table.set_slice(&name(&format!("slice{n}")), content.map(random_slice)),
+                Event::Restart => {
+                    let image = &stage.kernel.image;
+                    let (program, transactions) = ServiceProgram::restore(
+                        Family::V4, image, &node().pod_cidrs, table.iter());
+                    prop_assert_eq!(transactions, vec![]);
+                    stage.program = program;
+                    continue;
+                }
+            };
+            let address = |port: &Option<Arc<sealane_service::ServicePort>>| port.as_ref()?.cluster_ip;
+            let stays: Vec<IpAddr> = changes.iter()
+                .filter(|c| address(&c.before) == address(&c.after))
+                .filter_map(|c| address(&c.after))
+                .collect();
+            for transaction in stage.program.update(&changes) {
+                prop_assert_eq!(stage.kernel.apply(&transaction), Ok(()));
+                for destination in &stays {
+                    let flow = flow(POD, &destination.to_string(), 80, Protocol::Tcp);
+                    let ways = stage.ways(&flow);
+                    prop_assert!(!ways.contains("10.96."), "{}", ways);
+                }
+            }
+            prop_assert_eq!(stage.program.difference(&stage.kernel.image), vec![]);
+        }
+        let fresh = Stage::of(Family::V4, &table);
+        let sources = [POD, OUTSIDE, NODE, "10.244.9.1"];
+        for last in 0..4 {
+            for (to, port) in [
+                (format!("10.96.0.{last}"), 80),
+                (format!("192.0.2.{last}"), 80),
+                (NODE.to_owned(), 30_000 + last),
+            ] {
+                for from in sources {
+                    let flow = flow(from, &to, port, Protocol::Tcp);
+                    prop_assert_eq!(stage.ways(&flow), fresh.ways(&flow), "{} to {}:{}", from, to, port);
+                }
+            }
+        }
+        let count = |stage: &Stage| Map::ALL.map(|map| match map {
+            Map::Pickers => 0,
+            map => stage.kernel.image.of_map(map).count(),
+        });
+        prop_assert_eq!(count(&stage), count(&fresh), "nothing is left over");
+    }
+}
