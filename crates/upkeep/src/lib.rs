@@ -11,6 +11,7 @@
 //! * [`observe`] reads and changes nothing; what it cannot read it says.
 //! * [`judge`] holds the rules, each over the [`snapshot`] alone.
 //! * [`firewall`] follows a packet through the rules of others on paper.
+//! * [`cleanup`] plans what to remove, and removes it.
 //! * [`check()`] does all of it for one node.
 //!
 //! It works without an agent and without an API server, since it is for the
@@ -18,6 +19,7 @@
 //! are words: settings, and how leases are held against links.
 
 mod api;
+pub mod cleanup;
 pub mod finding;
 pub mod firewall;
 pub mod judge;

@@ -1,6 +1,7 @@
 //! `sealane agent`, and what is done beside a running one.
 
 mod check;
+mod cleanup;
 mod nodes;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Cleanup(cleanup::Args),
 }
 
 /// Runs the daemon, which brings its own runtime, or what is done beside it.
@@ -42,6 +44,7 @@ enum Command {
 pub fn run(args: Args, log_level: Option<String>) -> anyhow::Result<ExitCode> {
     match args.command {
         Some(Command::Check(args)) => return check::run(args, log_level),
+        Some(Command::Cleanup(args)) => return cleanup::run(args, log_level),
         None => {}
     }
     role::announce("agent", log_level)?;

@@ -54,13 +54,13 @@ fn is_of_iptables(table: &Table) -> bool {
 }
 
 /// Asking `iptables-legacy-save` would load its modules, so the kernel is asked what is loaded.
-fn has_legacy(prefix: &str) -> bool {
+pub(crate) fn has_legacy(prefix: &str) -> bool {
     let path = format!("/proc/thread-self/net/{prefix}_tables_names");
     fs::read_to_string(path).is_ok_and(|names| !names.trim().is_empty())
 }
 
 /// Runs a program in the network namespace of this thread, with its output.
-fn run(program: &str, args: &[&str]) -> Result<String, String> {
+pub(crate) fn run(program: &str, args: &[&str]) -> Result<String, String> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null());
     let output = command

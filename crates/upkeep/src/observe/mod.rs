@@ -21,6 +21,7 @@ use crate::finding::Skipped;
 use crate::snapshot::{AgentSettings, ConfDir, Snapshot};
 
 pub use agent::settings;
+pub(crate) use firewall::{has_legacy, run};
 
 /// What is known from outside the node.
 #[derive(Clone, Debug)]
