@@ -156,13 +156,19 @@ impl Snapshot {
         nodes.filter(|node| node.name != self.settings.node_name)
     }
 
-    /// The subnets of this node's pods: the Node's, else those of the bridge.
+    /// The subnets of this node's pods: the Node's, else those that the agent has made something for.
     pub fn pod_subnets(&self) -> Vec<IpNet> {
         match self.this_node() {
             Some(node) if !node.pod_cidrs.is_empty() => node.pod_cidrs.clone(),
             _ => {
                 let on_bridge = self.addresses_of(names::POD_BRIDGE);
-                on_bridge.map(|address| address.trunc()).collect()
+                // Without a bridge, what no pod has is unreachable.
+                let routed = self.routes.iter().filter(|route| route.unreachable);
+                let routed = routed.map(|route| route.destination);
+                let mut all: Vec<IpNet> = on_bridge.map(|a| a.trunc()).chain(routed).collect();
+                all.sort();
+                all.dedup();
+                all
             }
         }
     }

@@ -15,10 +15,13 @@ use super::plan::Step;
 /// Names the object, and what refused to remove it.
 pub async fn apply(kernel: &Netlink, step: &Step) -> anyhow::Result<()> {
     match step {
-        Step::Table(table) => drop(kernel.delete_table(table.family, &table.name).await?),
-        Step::Route(route) => drop(kernel.delete_route(route).await?),
-        Step::Rule(rule) => drop(kernel.delete_rule(rule).await?),
-        Step::Link(name) => drop(kernel.delete_link(name).await?),
+        Step::Table(table) => _ = kernel.delete_table(table.family, &table.name).await?,
+        Step::Route(route) => _ = kernel.delete_route(route).await?,
+        Step::Rule(rule) => _ = kernel.delete_rule(rule).await?,
+        Step::Address(address) => {
+            _ = kernel.delete_address(address.link, address.address).await?;
+        }
+        Step::Link(name) => _ = kernel.delete_link(name).await?,
         Step::File(path) => match fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("remove {}", path.display()));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use sealane_net::{Route, names};
-use sealane_netlink::{Link, Rule};
+use sealane_netlink::{Address, Link, Rule};
 use sealane_ruleset::Loaded;
 
 use super::observe::{Found, Listing};
@@ -36,6 +36,8 @@ pub enum Step {
     Route(Route),
     /// A rule of policy routing.
     Rule(Rule),
+    /// An address of a link.
+    Address(Address),
     /// A link, a pod's with its other end.
     Link(String),
     /// A file.
@@ -61,6 +63,7 @@ impl fmt::Display for Step {
             }
             Self::Route(route) => write!(f, "delete route {route}"),
             Self::Rule(rule) => write!(f, "delete rule {rule}"),
+            Self::Address(address) => write!(f, "delete address {}", address.address),
             Self::Link(name) => write!(f, "delete link {name}"),
             Self::File(path) => write!(f, "remove {}", path.display()),
             Self::Chains {
@@ -100,9 +103,22 @@ pub fn plan(found: &Found, asked: Asked) -> Vec<Step> {
         .routes
         .iter()
         .filter(|r| r.protocol == names::ROUTE_PROTOCOL);
-    let pods_own = |route: &&Route| route.device.as_deref().is_some_and(names::is_pod_link);
+    let pods_own = |route: &&Route| {
+        route.unreachable || route.device.as_deref().is_some_and(names::is_pod_link)
+    };
     let routes = ours.filter(|route| !(keeps_pods && pods_own(route)));
     steps.extend(routes.cloned().map(Step::Route));
+    if !keeps_pods {
+        let ours =
+            |a: &&Address| a.protocol == names::ROUTE_PROTOCOL && !goes_with_bridge(found, a);
+        steps.extend(
+            found
+                .addresses
+                .iter()
+                .filter(ours)
+                .map(|a| Step::Address(*a)),
+        );
+    }
     steps.extend(links(found, keeps_pods));
     if keeps_pods {
         let count = pods.len();
@@ -111,6 +127,11 @@ pub fn plan(found: &Found, asked: Asked) -> Vec<Step> {
         )));
     }
     steps
+}
+
+fn goes_with_bridge(found: &Found, address: &Address) -> bool {
+    let link = found.links.iter().find(|link| link.index == address.link);
+    link.is_some_and(|link| link.name == names::POD_BRIDGE)
 }
 
 fn is_ours(table: &str) -> bool {

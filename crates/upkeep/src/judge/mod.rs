@@ -70,6 +70,7 @@ pub(crate) mod stage {
             link,
             address: address.parse().unwrap(),
             global: true,
+            protocol: 0,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Packets that are too large for the next link disappear without a word.
 
 use sealane_net::names;
+use sealane_netlink::Link;
 
 use crate::finding::Finding;
 use crate::snapshot::Snapshot;
@@ -19,38 +20,35 @@ pub fn judge(s: &Snapshot) -> Vec<Finding> {
 
 /// A bridge drops what is larger than the port that it should leave by.
 fn ports(s: &Snapshot) -> Vec<Finding> {
-    let pods: Vec<_> = s
-        .links
-        .iter()
-        .filter(|l| names::is_pod_link(&l.name))
-        .collect();
+    let pods = on_bridge(s);
     let Some(most) = pods.iter().map(|link| link.mtu).max() else {
         return vec![];
     };
     let smaller = pods.iter().filter(|link| link.mtu < most);
     smaller
-        .filter(|_| s.settings.attachment != "routed")
         .map(|link| {
-            Finding::error(
-                "mtu",
-                format!(
-                    "link {} has MTU {}, those of other pods have {most}",
-                    link.name, link.mtu
-                ),
-            )
-            .because("the bridge drops what other pods send to this one in full size")
-            .next(format!(
-                "ip link set {} mtu {most}, or start the pod anew",
-                link.name
-            ))
+            let (name, mtu) = (&link.name, link.mtu);
+            let seen = format!("link {name} has MTU {mtu}, those of other pods have {most}");
+            Finding::error("mtu", seen)
+                .because("the bridge drops what other pods send to this one in full size")
+                .next(format!(
+                    "ip link set {name} mtu {most}, or start the pod anew"
+                ))
         })
         .collect()
 }
 
+/// Pods' links that are ports of the bridge.
+fn on_bridge(s: &Snapshot) -> Vec<&Link> {
+    let bridge = s.link(names::POD_BRIDGE).map(|link| link.index);
+    let is_port = |link: &&Link| names::is_pod_link(&link.name) && link.master == bridge;
+    let all = s.links.iter().filter(is_port);
+    all.filter(|_| bridge.is_some()).collect()
+}
+
 fn bridge(s: &Snapshot) -> Option<Finding> {
     let bridge = s.link(names::POD_BRIDGE)?;
-    let pods = s.links.iter().filter(|l| names::is_pod_link(&l.name));
-    let largest = pods.map(|link| link.mtu).max()?;
+    let largest = on_bridge(s).iter().map(|link| link.mtu).max()?;
     (bridge.mtu < largest).then(|| {
         Finding::warning("mtu", format!("{} has MTU {}, pods have {largest}", bridge.name, bridge.mtu))
             .because("the node sends its pods smaller packets than they send it; what they send each other in full size may be dropped")

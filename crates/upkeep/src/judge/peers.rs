@@ -36,12 +36,12 @@ fn links(s: &Snapshot) -> Vec<Finding> {
             );
         }
     }
-    if s.settings.attachment == "routed" {
-        return found;
-    }
     let bridge = s.link(names::POD_BRIDGE).map(|link| link.index);
     let pods = s.links.iter().filter(|l| names::is_pod_link(&l.name));
-    let loose = pods.filter(|link| bridge.is_some() && link.master != bridge);
+    // A pod that is attached by a route has one, whatever new pods get.
+    let has_route = |name: &str| s.routes.iter().any(|r| r.device.as_deref() == Some(name));
+    let loose =
+        pods.filter(|link| bridge.is_some() && link.master != bridge && !has_route(&link.name));
     found.extend(loose.map(|link| {
         Finding::error(
             "link-not-on-bridge",

@@ -1,0 +1,94 @@
+//! Stories of Services, and what `iptables-save` shows of them. `UPDATE_GOLDEN=1` writes it anew.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "story/mod.rs"]
+mod story;
+
+use std::fs;
+
+use sealane_iptables::{Loaded, diff, removal};
+use sealane_net::Family;
+
+use story::Story;
+
+fn check(name: &str, family: Family) {
+    let program = Story::read(name).program(family);
+    let path = story::folder().join(format!("{name}.rules"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, program.text()).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap();
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        lines(&program.text()),
+        lines(&expected),
+        "{}",
+        path.display()
+    );
+}
+
+#[test]
+fn cluster_ips() {
+    check("cluster-ip", Family::V4);
+}
+
+#[test]
+fn from_outside() {
+    check("outside", Family::V4);
+}
+
+#[test]
+fn six() {
+    check("six", Family::V6);
+}
+
+#[test]
+fn what_is_loaded_already_is_not_touched() {
+    let program = Story::read("outside").program(Family::V4);
+    let loaded = Loaded::read(&program.text());
+    assert_eq!(diff(&loaded, &program), Default::default());
+    let mut after = Loaded::default();
+    after.replace(&program);
+    assert_eq!(after, loaded);
+}
+
+#[test]
+fn an_endpoint_that_goes_costs_its_service_alone() {
+    let mut story = Story::read("cluster-ip");
+    let loaded = Loaded::read(&story.program(Family::V4).text());
+    story.slices[1].4.pop();
+    let change = diff(&loaded, &story.program(Family::V4));
+    assert_eq!((change.written, change.deleted), (1, 1), "{}", change.text);
+    let first: Vec<&str> = change.text.lines().take(3).collect();
+    assert_eq!(first[0], "*nat");
+    assert!(first[1].starts_with(":KUBE-SVC-"), "{}", change.text);
+    assert!(change.text.contains("\n-X KUBE-SEP-"), "{}", change.text);
+    assert!(!change.text.contains("KUBE-SERVICES"), "{}", change.text);
+}
+
+#[test]
+fn what_others_have_is_passed_over() {
+    let program = Story::read("cluster-ip").program(Family::V4);
+    let foreign = "*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\n\
+                   :KUBE-SVC-OLDOLDOLDOLDOLD1 - [0:0]\n-A PREROUTING -j DOCKER\nCOMMIT\n";
+    let loaded = Loaded::read(foreign);
+    let text = diff(&loaded, &program).text;
+    assert!(text.contains("-X KUBE-SVC-OLDOLDOLDOLDOLD1\n"), "{text}");
+    assert!(
+        !text.contains("DOCKER") && !text.contains("CANARY"),
+        "{text}"
+    );
+    assert!(
+        text.contains(
+            "-I PREROUTING 1 -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n"
+        ),
+        "{text}"
+    );
+    let gone = removal(&Loaded::read(&program.text()), &program).text;
+    assert!(
+        gone.contains(
+            "-D PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n"
+        ),
+        "{gone}"
+    );
+}
