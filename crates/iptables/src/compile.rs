@@ -10,6 +10,7 @@ use sealane_service::{Endpoint, ServicePort, Way};
 use crate::names::{chain, endpoint_chain};
 use crate::program::{Program, Table};
 use crate::rule::{Rule, probability, word};
+use crate::saved::MARKER;
 
 /// What the chains depend on besides the Services.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +84,7 @@ fn frame(choices: &Choices) -> Program {
         program.add(Table::Filter, empty, []);
     }
     program.add(Table::Nat, NODE_PORTS, []);
+    program.add(Table::Nat, MARKER, []);
     let marked = format!("{0:#x}/{0:#x}", names::MASQUERADE_MARK);
     program.add(
         Table::Filter,
@@ -154,7 +156,7 @@ fn loopback(family: Family) -> IpNet {
 }
 
 /// As kube-proxy puts them, each before those that are there: the last is the first afterwards.
-fn leads() -> Vec<(Table, String)> {
+pub(crate) fn leads() -> Vec<(Table, String)> {
     const NEW: bool = true;
     const ANY: bool = false;
     let external = "kubernetes externally-visible service portals";

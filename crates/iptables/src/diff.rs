@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use crate::compile::leads;
 use crate::program::{Program, Table, print_of};
-use crate::saved::{Loaded, is_of_a_service};
+use crate::saved::{Loaded, is_of_a_service, is_ours};
 
 /// A change of the kernel's tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,16 +73,14 @@ fn write_table(difference: &mut Difference, table: Table, loaded: &Loaded, progr
 }
 
 /// What removes all chains that are loaded, and what leads into them.
-pub fn removal(loaded: &Loaded, program: &Program) -> Difference {
+pub fn removal(loaded: &Loaded) -> Difference {
     let mut difference = Difference::default();
+    let all_leads = leads();
     for table in [Table::Filter, Table::Nat] {
-        let ours = |key: &&(Table, String)| {
-            key.0 == table && (program.chains.contains_key(*key) || is_of_a_service(&key.1))
-        };
+        let ours = |key: &&(Table, String)| key.0 == table && is_ours(&key.1);
         let mut chains: Vec<&str> = loaded.chains.keys().filter(ours).map(|k| &*k.1).collect();
         chains.sort_unstable();
-        let leads = program
-            .leads
+        let leads = all_leads
             .iter()
             .filter(|l| l.0 == table && loaded.leads.contains(*l));
         let leads: Vec<&str> = leads.map(|(_, rule)| &**rule).collect();

@@ -21,7 +21,29 @@ const OF_SERVICES: [&str; 6] = [
     "KUBE-XLB-",
 ];
 
+/// Chains that are there whatever Services there are.
+const FIXED: [&str; 10] = [
+    "KUBE-SERVICES",
+    "KUBE-EXTERNAL-SERVICES",
+    "KUBE-NODEPORTS",
+    "KUBE-POSTROUTING",
+    "KUBE-MARK-MASQ",
+    "KUBE-MARK-OUTSIDE",
+    "KUBE-FORWARD",
+    "KUBE-PROXY-FIREWALL",
+    "KUBE-PROXY-CANARY",
+    MARKER,
+];
+
+/// An empty chain, which says that the others are ours and not kube-proxy's.
+pub(crate) const MARKER: &str = "KUBE-SEALANE";
+
 impl Loaded {
+    /// Whether a program of ours has been loaded, and not one of kube-proxy.
+    pub fn is_ours(&self) -> bool {
+        self.chains.contains_key(&(Table::Nat, MARKER.to_owned()))
+    }
+
     /// Reads a listing; what makes no sense is passed over, and so are chains of others.
     pub fn read(saved: &str) -> Self {
         let mut loaded = Self::default();
@@ -61,6 +83,11 @@ impl Loaded {
         }
         self.leads.extend(program.leads.iter().cloned());
     }
+}
+
+/// Whether a chain goes when nobody serves Services by iptables any more.
+pub(crate) fn is_ours(chain: &str) -> bool {
+    FIXED.contains(&chain) || is_of_a_service(chain)
 }
 
 pub(crate) fn is_of_a_service(chain: &str) -> bool {

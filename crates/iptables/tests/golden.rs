@@ -84,7 +84,8 @@ fn what_others_have_is_passed_over() {
         ),
         "{text}"
     );
-    let gone = removal(&Loaded::read(&program.text()), &program).text;
+    assert!(!loaded.is_ours());
+    let gone = removal(&Loaded::read(&program.text())).text;
     assert!(
         gone.contains(
             "-D PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n"

@@ -17,10 +17,11 @@
 
 mod process;
 
-use sealane_iptables::{Loaded, Program, Variant, choose, diff, removal};
+use sealane_iptables::{Loaded, Program, choose, diff, removal};
 use sealane_net::Family;
 
 pub use process::Error;
+pub use sealane_iptables::Variant;
 
 /// How long `iptables-restore` waits for others that hold the lock.
 const LOCK_SECONDS: &str = "5";
@@ -32,6 +33,24 @@ pub struct Tables {
     variant: Variant,
     /// `None`: not known, so it is read first.
     loaded: Option<Loaded>,
+}
+
+/// Removes what programs of ours have put into either of the two iptables, in both families, see [`Tables::remove`].
+///
+/// A program that the node does not have has left nothing.
+///
+/// # Errors
+/// When there is something and it cannot be removed.
+pub fn remove_all() -> Result<(), Error> {
+    for family in Family::ALL {
+        for variant in [Variant::Nft, Variant::Legacy] {
+            match Tables::with(family, variant).remove() {
+                Ok(_) | Err(Error::Absent { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What [`Tables::sync`] has changed.
@@ -99,16 +118,18 @@ impl Tables {
         self.loaded = None;
     }
 
-    /// Removes all that a program like this one has put there.
+    /// Removes what a program of ours has put there, if one has: what kube-proxy has is its own.
     ///
     /// # Errors
     /// As [`Tables::sync`].
-    pub fn remove(&mut self, program: &Program) -> Result<Applied, Error> {
+    pub fn remove(&mut self) -> Result<Applied, Error> {
         self.loaded = None;
-        let difference = removal(&self.read()?, program);
-        if !difference.text.is_empty() {
-            process::restore(self.family, self.variant, &difference.text)?;
+        let loaded = self.read()?;
+        if !loaded.is_ours() {
+            return Ok(Applied::default());
         }
+        let difference = removal(&loaded);
+        process::restore(self.family, self.variant, &difference.text)?;
         Ok(Applied {
             written: 0,
             deleted: difference.deleted,

@@ -8,10 +8,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use sealane_iptables::{Loaded, Program, Variant, diff};
+use sealane_iptables::{Loaded, Program, diff};
 use sealane_net::Family;
 use sealane_testkit::{Namespace, SOON, Topology, eventually};
-use sealane_xtables::{Applied, Tables};
+use sealane_xtables::{Applied, Tables, Variant};
 use story::Story;
 
 const BOTH: [Variant; 2] = [Variant::Nft, Variant::Legacy];
@@ -61,7 +61,7 @@ fn what_is_loaded_is_what_was_meant_and_a_restart_changes_nothing() {
             // Another process begins anew.
             let mut restarted = Tables::with(family, variant);
             assert_eq!(sync(&node, &mut restarted, &program), Applied::default());
-            node.enter(|| restarted.remove(&program)).unwrap();
+            node.enter(|| restarted.remove()).unwrap();
             assert_eq!(rules(&save(&node, family, variant)), [""; 0]);
         }
     }
