@@ -29,6 +29,7 @@
 //! only addresses that rest from the pod before is parked until one has rested.
 
 mod attach;
+mod edits;
 mod follow;
 mod message;
 mod spool;
@@ -59,6 +60,7 @@ pub use view::View;
 
 use crate::{
     answer,
+    guard::Guard,
     leases::{
         Book, Key, PodRef,
         file::{FileError, Loaded, Version, Writer},
@@ -66,6 +68,7 @@ use crate::{
     node::Choices,
     wire::Wirer,
 };
+use edits::Edits;
 use spool::Spooled;
 use sync::NodeSync;
 use view::Meters;
@@ -121,6 +124,8 @@ pub struct Core {
     held: bool,
     work: BTreeMap<Key, Work>,
     wirer: Wirer,
+    guard: Guard,
+    edits: Edits,
     spool: Spooled,
     parked: Vec<Parked>,
     save: Save,
@@ -146,7 +151,15 @@ impl Core {
     pub fn new(parts: Parts) -> (Self, watch::Receiver<Arc<View>>) {
         let (view, seen) = watch::channel(Arc::default());
         let latest = parts.leases.book.version();
+        let guard = Guard::new(
+            parts.kernel.clone(),
+            parts.choices.anti_spoofing,
+            parts.choices.attachment,
+            &parts.introspect,
+        );
         let core = Self {
+            guard,
+            edits: Edits::default(),
             node_name: parts.node_name,
             choices: parts.choices,
             kernel: parts.kernel,
@@ -195,6 +208,7 @@ impl Core {
                 self.handle(message);
             }
             self.wake_up(Instant::now());
+            self.mend_guard();
             self.synchronize();
             self.unpark();
             self.save();
@@ -221,6 +235,9 @@ impl Core {
                 if noticed.pods {
                     self.look_at_links();
                 }
+                if noticed.tables {
+                    self.edits.note();
+                }
             }
             Message::Wired { key, result } => self.wired(key, result),
             Message::Unwired { key, result } => self.unwired(key, result),
@@ -234,6 +251,7 @@ impl Core {
             self.node.again_at(),
             self.save.again_at,
             self.rest_ends_at(),
+            self.edits.look_at(),
         ];
         let first = parked.chain(others.into_iter().flatten()).min();
         let regular = self.resync_at.min(self.spool.look_at());
@@ -244,10 +262,14 @@ impl Core {
         if now >= self.resync_at {
             self.resync_at = now + RESYNC;
             self.node.set_dirty();
+            self.edits.compare();
             self.look_at_links();
         }
         self.look_at_spool(now);
         self.node.wake_up(now);
+        if self.edits.wake_up(now) {
+            self.node.set_edited();
+        }
         if self.save.again_at.is_some_and(|at| now >= at) {
             self.save.again_at = None;
         }
@@ -262,6 +284,7 @@ impl Core {
             .or_else(|| {
                 (!self.node.adopted()).then(|| "the links of its pods are being listed".into())
             })
+            .or_else(|| self.edits.why_no_guard(&self.guard))
             .or_else(|| {
                 (!self.held).then(|| "waiting for the API server to list this node's pods".into())
             })

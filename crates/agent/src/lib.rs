@@ -17,6 +17,7 @@
 //! * [`node`]: what all pods of the node share, as observe, compile, diff, apply.
 //! * [`leases`]: who has which address, durable before use.
 //! * [`wire`]: one pod's link.
+//! * `guard`: what keeps each pod to its own addresses.
 //! * [`reconcile`]: what leaked or broke, decided from kernel, API and leases.
 //! * [`inspect`]: what `sealane ipam` shows of it.
 //! * [`serve()`]: all of it over any source of API objects; [`run`] takes the
@@ -27,6 +28,8 @@
 
 mod answer;
 pub mod core;
+mod drops;
+mod guard;
 pub mod inspect;
 mod install;
 pub mod leases;
@@ -57,6 +60,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use core::Announce;
+pub use node::AntiSpoofing;
 pub use options::{Options, Settings};
 pub use sealane_net::Attachment;
 pub use sealane_route::Routing;

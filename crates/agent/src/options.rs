@@ -17,7 +17,7 @@ use sealane_net::{Attachment, Ranges, names};
 use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
 
-use crate::node::Choices;
+use crate::node::{AntiSpoofing, Choices};
 
 const CNI_BIN_DIR: &str = "/opt/cni/bin";
 const CNI_CONF_DIR: &str = "/etc/cni/net.d";
@@ -65,6 +65,11 @@ pub struct Options {
     /// a route of its own and no bridge; pods that are there keep theirs [default: bridge]
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Attachment::NAMES).try_map(|name| name.parse::<Attachment>()))]
     pub attachment: Option<Attachment>,
+
+    /// What pods may send with: `pod` their own IP and Ethernet addresses alone, and nothing that routers and DHCP
+    /// servers send; `node` the IP addresses of all pods of their node; `off` anything [default: pod]
+    #[arg(long, value_name = "CHECK")]
+    pub anti_spoofing: Option<AntiSpoofing>,
 
     /// Folder in which the container runtime looks for CNI plugins [default: /opt/cni/bin]
     #[arg(long, value_name = "DIR")]
@@ -119,6 +124,7 @@ struct FileOptions {
     vxlan_port: Option<u16>,
     vxlan_vni: Option<u32>,
     attachment: Option<Attachment>,
+    anti_spoofing: Option<AntiSpoofing>,
     cni_bin_dir: Option<PathBuf>,
     cni_conf_dir: Option<PathBuf>,
     cni_chain: Option<Vec<String>>,
@@ -140,6 +146,7 @@ pub struct Settings {
     pub vxlan_port: u16,
     pub vxlan_vni: u32,
     pub attachment: Attachment,
+    pub anti_spoofing: AntiSpoofing,
     pub cni_bin_dir: PathBuf,
     pub cni_conf_dir: PathBuf,
     /// Plugins behind ours.
@@ -192,6 +199,10 @@ impl Options {
                 .or(file.vxlan_vni)
                 .unwrap_or(names::VXLAN_VNI),
             attachment: self.attachment.or(file.attachment).unwrap_or_default(),
+            anti_spoofing: self
+                .anti_spoofing
+                .or(file.anti_spoofing)
+                .unwrap_or_default(),
             cni_bin_dir: or(self.cni_bin_dir, file.cni_bin_dir, CNI_BIN_DIR),
             cni_conf_dir: or(self.cni_conf_dir, file.cni_conf_dir, CNI_CONF_DIR),
             cni_chain: chain(self.cni_chain.or(file.cni_chain).unwrap_or_default())?,
@@ -231,6 +242,7 @@ impl Settings {
             attachment: self.attachment,
             vxlan_port: self.vxlan_port,
             vxlan_vni: self.vxlan_vni,
+            anti_spoofing: self.anti_spoofing,
         }
     }
 

@@ -33,7 +33,7 @@ mod worker;
 use std::{net::IpAddr, os::fd::OwnedFd};
 
 use sealane_net::{Attachment, Family, IpNet, Mac, Mtu, Route, names};
-use sealane_netlink::{Error as KernelError, Netlink};
+use sealane_netlink::{Error as KernelError, LinkChange, Netlink};
 
 pub use label::{attachment, label, labelled};
 pub use near::{NearEnd, NearEnds, near_end, near_ends, repair};
@@ -174,6 +174,22 @@ pub fn near_mac(lease: &Lease) -> Mac {
 pub async fn unwire(kernel: &Netlink, key: &Key) -> Result<(), WireError> {
     kernel.delete_link(&link_name(key)).await?;
     Ok(())
+}
+
+/// What rules know a pod's link by.
+pub fn grouped() -> LinkChange<'static> {
+    LinkChange {
+        group: Some(names::POD_LINK_GROUP),
+        ..LinkChange::default()
+    }
+}
+
+/// What makes a link one that those rules pass over.
+pub fn ungrouped() -> LinkChange<'static> {
+    LinkChange {
+        group: Some(0),
+        ..LinkChange::default()
+    }
 }
 
 /// What is wrong with a pod's network, in one phrase each; nothing when it is as ADD has made it.

@@ -1,6 +1,7 @@
 //! The node's network and what an agent finds when it comes back, on the real kernel.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod guard;
 mod routed;
 mod stage;
 
@@ -9,7 +10,7 @@ use std::{
     net::{IpAddr, UdpSocket},
 };
 
-use sealane_agent::{inspect, leases::Key, wire::link_name};
+use sealane_agent::{AntiSpoofing, Settings, inspect, leases::Key, wire::link_name};
 use sealane_testkit::{Capture, Namespace, Protocol, Stream, Topology};
 use serde_json::json;
 use stage::{Agent, NODE_IP, OUTSIDE_IP, Stage, ip, node, pod, reach, seen_source, this_node};
@@ -67,9 +68,16 @@ fn a_pod_leaves_the_cluster_with_the_nodes_address_and_stays_itself_inside() {
 }
 
 #[test]
-fn a_pod_cannot_send_with_somebody_elses_address() {
+fn a_node_lets_no_pod_send_with_addresses_from_elsewhere() {
     let stage = Stage::new();
-    let _agent = stage.start_ready(&[SUBNET]);
+    let settings = Settings {
+        anti_spoofing: AntiSpoofing::Node,
+        ..stage.settings()
+    };
+    let agent = Agent::start(settings, stage.node.title());
+    agent.tell_nodes(vec![this_node(&[SUBNET])]);
+    agent.tell_pods(vec![]);
+    agent.wait_ready();
     let (_pods, [a]) = Topology::new(["a"]);
     stage.runtime().add("a", &a).unwrap();
     let wire = Capture::on(&stage.outside, "eth0");

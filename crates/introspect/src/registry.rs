@@ -11,6 +11,7 @@ use crate::metrics::{Counter, Gauge, Metrics, render_gauge};
 use crate::process;
 
 type State = Box<dyn Fn() -> Value + Send + Sync>;
+type Look = Arc<dyn Fn() + Send + Sync>;
 
 /// What a daemon shows of itself. Cheap to clone; all clones show the same.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ struct Inner {
     metrics: Metrics,
     config: Mutex<Value>,
     states: Mutex<BTreeMap<String, State>>,
+    looks: Mutex<Vec<Look>>,
     checks: Mutex<BTreeMap<String, Result<(), String>>>,
 }
 
@@ -58,6 +60,7 @@ impl Introspect {
                 metrics: Metrics::default(),
                 config: Mutex::new(json!({})),
                 states: Mutex::default(),
+                looks: Mutex::default(),
                 checks: Mutex::default(),
             }),
         }
@@ -104,6 +107,11 @@ impl Introspect {
         self.inner.metrics.gauge(name, help, labels)
     }
 
+    /// Adds what brings counters up to date; `look` runs before metrics are shown and must not block.
+    pub fn before_metrics(&self, look: impl Fn() + Send + Sync + 'static) {
+        lock(&self.inner.looks).push(Arc::new(look));
+    }
+
     /// Whether every condition of `/readyz` is met.
     pub fn is_ready(&self) -> bool {
         lock(&self.inner.checks).values().all(Result::is_ok)
@@ -127,6 +135,11 @@ impl Introspect {
     }
 
     pub(crate) fn render_metrics(&self) -> String {
+        // A look may register a counter, or another look.
+        let looks = lock(&self.inner.looks).clone();
+        for look in looks {
+            look();
+        }
         let mut text = String::new();
         let labels = [
             ("role", self.inner.role.as_str()),

@@ -138,6 +138,7 @@ fn egress(nodes: u8) -> Table {
         local_pods: vec!["10.244.1.0/24".parse().unwrap()],
         cluster_pods: vec!["10.244.0.0/16".parse().unwrap()],
         nodes: (0..nodes).map(|n| [172, 29, 0, n + 2].into()).collect(),
+        ..NodeEgress::default()
     };
     node_egress(Family::V4, &egress).unwrap()
 }

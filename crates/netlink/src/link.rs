@@ -13,7 +13,8 @@ use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage,
+    BridgeBooleanOptionFlags, BridgeBooleanOptions, BridgeStpState, InfoBridge, InfoData, InfoKind,
+    InfoVeth, LinkAttribute, LinkMessage,
 };
 use sealane_net::{Mac, Mtu};
 
@@ -312,6 +313,11 @@ pub(crate) fn new_bridge(bridge: &Bridge<'_>) -> LinkMessage {
         Some(InfoData::Bridge(vec![
             InfoBridge::StpState(BridgeStpState::Disabled),
             InfoBridge::ForwardDelay(0),
+            // Frames for bridges skip all rules, and must not say where somebody is.
+            InfoBridge::MultiBoolOpt(BridgeBooleanOptions {
+                value: BridgeBooleanOptionFlags::NoLinkLocalLearn,
+                mask: BridgeBooleanOptionFlags::NoLinkLocalLearn,
+            }),
         ])),
     );
     set_name(&mut message, bridge.name);

@@ -24,6 +24,8 @@ pub struct NodeEgress {
     pub cluster_pods: Vec<IpNet>,
     /// The addresses of all nodes.
     pub nodes: Vec<IpAddr>,
+    /// Whether pods are held to the addresses of their node's pods; not needed where each is held to its own.
+    pub check_sources: bool,
 }
 
 /// The table of a node for one family; `None` when the node has no pods of that family.
@@ -63,13 +65,15 @@ pub fn node_egress(family: Family, egress: &NodeEgress) -> Option<Table> {
         .counter()
         .masquerade()
         .comment("pods leave the cluster with this node's address");
+    let mut sets = vec![local_pods, no_masquerade];
+    let mut chains = vec![postrouting(rule)];
+    if egress.check_sources {
+        sets.push(pod_sources(family, &egress.local_pods));
+        chains.push(sources());
+    }
     Some(Table {
-        sets: vec![
-            local_pods,
-            no_masquerade,
-            pod_sources(family, &egress.local_pods),
-        ],
-        chains: vec![postrouting(rule), sources()],
+        sets,
+        chains,
         ..Table::new(family, names::NFT_TABLE)
     })
 }
@@ -174,6 +178,7 @@ mod tests {
             nodes: ["172.29.0.2", "172.29.0.3", "fd00:172:29::2"]
                 .map(|address| address.parse().unwrap())
                 .to_vec(),
+            check_sources: true,
         }
     }
 

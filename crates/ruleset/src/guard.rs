@@ -14,16 +14,19 @@
 //!
 //! Everything else is refused, what is neither IPv4, IPv6 nor ARP as well:
 //! frames with two VLAN tags or with LLC headers reach the network stack of
-//! other pods past rules about addresses. Frames to the Ethernet addresses
-//! that a bridge keeps to itself (IEEE 802.1Q §8.6.3) skip its prerouting
-//! hook, but are learnt from; they are refused at its input hook.
+//! other pods past rules about addresses.
+//!
+//! Frames to the Ethernet addresses that a bridge keeps to itself (IEEE 802.1Q
+//! §8.6.3) skip its hooks. They reach the node's own network stack as if their
+//! port were a link of its own, so the tables of routed links are there in any
+//! case and refuse them; and the bridge is told not to learn from them.
 //!
 //! Ports of DHCP clients, and not those of servers, are what is refused:
 //! clients look at nothing else of an answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use sealane_net::{Mac, names};
+use sealane_net::{Attachment, Mac, names};
 
 use crate::{
     Chain, ChainType, CmpOp, Element, Hook, Key, KeyType, KeyedSet, MetaKey, PayloadField, Rule,
@@ -43,15 +46,6 @@ const ARP: &str = "arp-senders";
 /// Before all others, connection tracking included, so that made-up addresses fill no table.
 const FIRST: i32 = -350;
 
-/// How a pod's link is attached to its node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Attached {
-    /// Its near end is a port of a bridge.
-    Bridge,
-    /// Its near end is a link that the node routes from.
-    Routed,
-}
-
 /// Why a packet of a pod was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
@@ -67,7 +61,7 @@ pub enum DropReason {
     Router,
     /// An answer to a DHCP client.
     Dhcp,
-    /// Neither IPv4, IPv6 nor ARP, or for a bridge itself.
+    /// Neither IPv4, IPv6 nor ARP.
     Protocol,
 }
 
@@ -113,14 +107,14 @@ pub fn guard_tables() -> Vec<Table> {
 /// its own too, and the unspecified one, by which it asks whether that is free.
 /// On a routed link nobody but the node sees Ethernet addresses, and none is asked for.
 pub fn guard_elements(
-    attached: Attached,
+    attached: Attachment,
     link: &str,
     mac: Mac,
     addresses: impl IntoIterator<Item = IpAddr>,
 ) -> Vec<Element> {
     let whose = || match attached {
-        Attached::Bridge => Key::new().link(link).mac(mac),
-        Attached::Routed => Key::new().link(link),
+        Attachment::Bridge => Key::new().link(link).mac(mac),
+        Attachment::Routed => Key::new().link(link),
     };
     let mut addresses: Vec<IpAddr> = addresses.into_iter().collect();
     if addresses.iter().any(IpAddr::is_ipv6) {
@@ -133,19 +127,19 @@ pub fn guard_elements(
             places.map(move |(family, set)| whose().address(address).of(*family, TABLE, set))
         })
         .collect();
-    if attached == Attached::Bridge {
+    if attached == Attachment::Bridge {
         elements.push(whose().of(TableFamily::Bridge, TABLE, MACS));
     }
     elements
 }
 
 /// In which sets an address stands.
-fn places(attached: Attached, address: IpAddr) -> &'static [(TableFamily, &'static str)] {
+fn places(attached: Attachment, address: IpAddr) -> &'static [(TableFamily, &'static str)] {
     match (attached, address) {
-        (Attached::Bridge, IpAddr::V4(_)) => &[(TableFamily::Bridge, IPV4)],
-        (Attached::Bridge, IpAddr::V6(_)) => &[(TableFamily::Bridge, IPV6)],
-        (Attached::Routed, IpAddr::V4(_)) => &[(TableFamily::Ip, IPV4), (TableFamily::Arp, IPV4)],
-        (Attached::Routed, IpAddr::V6(_)) => &[(TableFamily::Ip6, IPV6)],
+        (Attachment::Bridge, IpAddr::V4(_)) => &[(TableFamily::Bridge, IPV4)],
+        (Attachment::Bridge, IpAddr::V6(_)) => &[(TableFamily::Bridge, IPV6)],
+        (Attachment::Routed, IpAddr::V4(_)) => &[(TableFamily::Ip, IPV4), (TableFamily::Arp, IPV4)],
+        (Attachment::Routed, IpAddr::V6(_)) => &[(TableFamily::Ip6, IPV6)],
     }
 }
 
@@ -176,22 +170,6 @@ fn ports() -> Table {
                     own_packets(TableFamily::Bridge, PayloadField::Ipv4Source, IPV4),
                     own_packets(TableFamily::Bridge, PayloadField::Ipv6Source, IPV6),
                     Rule::new().verdict(Verdict::Goto(REFUSED.into())),
-                ],
-            ),
-            Chain::base(
-                "for-bridges",
-                ChainType::Filter,
-                Hook::Input,
-                FIRST,
-                vec![
-                    Rule::new()
-                        .masked_field(
-                            PayloadField::EtherDestination,
-                            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xf0],
-                            &[0x01, 0x80, 0xc2, 0, 0, 0],
-                        )
-                        .input_group(CmpOp::Eq, names::POD_LINK_GROUP)
-                        .dropped(DropReason::Protocol),
                 ],
             ),
             own(BRIDGE),
@@ -437,7 +415,7 @@ mod tests {
 
     const MAC: Mac = Mac([2, 0, 10, 244, 1, 5]);
 
-    fn texts(attached: Attached, addresses: &[&str]) -> Vec<String> {
+    fn texts(attached: Attachment, addresses: &[&str]) -> Vec<String> {
         let addresses = addresses.iter().map(|a| a.parse().unwrap());
         let elements = guard_elements(attached, "sl0123456789ab", MAC, addresses);
         let text = |e: &Element| format!("{} {} {}", e.family.word(), e.set, e.text);
@@ -449,14 +427,14 @@ mod tests {
         const LINK: &str = "\"sl0123456789ab\"";
         const POD: &str = "\"sl0123456789ab\" . 02:00:0a:f4:01:05";
         assert_eq!(
-            texts(Attached::Bridge, &["10.244.1.5"]),
+            texts(Attachment::Bridge, &["10.244.1.5"]),
             [
                 format!("bridge ipv4 {POD} . 10.244.1.5"),
                 format!("bridge macs {POD}"),
             ]
         );
         assert_eq!(
-            texts(Attached::Routed, &["10.244.1.5", "fd00::5"]),
+            texts(Attachment::Routed, &["10.244.1.5", "fd00::5"]),
             [
                 format!("ip ipv4 {LINK} . 10.244.1.5"),
                 format!("arp ipv4 {LINK} . 10.244.1.5"),
@@ -469,7 +447,7 @@ mod tests {
 
     #[test]
     fn keys_are_as_long_as_their_sets_say() {
-        for attached in [Attached::Bridge, Attached::Routed] {
+        for attached in [Attachment::Bridge, Attachment::Routed] {
             let addresses = ["10.244.1.5", "fd00::5"].map(|a| a.parse().unwrap());
             for element in guard_elements(attached, "sl0123456789ab", MAC, addresses) {
                 let tables = guard_tables();

@@ -36,7 +36,7 @@ pub use expr::{
     CmpOp, Expr, MetaKey, NatFlags, PayloadField, Register, SetRef, Source, Verdict, ether_type,
     transport,
 };
-pub use guard::{Attached, DropReason, guard_elements, guard_tables};
+pub use guard::{DropReason, guard_elements, guard_tables};
 pub use keyed::{Element, Key, KeyType, KeyedSet};
 pub use rule::Rule;
 pub use set::{Interval, Set};

@@ -25,6 +25,7 @@
 //! | [`namespace`], [`topology`] | network namespaces, veths and bridges without a cluster; code and commands inside them |
 //! | [`cni`] | a CNI plugin called as a container runtime does |
 //! | [`capture`], [`packet`] | the packets seen at an interface, parsed, from before the first one is sent |
+//! | [`frame`] | frames made by hand, sent and received whole |
 //! | [`datagram`] | UDP datagrams that are not cut up |
 //! | [`stream`] | a TCP stream that notices when it is cut or stalls |
 //! | [`leftovers`] | everything that a cluster may leave in the kernel and on disk, compared before and after |
@@ -56,6 +57,7 @@ pub mod command;
 pub mod datagram;
 pub mod deadline;
 pub mod folder;
+pub mod frame;
 pub mod history;
 pub mod kubectl;
 pub mod leftovers;

@@ -179,6 +179,7 @@ impl Core {
         let (inbox, task_key) = (self.inbox.clone(), key.clone());
         self.wirer.wire(Job {
             ground,
+            admit: self.guard.elements(&lease),
             lease,
             netns: add.netns,
             done: Box::new(move |result| {
@@ -324,6 +325,9 @@ impl Core {
 
     /// Releases a lease; whoever waits is answered when that is on disk.
     pub(super) fn free(&mut self, key: Key, replies: Vec<Reply>) {
+        if let Some(lease) = self.book.get(&key).cloned() {
+            self.dismiss(&lease);
+        }
         if self.book.release(&key, wall_clock()).is_some() {
             tracing::debug!("released {key}");
             let number = self.book.version();

@@ -26,6 +26,8 @@ pub struct NodeSync {
     ground: Option<Arc<Ground>>,
     shown: Arc<NetworkView>,
     dirty: bool,
+    /// The next run loads the tables again, whatever their stamps say.
+    edited: bool,
     running: bool,
     again_at: Option<Instant>,
     backoff: Option<Backoff>,
@@ -67,6 +69,12 @@ impl NodeSync {
 
     pub fn set_dirty(&mut self) {
         self.dirty = true;
+    }
+
+    /// Somebody has changed what is in our tables.
+    pub fn set_edited(&mut self) {
+        self.dirty = true;
+        self.edited = true;
     }
 
     /// Whether every lease that the kernel knows of is in the book.
@@ -153,8 +161,9 @@ impl Core {
         let nodes: Vec<NodeNet> = self.nodes.values().cloned().collect();
         let (kernel, choices) = (self.kernel.clone(), self.choices.clone());
         let inbox = self.inbox.clone();
+        let edited = std::mem::take(&mut self.node.edited);
         tokio::spawn(async move {
-            let result = node::synchronize(&kernel, &this, &nodes, &choices).await;
+            let result = node::synchronize(&kernel, &this, &nodes, &choices, edited).await;
             let _ = inbox
                 .send(Message::Synchronized(result.map(Box::new)))
                 .await;
@@ -275,7 +284,14 @@ impl Core {
             return;
         };
         self.adopt(links);
-        self.node.adopted = true;
+        let ends = links.iter();
+        self.guard
+            .set_links(ends.map(|(name, near)| (name.as_str(), near.attachment())));
+        if !self.node.adopted {
+            self.node.adopted = true;
+            self.edits.compare();
+            self.group_links(links);
+        }
         let Some(ground) = self.node.ground() else {
             return;
         };
@@ -336,6 +352,36 @@ impl Core {
                 ),
             }
         }
+    }
+}
+
+impl Core {
+    /// Puts pods' links into the group that the guard looks at, as an agent before this version did not.
+    /// Of a link without a lease nobody knows what its pod may send, so it is left in peace.
+    fn group_links(&self, links: &NearEnds) {
+        let leased: BTreeSet<String> = self
+            .book
+            .leases()
+            .map(|lease| wire::link_name(&lease.key()))
+            .collect();
+        let groups: Vec<(String, bool)> = links
+            .keys()
+            .map(|name| (name.clone(), leased.contains(name)))
+            .collect();
+        let kernel = self.kernel.clone();
+        tokio::spawn(async move {
+            for (name, leased) in groups {
+                let change = if leased {
+                    wire::grouped()
+                } else {
+                    wire::ungrouped()
+                };
+                match kernel.set_link(&name, change).await {
+                    Err(error) if !error.is_absent() => tracing::warn!("{error}"),
+                    _ => {}
+                }
+            }
+        });
     }
 }
 

@@ -37,7 +37,7 @@ impl From<sealane_netlink::Error> for SyncError {
     }
 }
 
-/// Observes, compiles, compares and applies, once.
+/// Observes, compiles, compares and applies, once. With `edited`, nft tables are loaded again whatever their stamps say.
 ///
 /// # Errors
 /// The first step that fails ends it, unless it is for the way to other nodes;
@@ -47,13 +47,17 @@ pub async fn synchronize(
     this: &NodeNet,
     nodes: &[NodeNet],
     choices: &Choices,
+    edited: bool,
 ) -> Result<Programmed, SyncError> {
     let snapshot = Snapshot::read(kernel).await?;
     let site = snapshot
         .site(this)?
         .ok_or_else(|| SyncError::NoAddress(this.name.clone()))?;
     let program = compile(this, nodes, choices, &site)?;
-    let observed = Observed::read(kernel, snapshot, &program.sysctls).await?;
+    let mut observed = Observed::read(kernel, snapshot, &program.sysctls).await?;
+    if edited {
+        observed.distrust_tables();
+    }
     let steps = diff(&observed, &program);
     tell(&steps);
     let mut failures = Vec::new();

@@ -1,5 +1,6 @@
 use sealane_net::{Attachment, Ranges, names};
 use sealane_route::Routing;
+use serde::{Deserialize, Serialize};
 
 /// What the operator has chosen, the same on every node of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,20 @@ pub struct Choices {
     pub vxlan_port: u16,
     /// The network identifier of the overlay.
     pub vxlan_vni: u32,
+    pub anti_spoofing: AntiSpoofing,
+}
+
+/// What pods may send with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AntiSpoofing {
+    /// Each with its own addresses, and nothing that routers and DHCP servers send.
+    #[default]
+    Pod,
+    /// With the IP addresses of any pod of its node.
+    Node,
+    /// With anything.
+    Off,
 }
 
 impl Default for Choices {
@@ -23,6 +38,7 @@ impl Default for Choices {
             attachment: Attachment::default(),
             vxlan_port: names::VXLAN_PORT,
             vxlan_vni: names::VXLAN_VNI,
+            anti_spoofing: AntiSpoofing::default(),
         }
     }
 }

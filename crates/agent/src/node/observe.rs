@@ -242,6 +242,17 @@ impl Observed {
     }
 }
 
+impl Observed {
+    /// What is in our tables may not be what their stamps say.
+    pub fn distrust_tables(&mut self) {
+        for table in &mut self.tables {
+            if table.name == names::NFT_TABLE {
+                table.comment = None;
+            }
+        }
+    }
+}
+
 fn read_sysctls(
     kernel: &Netlink,
     settings: &[Sysctl],

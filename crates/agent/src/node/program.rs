@@ -1,6 +1,8 @@
 use std::net::IpAddr;
 
-use super::{BridgeProgram, Choices, OverlayProgram, RoutedProgram, Site, bridge::new_pods_mtu};
+use super::{
+    AntiSpoofing, BridgeProgram, Choices, OverlayProgram, RoutedProgram, Site, bridge::new_pods_mtu,
+};
 use sealane_ipam::{Pool, TooSmall};
 use sealane_net::{Attachment, Family, IpNet, Mac, Mtu, Ranges, Route, fingerprint, names};
 use sealane_netlink::{Rule, Tunnel};
@@ -90,7 +92,7 @@ pub fn compile(
         bridge,
         routed,
         overlay: OverlayProgram::of(&this.name, tunnel, underlay.tunnel_mtu, &routes),
-        tables: tables(this, nodes, choices.cluster_cidr.as_ref()),
+        tables: tables(this, nodes, choices),
         rules: rules(&this.pod_cidrs, &routes.routes),
         routes: routes.routes,
         problems: routes.problems,
@@ -181,7 +183,8 @@ fn sysctls(subnets: &[IpNet], uplink: &str, bridged: bool, routed: bool) -> Vec<
     settings
 }
 
-fn tables(this: &NodeNet, nodes: &[NodeNet], cluster: Option<&Ranges>) -> Vec<Table> {
+fn tables(this: &NodeNet, nodes: &[NodeNet], choices: &Choices) -> Vec<Table> {
+    let cluster = choices.cluster_cidr.as_ref();
     let all = || {
         nodes
             .iter()
@@ -197,6 +200,7 @@ fn tables(this: &NodeNet, nodes: &[NodeNet], cluster: Option<&Ranges>) -> Vec<Ta
         nodes: all()
             .flat_map(|node| node.internal_ips.iter().copied())
             .collect(),
+        check_sources: choices.anti_spoofing == AntiSpoofing::Node,
     };
     Family::ALL
         .into_iter()

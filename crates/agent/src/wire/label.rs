@@ -26,12 +26,15 @@ const ROUTED: &str = " via=routed";
 /// A pod whose names do not fit is left out: its link is then the only witness of the lease.
 pub fn label(lease: &Lease, attachment: Attachment) -> Option<String> {
     let ips: Vec<String> = lease.addresses.iter().map(ToString::to_string).collect();
+    // Only one that was asked for: others follow from the address.
+    let mac = lease.mac.map(|mac| format!(" mac={mac}"));
     let bare = format!(
-        "{SIGN} if={} ip={} net={} id={}",
+        "{SIGN} if={} ip={} net={} id={}{}",
         lease.ifname,
         ips.join(","),
         lease.network,
-        lease.container_id
+        lease.container_id,
+        mac.unwrap_or_default()
     );
     let whole = lease.pod.as_ref().map(|pod| {
         format!(
@@ -75,7 +78,12 @@ pub fn labelled(alias: &str) -> Option<Lease> {
         .collect::<Option<Vec<_>>>()?;
     let network = take("net")?.to_owned();
     let container_id = take("id")?.to_owned();
-    let pod = take("pod").and_then(|pod| {
+    let further = |key: &str| {
+        let mut words = words.clone();
+        words.find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    };
+    let mac = further("mac").and_then(|mac| mac.parse().ok());
+    let pod = further("pod").and_then(|pod| {
         let mut parts = pod.splitn(3, '/');
         Some(PodRef {
             name: ObjectName::new(parts.next()?, parts.next()?),
@@ -88,7 +96,7 @@ pub fn labelled(alias: &str) -> Option<Lease> {
         network,
         pod,
         addresses,
-        mac: None,
+        mac,
     })
 }
 
@@ -156,8 +164,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_back_what_it_wrote(id in "[a-z0-9][a-zA-Z0-9_.-]{0,63}", pod in proptest::option::of("[a-z0-9][a-z0-9-]{0,40}")) {
-            let lease = lease(&id, pod.as_deref());
+        fn reads_back_what_it_wrote(mac in proptest::option::of(1_u8..), id in "[a-z0-9][a-zA-Z0-9_.-]{0,63}", pod in proptest::option::of("[a-z0-9][a-z0-9-]{0,40}")) {
+            let mac = mac.map(|last| sealane_net::Mac([2, 0, 0, 0, 0, last]));
+            let lease = Lease { mac, ..lease(&id, pod.as_deref()) };
             for attachment in [Attachment::Bridge, Attachment::Routed] {
                 let text = label(&lease, attachment).unwrap();
                 prop_assert_eq!(labelled(&text).unwrap(), lease.clone());

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use sealane_net::Attachment;
 use sealane_netlink::{Batch, Direct, LinkChange, Veth, VethPeer};
 
-use super::{Ground, WireError, Wired, label, link_name, near_mac, pod_mac};
+use super::{Ground, WireError, Wired, grouped, label, link_name, near_mac, pod_mac};
 use crate::leases::Lease;
 
 /// Makes the link of a lease and configures the pod's end.
@@ -80,13 +80,11 @@ fn pair(
     let label = label(lease, ground.attachment);
     let mut batch = Batch::new();
     batch.add_veth(&veth);
-    if let Some(label) = &label {
-        let change = LinkChange {
-            alias: Some(label),
-            ..LinkChange::default()
-        };
-        batch.set_link(&wired.link, change);
-    }
+    let change = LinkChange {
+        alias: label.as_deref(),
+        ..grouped()
+    };
+    batch.set_link(&wired.link, change);
     batch.link(&wired.link);
     match node.run_all(batch) {
         Ok(links) => Ok(links.first().map_or(0, |link| link.index)),

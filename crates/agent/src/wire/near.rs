@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use sealane_net::{Attachment, IpNet, Mac, Route, names};
 use sealane_netlink::{Link, LinkChange, Neighbour, Netlink};
 
-use super::{Ground, WireError, attachment, pod_mac};
+use super::{Ground, WireError, attachment, grouped, pod_mac};
 use crate::leases::Lease;
 
 /// The near ends of pods' links, by name.
@@ -143,7 +143,7 @@ pub async fn repair(
         } else {
             ground.bridge_index
         },
-        ..LinkChange::default()
+        ..grouped()
     };
     let link = &near.link;
     kernel.set_link(link.index, change).await?;

@@ -14,7 +14,8 @@ use std::{
 };
 
 use nix::sched::{CloneFlags, setns};
-use sealane_netlink::Direct;
+use sealane_netlink::{Direct, Nft};
+use sealane_ruleset::{Change, Element};
 
 use super::{Ground, WireError, Wired, make};
 use crate::leases::Lease;
@@ -30,6 +31,8 @@ const THREAD_NETNS: &str = "/proc/thread-self/ns/net";
 pub struct Job {
     pub ground: Arc<Ground>,
     pub lease: Arc<Lease>,
+    /// What has to be in the node's sets before the pod's first packet.
+    pub admit: Vec<Element>,
     /// The pod's network namespace.
     pub netns: OwnedFd,
     /// Called on the worker's thread, so it may wait.
@@ -57,12 +60,13 @@ impl Wirer {
                 let at_home = settle_in(netns);
                 let opened = at_home.and_then(|home| {
                     let node = Direct::open().map_err(io::Error::other)?;
-                    Ok((home, node))
+                    let nft = Nft::open().map_err(io::Error::other)?;
+                    Ok((home, node, nft))
                 });
                 match opened {
-                    Ok((home, mut node)) => {
+                    Ok((home, mut node, mut nft)) => {
                         let _ = started.send(Ok(()));
-                        work_off(&queue, &mut node, &home);
+                        work_off(&queue, &mut node, &mut nft, &home);
                     }
                     Err(error) => drop(started.send(Err(error))),
                 }
@@ -89,20 +93,35 @@ fn settle_in(netns: Option<OwnedFd>) -> io::Result<File> {
     File::open(THREAD_NETNS)
 }
 
-fn work_off(queue: &Mutex<mpsc::Receiver<Job>>, node: &mut Direct, home: &File) {
+fn work_off(queue: &Mutex<mpsc::Receiver<Job>>, node: &mut Direct, nft: &mut Nft, home: &File) {
     loop {
         // Held while waiting too: the other one then waits for the lock instead.
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        let result = make::wire(
-            node,
-            home.as_fd(),
-            &job.ground,
-            &job.lease,
-            job.netns.as_fd(),
-        );
+        let result = admit(nft, &job.admit).and_then(|()| {
+            make::wire(
+                node,
+                home.as_fd(),
+                &job.ground,
+                &job.lease,
+                job.netns.as_fd(),
+            )
+        });
         // The descriptor of a namespace that is going must not wait for the answer's turn.
         drop(job.netns);
         (job.done)(result);
+    }
+}
+
+/// Before the link is made, so that its first packet passes. Tables that somebody has just removed
+/// come back with all elements, this pod's as well.
+fn admit(nft: &mut Nft, elements: &[Element]) -> Result<(), WireError> {
+    let changes: Vec<Change<'_>> = elements.iter().map(Change::Add).collect();
+    match nft.change(&changes) {
+        Err(error) if error.is_absent() => {
+            tracing::warn!("{error}; it comes with its table");
+            Ok(())
+        }
+        result => Ok(result?),
     }
 }

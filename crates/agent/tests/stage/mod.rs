@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use sealane_agent::{Attachment, Feed, Routing, Settings, Surroundings, serve};
+use sealane_agent::{AntiSpoofing, Attachment, Feed, Routing, Settings, Surroundings, serve};
 use sealane_cni::{
     invoke::{Attachment as CniAttachment, InvokeError, NetworkConf, Runtime, load_conflist},
     types::{AddResult, ValidAttachment},
@@ -144,6 +144,7 @@ pub fn settings_in(dir: &Path) -> Settings {
         vxlan_port: 4789,
         vxlan_vni: 94,
         attachment: attachment_asked_for(),
+        anti_spoofing: AntiSpoofing::Pod,
         cni_bin_dir: dir.join("bin"),
         cni_conf_dir: dir.join("net.d"),
         cni_chain: vec![],

@@ -131,6 +131,7 @@ async fn pods_leave_the_cluster_with_the_nodes_address_and_stay_themselves_insid
         ]
         .map(ip)
         .to_vec(),
+        ..NodeEgress::default()
     };
     let tables: Vec<_> = Family::ALL
         .iter()
@@ -183,6 +184,7 @@ async fn an_unchanged_program_keeps_running_flows() {
         local_pods: vec![net("10.244.1.0/24")],
         cluster_pods: vec![net("10.244.0.0/16")],
         nodes: node_addresses.iter().map(|address| ip(address)).collect(),
+        ..NodeEgress::default()
     };
     let table = |addresses: &[&str]| vec![node_egress(Family::V4, &egress(addresses)).unwrap()];
     let netlink = &node.netlink;

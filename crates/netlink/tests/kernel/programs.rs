@@ -17,6 +17,7 @@ fn egress() -> NodeEgress {
         nodes: ["172.29.0.2", "172.29.0.3", "fd00:172:29::2"]
             .map(|address| address.parse().unwrap())
             .to_vec(),
+        check_sources: true,
     }
 }
 

@@ -79,5 +79,6 @@ fn sample() -> NodeEgress {
         local_pods: nets(["10.244.1.0/24", "fd00:10:244:1::/64"]),
         cluster_pods: nets(["10.244.0.0/16", "fd00:10:244::/56"]),
         nodes: vec![[172, 29, 0, 2].into()],
+        ..NodeEgress::default()
     }
 }
