@@ -48,7 +48,9 @@ test: setup ## Every check and every test, on real packets (as root).
 	cargo xtask check
 	cargo build --workspace --bins --tests --locked
 	cargo test --workspace --locked
-	SEALANE_NETWORK='vxlan dual' cargo test --package sealane-testkit --test network_model --locked
+	for form in 'bridge vxlan dual' 'routed direct dual' 'routed vxlan ipv6'; do \
+	  SEALANE_NETWORK="$$form" cargo test --package sealane-testkit --test network_model --locked || exit; \
+	done
 
 # How often the API server is killed under two thousand objects and a hundred watchers, how many random
 # operations a cluster must survive, how many CNI calls an agent, and a seed for all; `make test` takes ten,
@@ -61,7 +63,7 @@ SEALANE_SEED ?= 1
 .PHONY: soak
 soak: setup ## The network in every form; crash tests, longer (as root): SEALANE_KILLS, _OPERATIONS, _CALLS, _SEED.
 	cargo build --package sealane --locked
-	for form in 'direct ipv4' 'direct ipv6' 'direct dual' 'vxlan ipv4' 'vxlan ipv6' 'vxlan dual'; do \
+	for form in {bridge,routed}' '{direct,vxlan}' '{ipv4,ipv6,dual}; do \
 	  SEALANE_NETWORK="$$form" cargo test --package sealane-testkit --test network_model --locked || exit; \
 	done
 	SEALANE_KILLS=$(SEALANE_KILLS) SEALANE_SEED=$(SEALANE_SEED) \
@@ -69,8 +71,10 @@ soak: setup ## The network in every form; crash tests, longer (as root): SEALANE
 	SEALANE_OPERATIONS=$(SEALANE_OPERATIONS) SEALANE_SEED=$(SEALANE_SEED) \
 	cargo test --package sealane-testkit --test random_operations --locked -- --nocapture
 	cargo build --package sealane-agent --examples --locked
-	SEALANE_CALLS=$(SEALANE_CALLS) SEALANE_SEED=$(SEALANE_SEED) \
-	cargo test --package sealane-agent --test random --locked -- --nocapture
+	for attachment in bridge routed; do \
+	  SEALANE_ATTACHMENT=$$attachment SEALANE_CALLS=$(SEALANE_CALLS) SEALANE_SEED=$(SEALANE_SEED) \
+	  cargo test --package sealane-agent --test random --locked -- --nocapture || exit; \
+	done
 
 .PHONY: check
 check: setup ## Formatting, lints, documentation, layers and licences; no tests.

@@ -23,6 +23,8 @@ const CNI_BIN_DIR: &str = "/opt/cni/bin";
 const CNI_CONF_DIR: &str = "/etc/cni/net.d";
 const STATE_DIR: &str = "/var/lib/sealane/agent";
 const RUN_DIR: &str = "/run/sealane";
+/// It needs least of a machine: neither a bridge nor its netfilter hooks.
+const ATTACHMENT: Attachment = Attachment::Routed;
 /// 10256 is left to whoever programs Services, kube-proxy for instance.
 const HEALTH_PORT: u16 = 10266;
 /// What an ADD can wait for, and longer than endpoints and most DNS answers take to be followed.
@@ -62,7 +64,7 @@ pub struct Options {
     pub vxlan_vni: Option<u32>,
 
     /// How new pods are attached to the node: `bridge` makes them ports of cbr0, `routed` gives each
-    /// a route of its own and no bridge; pods that are there keep theirs [default: bridge]
+    /// a route of its own and no bridge; pods that are there keep theirs [default: routed]
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Attachment::NAMES).try_map(|name| name.parse::<Attachment>()))]
     pub attachment: Option<Attachment>,
 
@@ -198,7 +200,7 @@ impl Options {
                 .vxlan_vni
                 .or(file.vxlan_vni)
                 .unwrap_or(names::VXLAN_VNI),
-            attachment: self.attachment.or(file.attachment).unwrap_or_default(),
+            attachment: self.attachment.or(file.attachment).unwrap_or(ATTACHMENT),
             anti_spoofing: self
                 .anti_spoofing
                 .or(file.anti_spoofing)
@@ -308,7 +310,7 @@ mod tests {
             ..Options::default()
         };
         let settings = with_file(
-            "node-name: other\nhealth-port: 0\ncluster-cidr: 10.244.0.0/16\nrun-dir: /run/x\nrouting: vxlan\nvxlan-port: 8472\nattachment: routed\n",
+            "node-name: other\nhealth-port: 0\ncluster-cidr: 10.244.0.0/16\nrun-dir: /run/x\nrouting: vxlan\nvxlan-port: 8472\nattachment: bridge\n",
             flags,
         )
         .unwrap();
@@ -317,7 +319,7 @@ mod tests {
         assert_eq!(settings.cni_socket(), Path::new("/run/x/agent.sock"));
         assert_eq!(settings.cni_bin_dir, Path::new(CNI_BIN_DIR));
         assert_eq!(settings.routing, Routing::Vxlan);
-        assert_eq!(settings.attachment, Attachment::Routed);
+        assert_eq!(settings.attachment, Attachment::Bridge);
         assert_eq!((settings.vxlan_port, settings.vxlan_vni), (8472, 94));
         assert_eq!(settings.cluster_cidr.unwrap().to_string(), "10.244.0.0/16");
     }
@@ -328,7 +330,9 @@ mod tests {
             node_name: Some("a".into()),
             ..Options::default()
         };
-        assert_eq!(with_file("", flags).unwrap().health_port, Some(HEALTH_PORT));
+        let settings = with_file("", flags).unwrap();
+        assert_eq!(settings.health_port, Some(HEALTH_PORT));
+        assert_eq!(settings.attachment, ATTACHMENT);
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! Clients are sockets of the test, made inside the pod's or node's network namespace: what they
 //! send is known to the port, so captures are compared with values, not searched for text.
 //!
-//! `SEALANE_NETWORK` says in which form of the network: `direct` (the default) or `vxlan`, and
-//! `ipv4` (the default), `ipv6` or `dual`, as in `SEALANE_NETWORK='vxlan dual'`.
+//! `SEALANE_NETWORK` says in which form of the network: `bridge` (the default) or `routed`, `direct`
+//! (the default) or `vxlan`, and `ipv4` (the default), `ipv6` or `dual`, as in
+//! `SEALANE_NETWORK='routed vxlan dual'`.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,6 +29,7 @@ fn cluster() -> Shared {
     Shared::with(|| {
         let form = form();
         let flags = form.split_whitespace().map(|word| match word {
+            "bridge" | "routed" => ["--attachment", word],
             "direct" | "vxlan" => ["--routing", word],
             "ipv4" | "ipv6" | "dual" => ["--ip-family", word],
             other => panic!("SEALANE_NETWORK: {other:?} is no form of the network"),
@@ -45,6 +47,10 @@ fn form() -> String {
 
 fn is_vxlan() -> bool {
     form().contains("vxlan")
+}
+
+fn is_routed() -> bool {
+    form().contains("routed")
 }
 
 /// What a connection looks like to those who made it.
@@ -242,7 +248,13 @@ fn a_pod_sees_the_address_that_others_see() {
             ["ip", "-oneline", "address", "show", "dev", "eth0"],
         )
         .succeeds();
-    let prefix_len = if ip.is_ipv4() { 24 } else { 64 };
+    // Beside the others of its node, or alone.
+    let prefix_len = match (is_routed(), ip.is_ipv4()) {
+        (false, true) => 24,
+        (false, false) => 64,
+        (true, true) => 32,
+        (true, false) => 128,
+    };
     assert!(
         own.contains(&format!(" {ip}/{prefix_len} ")),
         "the pod's own address is {ip}: {own}"
@@ -366,6 +378,16 @@ fn this_machine_reaches_pods_by_routes() {
     let pod = cluster.pod_netns("from-outside");
     let at_pod = Capture::on(&pod, "eth0");
     assert_seen_unchanged(&at_pod, &at_pod, &connect(&Namespace::own(), to));
+}
+
+#[test]
+fn a_node_has_a_bridge_only_where_pods_are_its_ports() {
+    let cluster = cluster();
+    cluster.start(&[Pod::idle("attached").on_node(1)]);
+    let bridges = cluster
+        .node(1)
+        .run("ip", ["link", "show", "type", "bridge"]);
+    assert_eq!(bridges.succeeds().is_empty(), is_routed());
 }
 
 /// The MTU of eth0 inside.

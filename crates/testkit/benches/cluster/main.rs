@@ -2,10 +2,11 @@
 //!
 //! `make bench`, or `cargo bench --package sealane-testkit --bench cluster -- [PART…]` after a
 //! release build of the binary. Parts: up, pods, replicas, memory, cni,
-//! probes, flips; all of them by default.
+//! datapath, probes, flips; all of them by default.
 //! Prints a table for people, and as the last line JSON for programs.
 
 mod cni;
+mod datapath;
 mod memory;
 mod pods;
 mod probes;
@@ -39,6 +40,9 @@ fn main() {
     }
     if wanted("cni") {
         cni::measure(&mut report);
+    }
+    if wanted("datapath") {
+        datapath::measure(&mut report);
     }
     if wanted("probes") {
         probes::measure_idle(&mut report);
