@@ -17,14 +17,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sealane_introspect::Introspect;
-use sealane_net::{Attachment, IpNet, names};
+use sealane_net::{AntiSpoofing, Attachment, IpNet, names};
 use sealane_netlink::{Error as KernelError, Netlink};
 use sealane_ruleset::{Change, Element, Loaded, Table, TableFamily, guard_elements, guard_tables};
 
 use crate::{
     drops::Drops,
     leases::Lease,
-    node::AntiSpoofing,
     wire::{link_name, pod_mac},
 };
 

@@ -60,9 +60,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use core::Announce;
-pub use node::AntiSpoofing;
 pub use options::{Options, Settings};
-pub use sealane_net::Attachment;
+pub use sealane_net::{AntiSpoofing, Attachment};
 pub use sealane_route::Routing;
 pub use serve::{Feed, Surroundings, serve};
 

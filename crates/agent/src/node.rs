@@ -27,7 +27,7 @@ mod steps;
 
 pub use apply::{Programmed, SyncError, synchronize};
 pub use bridge::BridgeProgram;
-pub use choices::{AntiSpoofing, Choices};
+pub use choices::Choices;
 pub use observe::{Observed, ObservedBridge, Site, Snapshot, Uplink};
 pub use overlay::{ObservedOverlay, OverlayProgram};
 pub use program::{Program, Sysctl, compile, mac_of};

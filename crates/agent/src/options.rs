@@ -13,11 +13,11 @@ use clap::{
 };
 use sealane_cni::types::is_valid_identifier;
 use sealane_kube::Access;
-use sealane_net::{Attachment, Ranges, names};
+use sealane_net::{AntiSpoofing, Attachment, IpNet, Ranges, names, parse_network};
 use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
 
-use crate::node::{AntiSpoofing, Choices};
+use crate::node::Choices;
 
 const CNI_BIN_DIR: &str = "/opt/cni/bin";
 const CNI_CONF_DIR: &str = "/etc/cni/net.d";
@@ -68,9 +68,14 @@ pub struct Options {
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Attachment::NAMES).try_map(|name| name.parse::<Attachment>()))]
     pub attachment: Option<Attachment>,
 
+    /// Ranges that pods reach with their own addresses instead of the node's, beside pods, nodes and multicast:
+    /// whoever is there needs a way back to the pods. Comma between two
+    #[arg(long, value_name = "CIDRS", value_delimiter = ',', value_parser = parse_network)]
+    pub non_masquerade_cidrs: Option<Vec<IpNet>>,
+
     /// What pods may send with: `pod` their own IP and Ethernet addresses alone, and nothing that routers and DHCP
     /// servers send; `node` the IP addresses of all pods of their node; `off` anything [default: pod]
-    #[arg(long, value_name = "CHECK")]
+    #[arg(long, value_name = "CHECK", value_parser = PossibleValuesParser::new(AntiSpoofing::NAMES).try_map(|name| name.parse::<AntiSpoofing>()))]
     pub anti_spoofing: Option<AntiSpoofing>,
 
     /// Folder in which the container runtime looks for CNI plugins [default: /opt/cni/bin]
@@ -126,6 +131,7 @@ struct FileOptions {
     vxlan_port: Option<u16>,
     vxlan_vni: Option<u32>,
     attachment: Option<Attachment>,
+    non_masquerade_cidrs: Option<Vec<String>>,
     anti_spoofing: Option<AntiSpoofing>,
     cni_bin_dir: Option<PathBuf>,
     cni_conf_dir: Option<PathBuf>,
@@ -148,6 +154,7 @@ pub struct Settings {
     pub vxlan_port: u16,
     pub vxlan_vni: u32,
     pub attachment: Attachment,
+    pub non_masquerade_cidrs: Vec<IpNet>,
     pub anti_spoofing: AntiSpoofing,
     pub cni_bin_dir: PathBuf,
     pub cni_conf_dir: PathBuf,
@@ -179,6 +186,14 @@ impl Options {
             ),
             (None, None) => None,
         };
+        let listed = file.non_masquerade_cidrs.unwrap_or_default();
+        let non_masquerade_cidrs = match self.non_masquerade_cidrs {
+            Some(list) => list,
+            None => (listed.iter())
+                .map(|text| parse_network(text))
+                .collect::<Result<_, _>>()
+                .context("use non-masquerade-cidrs of the config file")?,
+        };
         let or = |flag: Option<PathBuf>, file: Option<PathBuf>, default: &str| {
             flag.or(file).unwrap_or_else(|| default.into())
         };
@@ -201,6 +216,7 @@ impl Options {
                 .or(file.vxlan_vni)
                 .unwrap_or(names::VXLAN_VNI),
             attachment: self.attachment.or(file.attachment).unwrap_or(ATTACHMENT),
+            non_masquerade_cidrs,
             anti_spoofing: self
                 .anti_spoofing
                 .or(file.anti_spoofing)
@@ -245,6 +261,7 @@ impl Settings {
             vxlan_port: self.vxlan_port,
             vxlan_vni: self.vxlan_vni,
             anti_spoofing: self.anti_spoofing,
+            non_masquerade: self.non_masquerade_cidrs.clone(),
         }
     }
 
@@ -310,7 +327,8 @@ mod tests {
             ..Options::default()
         };
         let settings = with_file(
-            "node-name: other\nhealth-port: 0\ncluster-cidr: 10.244.0.0/16\nrun-dir: /run/x\nrouting: vxlan\nvxlan-port: 8472\nattachment: bridge\n",
+            "node-name: other\nhealth-port: 0\ncluster-cidr: 10.244.0.0/16\nrun-dir: /run/x\nrouting: vxlan\nvxlan-port: 8472\nattachment: bridge\n\
+             anti-spoofing: node\nnon-masquerade-cidrs: [192.168.0.0/16, fd01::/16]\n",
             flags,
         )
         .unwrap();
@@ -320,6 +338,13 @@ mod tests {
         assert_eq!(settings.cni_bin_dir, Path::new(CNI_BIN_DIR));
         assert_eq!(settings.routing, Routing::Vxlan);
         assert_eq!(settings.attachment, Attachment::Bridge);
+        assert_eq!(settings.anti_spoofing, AntiSpoofing::Node);
+        let kept: Vec<String> = settings
+            .non_masquerade_cidrs
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(kept, ["192.168.0.0/16", "fd01::/16"]);
         assert_eq!((settings.vxlan_port, settings.vxlan_vni), (8472, 94));
         assert_eq!(settings.cluster_cidr.unwrap().to_string(), "10.244.0.0/16");
     }
@@ -341,6 +366,8 @@ mod tests {
             ("node: a\n", "unknown field `node`"),
             ("health-port: many\n", "health-port"),
             ("attachment: ipvlan\n", "ipvlan"),
+            ("anti-spoofing: yes\n", "anti-spoofing"),
+            ("non-masquerade-cidrs: [10.0.0.1/8]\n", "10.0.0.0/8"),
             ("cluster-cidr: 10.244.0.0\n", "10.244.0.0"),
             ("cni-chain: [../sh]\n", "../sh"),
         ] {

@@ -7,11 +7,13 @@ mod stage;
 
 use std::{
     fs,
-    net::{IpAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
 };
 
 use sealane_agent::{AntiSpoofing, Settings, inspect, leases::Key, wire::link_name};
-use sealane_testkit::{Capture, Namespace, Protocol, Stream, Topology};
+use sealane_testkit::{
+    Capture, Namespace, Protocol, SOON, Stream, Topology, topology::add_address,
+};
 use serde_json::json;
 use stage::{Agent, NODE_IP, OUTSIDE_IP, Stage, ip, node, pod, reach, seen_source, this_node};
 
@@ -65,6 +67,85 @@ fn a_pod_leaves_the_cluster_with_the_nodes_address_and_stays_itself_inside() {
         outside(),
         "from another node"
     );
+}
+
+/// From where a datagram comes to `address` in `to` that `from` sends from `port`.
+#[track_caller]
+fn seen_from(from: &Namespace, port: u16, to: &Namespace, address: IpAddr) -> SocketAddr {
+    let ears = to.enter(|| UdpSocket::bind((address, 0))).unwrap();
+    ears.set_read_timeout(Some(SOON)).unwrap();
+    let target = ears.local_addr().unwrap();
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => [0; 4].into(),
+        IpAddr::V6(_) => [0_u16; 8].into(),
+    };
+    let mouth = from.enter(|| UdpSocket::bind((any, port))).unwrap();
+    mouth.send_to(b"hello", target).unwrap();
+    ears.recv_from(&mut [0; 9]).unwrap().1
+}
+
+#[test]
+fn pods_leave_from_random_ports_and_keep_their_addresses_where_an_operator_says_so() {
+    let stage = Stage::new();
+    let settings = Settings {
+        non_masquerade_cidrs: vec![
+            "198.51.100.0/24".parse().unwrap(),
+            "2001:db8:5::/48".parse().unwrap(),
+        ],
+        ..stage.settings()
+    };
+    let subnets = [SUBNET, "fd00:10:244:1::/64"];
+    for (end, v6) in [
+        (&stage.node, "fd00:172:29::2/64"),
+        (&stage.outside, "fd00:172:29::1/64"),
+    ] {
+        add_address(end, "eth0", v6);
+    }
+    for (subnet, via) in subnets.iter().zip([NODE_IP, "fd00:172:29::2"]) {
+        let way = ["route", "add", subnet, "via", via];
+        stage.outside.run("ip", way).succeeds();
+    }
+    for kept in ["198.51.100.9/32", "2001:db8:5::9/128"] {
+        add_address(&stage.outside, "lo", kept);
+        let way = ["route", "add", kept, "via"];
+        let via = if kept.contains(':') {
+            "fd00:172:29::1"
+        } else {
+            OUTSIDE_IP
+        };
+        stage
+            .node
+            .run("ip", way.into_iter().chain([via]))
+            .succeeds();
+    }
+    let agent = Agent::start(settings, stage.node.title());
+    agent.tell_nodes(vec![this_node(&subnets)]);
+    agent.tell_pods(vec![]);
+    agent.wait_ready();
+    let (_pods, [a]) = Topology::new(["a"]);
+    let result = stage.runtime().add("a", &a).unwrap();
+    let own: Vec<IpAddr> = result.ips.iter().map(|ip| ip.address.addr()).collect();
+    for (own, [node, outside, kept]) in own.into_iter().zip([
+        [NODE_IP, OUTSIDE_IP, "198.51.100.9"],
+        ["fd00:172:29::2", "fd00:172:29::1", "2001:db8:5::9"],
+    ]) {
+        let ports = 41001..41009;
+        let seen = ports.map(|port| {
+            (
+                port,
+                seen_from(&a, port, &stage.outside, outside.parse().unwrap()),
+            )
+        });
+        let seen: Vec<(u16, SocketAddr)> = seen.collect();
+        assert!(
+            seen.iter().all(|(_, from)| from.ip().to_string() == node),
+            "{seen:?}"
+        );
+        let same = seen.iter().filter(|(port, from)| from.port() == *port);
+        assert!(same.count() <= 1, "{seen:?}");
+        let kept = seen_from(&a, 41009, &stage.outside, kept.parse().unwrap());
+        assert_eq!(kept, SocketAddr::new(own, 41009));
+    }
 }
 
 #[test]

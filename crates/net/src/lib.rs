@@ -9,6 +9,7 @@
 //! says which one is meant.
 #![warn(missing_docs)]
 
+mod anti_spoofing;
 mod attachment;
 pub mod ec2;
 mod family;
@@ -21,6 +22,7 @@ mod protocol;
 mod ranges;
 mod route;
 
+pub use anti_spoofing::{AntiSpoofing, UnknownAntiSpoofing};
 pub use attachment::{Attachment, UnknownAttachment};
 pub use family::Family;
 pub use fingerprint::fingerprint;

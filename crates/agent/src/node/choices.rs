@@ -1,6 +1,5 @@
-use sealane_net::{Attachment, Ranges, names};
+use sealane_net::{AntiSpoofing, Attachment, IpNet, Ranges, names};
 use sealane_route::Routing;
-use serde::{Deserialize, Serialize};
 
 /// What the operator has chosen, the same on every node of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,19 +14,8 @@ pub struct Choices {
     /// The network identifier of the overlay.
     pub vxlan_vni: u32,
     pub anti_spoofing: AntiSpoofing,
-}
-
-/// What pods may send with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AntiSpoofing {
-    /// Each with its own addresses, and nothing that routers and DHCP servers send.
-    #[default]
-    Pod,
-    /// With the IP addresses of any pod of its node.
-    Node,
-    /// With anything.
-    Off,
+    /// Where pods' packets go with the pods' own addresses, besides pods and nodes.
+    pub non_masquerade: Vec<IpNet>,
 }
 
 impl Default for Choices {
@@ -39,6 +27,7 @@ impl Default for Choices {
             vxlan_port: names::VXLAN_PORT,
             vxlan_vni: names::VXLAN_VNI,
             anti_spoofing: AntiSpoofing::default(),
+            non_masquerade: Vec::new(),
         }
     }
 }

@@ -1,10 +1,10 @@
 use std::net::IpAddr;
 
-use super::{
-    AntiSpoofing, BridgeProgram, Choices, OverlayProgram, RoutedProgram, Site, bridge::new_pods_mtu,
-};
+use super::{BridgeProgram, Choices, OverlayProgram, RoutedProgram, Site, bridge::new_pods_mtu};
 use sealane_ipam::{Pool, TooSmall};
-use sealane_net::{Attachment, Family, IpNet, Mac, Mtu, Ranges, Route, fingerprint, names};
+use sealane_net::{
+    AntiSpoofing, Attachment, Family, IpNet, Mac, Mtu, Ranges, Route, fingerprint, names,
+};
 use sealane_netlink::{Rule, Tunnel};
 use sealane_objects::NodeNet;
 use sealane_route::{Problem, Underlay};
@@ -196,6 +196,7 @@ fn tables(this: &NodeNet, nodes: &[NodeNet], choices: &Choices) -> Vec<Table> {
         cluster_pods: all()
             .flat_map(|node| node.pod_cidrs.iter().copied())
             .chain(cluster.into_iter().flat_map(Ranges::iter))
+            .chain(choices.non_masquerade.iter().copied())
             .collect(),
         nodes: all()
             .flat_map(|node| node.internal_ips.iter().copied())

@@ -144,6 +144,7 @@ pub fn settings_in(dir: &Path) -> Settings {
         vxlan_port: 4789,
         vxlan_vni: 94,
         attachment: attachment_asked_for(),
+        non_masquerade_cidrs: vec![],
         anti_spoofing: AntiSpoofing::Pod,
         cni_bin_dir: dir.join("bin"),
         cni_conf_dir: dir.join("net.d"),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sealane_net::{Attachment, Family, Ranges};
+use sealane_net::{AntiSpoofing, Attachment, Family, IpNet, Ranges};
 use sealane_objects::ImageAlias;
 use sealane_route::Routing;
 
@@ -36,6 +36,10 @@ pub struct Asked {
     pub routing: Option<Routing>,
     /// `--attachment`
     pub attachment: Option<Attachment>,
+    /// `--anti-spoofing`
+    pub anti_spoofing: Option<AntiSpoofing>,
+    /// `--non-masquerade-cidrs`
+    pub non_masquerade_cidrs: Option<Vec<IpNet>>,
     /// `--ip-family`
     pub ip_family: Option<IpFamily>,
     /// `--node-monitor-grace-period`
@@ -143,6 +147,16 @@ impl Asked {
             plan.attachment.to_string(),
             text(&self.attachment),
         );
+        compare(
+            "--anti-spoofing",
+            plan.anti_spoofing.to_string(),
+            text(&self.anti_spoofing),
+        );
+        compare(
+            "--non-masquerade-cidrs",
+            networks(&plan.non_masquerade_cidrs),
+            self.non_masquerade_cidrs.as_deref().map(networks),
+        );
         let patience = plan.patience;
         for (flag, has, asked) in [
             (GRACE_FLAG, patience.node_seconds, self.node_seconds),
@@ -186,4 +200,13 @@ fn rules(aliases: &[ImageAlias]) -> String {
 
 fn text(asked: &Option<impl fmt::Display>) -> Option<String> {
     asked.as_ref().map(ToString::to_string)
+}
+
+/// As the flag takes them.
+pub fn networks(list: &[IpNet]) -> String {
+    let texts: Vec<String> = list.iter().map(ToString::to_string).collect();
+    match texts.is_empty() {
+        true => "none".into(),
+        false => texts.join(","),
+    }
 }

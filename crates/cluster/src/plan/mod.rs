@@ -33,12 +33,12 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use sealane_net::{Attachment, Mtu, Ranges, Use, names};
+use sealane_net::{AntiSpoofing, Attachment, Mtu, Ranges, Use, names};
 use sealane_objects::ImageAlias;
 use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
 
-pub use asked::{Asked, Difference, IpFamily};
+pub use asked::{Asked, Difference, IpFamily, networks};
 pub use error::{PlanError, PlanErrors};
 pub use name::{ClusterName, NameError};
 pub use resolve::{recheck, resolve};
@@ -85,6 +85,12 @@ pub struct Plan {
     /// How pods are attached to their nodes.
     #[serde(default)]
     pub attachment: Attachment,
+    /// What pods may send with.
+    #[serde(default)]
+    pub anti_spoofing: AntiSpoofing,
+    /// Where pods' packets go with the pods' own addresses, besides pods and nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub non_masquerade_cidrs: Vec<IpNet>,
     /// Processor time that each node declares; none: all of this machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_cpu: Option<String>,

@@ -68,6 +68,8 @@ pub fn resolve(asked: &Asked, observed: &Observed) -> Result<Plan, PlanErrors> {
         image_aliases: asked.image_aliases.clone(),
         routing: asked.routing.unwrap_or_default(),
         attachment: asked.attachment.unwrap_or_default(),
+        anti_spoofing: asked.anti_spoofing.unwrap_or_default(),
+        non_masquerade_cidrs: asked.non_masquerade_cidrs.clone().unwrap_or_default(),
         node_cpu: asked.node_cpu.clone(),
         node_memory: asked.node_memory.clone(),
         patience: asked.patience(),

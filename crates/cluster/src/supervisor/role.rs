@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::layout::Layout;
 use crate::owner::Owner;
 use crate::pki::{APISERVER, APISERVER_KUBELET_CLIENT, AUTHORITY, CONTROLLERS, SERVICE_ACCOUNTS};
-use crate::plan::{NodePlan, Plan};
+use crate::plan::{NodePlan, Plan, networks};
 
 /// Name of the supervisor's own pid file and log.
 pub const SUPERVISOR: &str = "supervisor";
@@ -118,7 +118,7 @@ fn controllers(layout: &Layout, plan: &Plan) -> Role {
 fn agent(layout: &Layout, plan: &Plan, node: &NodePlan) -> Role {
     let name = format!("agent-{}", node.name);
     let state = layout.node_state(&node.name);
-    let args = Args::new("agent")
+    let mut args = Args::new("agent")
         .path("--kubeconfig", &layout.role_kubeconfig(&name))
         .flag("--node-name", &node.name)
         .path("--cni-bin-dir", &state.join("cni/bin"))
@@ -127,7 +127,14 @@ fn agent(layout: &Layout, plan: &Plan, node: &NodePlan) -> Role {
         .path("--run-dir", &layout.node_run(&node.name))
         .flag("--cluster-cidr", &plan.cluster_cidr)
         .flag("--attachment", plan.attachment)
-        .flag("--routing", plan.routing);
+        .flag("--routing", plan.routing)
+        .flag("--anti-spoofing", plan.anti_spoofing);
+    if !plan.non_masquerade_cidrs.is_empty() {
+        args = args.flag(
+            "--non-masquerade-cidrs",
+            networks(&plan.non_masquerade_cidrs),
+        );
+    }
     Role {
         name,
         place: on(node),
@@ -275,7 +282,7 @@ mod tests {
             "agent --kubeconfig /S/kubeconfigs/agent-node-1.kubeconfig --node-name node-1 \
              --cni-bin-dir /S/nodes/node-1/cni/bin --cni-conf-dir /S/nodes/node-1/cni/net.d \
              --state-dir /S/nodes/node-1/agent --run-dir /run/sealane/sealane/node-1 \
-             --cluster-cidr 10.244.0.0/16 --attachment bridge --routing auto"
+             --cluster-cidr 10.244.0.0/16 --attachment bridge --routing auto --anti-spoofing pod"
         );
         assert_eq!(
             lines[3],

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
-use sealane_net::{Attachment, Ranges};
+use sealane_net::{AntiSpoofing, Attachment, Ranges, parse_network};
 use sealane_objects::{ImageAlias, quantity};
 use sealane_route::Routing;
 use serde::Serialize;
@@ -81,6 +81,16 @@ pub struct Options {
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Attachment::NAMES).try_map(|name| name.parse::<Attachment>()))]
     pub attachment: Option<Attachment>,
 
+    /// What pods may send with: `pod` their own IP and Ethernet addresses alone; `node` the IP addresses of
+    /// all pods of their node; `off` anything [default: pod].
+    #[arg(long, value_name = "CHECK", value_parser = PossibleValuesParser::new(AntiSpoofing::NAMES).try_map(|name| name.parse::<AntiSpoofing>()))]
+    pub anti_spoofing: Option<AntiSpoofing>,
+
+    /// Ranges that pods reach with their own addresses instead of the node's, beside pods, nodes and
+    /// multicast. Comma between two [default: none].
+    #[arg(long, value_name = "CIDRS", value_delimiter = ',', value_parser = parse_network)]
+    pub non_masquerade_cidrs: Option<Vec<IpNet>>,
+
     /// Processor time that each node declares, as 2 or 500m [default: all of this machine's].
     #[arg(long, value_name = "CPUS", value_parser = cpus)]
     pub node_cpu: Option<String>,
@@ -129,6 +139,8 @@ impl Options {
             image_aliases: self.image_alias.clone(),
             routing: self.routing,
             attachment: self.attachment,
+            anti_spoofing: self.anti_spoofing,
+            non_masquerade_cidrs: self.non_masquerade_cidrs.clone(),
             ip_family: self.ip_family,
             node_cpu: self.node_cpu.clone(),
             node_memory: self.node_memory.clone(),
