@@ -5,6 +5,7 @@
 //! [`Batch`] costs one switch into the kernel and no hop between tasks, and
 //! its answers are already there when they are read.
 
+use std::ffi::CString;
 use std::io;
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -41,6 +42,8 @@ struct Request {
     /// Verb, object and value, for the error.
     action: String,
     message: NetlinkMessage<RouteNetlinkMessage>,
+    /// A refusal is as good.
+    may_fail: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -71,6 +74,18 @@ impl<'a> Batch<'a> {
         let link = link.into();
         let message = RouteNetlinkMessage::SetLink(link::changed(link, &change));
         self.push(format!("set link {link} {change}"), message, 0)
+    }
+
+    /// Lets the kernel give a link no IPv6 address of its own accord (`addrgenmode none`).
+    /// That a kernel without IPv6 refuses is no failure.
+    pub fn try_no_own_ipv6<'l>(&mut self, link: impl Into<LinkRef<'l>>) -> &mut Self {
+        let link = link.into();
+        let message = RouteNetlinkMessage::SetLink(link::without_own_ipv6(link));
+        self.push(format!("set link {link} addrgenmode none"), message, 0);
+        if let Some(request) = self.requests.last_mut() {
+            request.may_fail = true;
+        }
+        self
     }
 
     /// Deletes a link, with a veth its other end too.
@@ -117,7 +132,11 @@ impl<'a> Batch<'a> {
     fn push(&mut self, action: String, message: RouteNetlinkMessage, flags: u16) -> &mut Self {
         let mut message = NetlinkMessage::from(message);
         message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        self.requests.push(Request { action, message });
+        self.requests.push(Request {
+            action,
+            message,
+            may_fail: false,
+        });
         self
     }
 }
@@ -181,18 +200,19 @@ impl Direct {
     /// When the socket itself fails; what was done is then unknown.
     pub fn run(&mut self, batch: Batch<'_>) -> Result<Vec<Result<Option<Link>>>> {
         let first = self.sequence.wrapping_add(1);
-        let (actions, messages): (Vec<_>, Vec<_>) =
-            (batch.requests.into_iter().map(|r| (r.action, r.message))).unzip();
+        let (actions, messages): (Vec<_>, Vec<_>) = (batch.requests.into_iter())
+            .map(|r| ((r.action, r.may_fail), r.message))
+            .unzip();
         let outcomes = self.exchange(messages).map_err(|failure| {
             failure.during(format!("talk to the kernel (from #{first}){}", self.place))
         })?;
         let told = actions.into_iter().zip(outcomes);
         let place = &self.place;
         Ok(told
-            .map(|(action, outcome)| {
-                outcome
-                    .map(|answer| answer.and_then(link::read_link))
-                    .map_err(|failure| failure.during(format!("{action}{place}")))
+            .map(|((action, may_fail), outcome)| match outcome {
+                Ok(answer) => Ok(answer.and_then(link::read_link)),
+                Err(_) if may_fail => Ok(None),
+                Err(failure) => Err(failure.during(format!("{action}{place}"))),
             })
             .collect())
     }
@@ -205,6 +225,16 @@ impl Direct {
         let outcomes = self.run(batch)?;
         let links: Vec<Option<Link>> = outcomes.into_iter().collect::<Result<_>>()?;
         Ok(links.into_iter().flatten().collect())
+    }
+
+    /// Whether the namespace of the calling thread has a link of this name. Does not take the
+    /// kernel's lock on links, for which a hundred other requests may wait.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub fn has_link(&self, name: &str) -> Result<bool> {
+        let found = index_of(name).map_or_else(Failure::unless_absent, |_| Ok(true));
+        found.map_err(|failure| failure.during(format!("find link {name}{}", self.place)))
     }
 
     /// All links, in the order of their index.
@@ -336,6 +366,16 @@ impl Direct {
             }
         }
         Ok(outcomes.into_iter().flatten().collect())
+    }
+}
+
+/// The index of a link in the namespace of the calling thread.
+pub(crate) fn index_of(name: &str) -> Result<u32, Failure> {
+    let name = CString::new(name).map_err(|error| Failure::Unexpected(error.to_string()))?;
+    // SAFETY: `name` ends with a zero byte and lives through the call.
+    match unsafe { nix::libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(Failure::of_io(&io::Error::last_os_error())),
+        index => Ok(index),
     }
 }
 

@@ -13,8 +13,8 @@ use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    BridgeBooleanOptionFlags, BridgeBooleanOptions, BridgeStpState, InfoBridge, InfoData, InfoKind,
-    InfoVeth, LinkAttribute, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, BridgeBooleanOptions, BridgeStpState,
+    In6AddrGenMode, InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage,
 };
 use sealane_net::{Mac, Mtu};
 
@@ -372,6 +372,17 @@ pub(crate) fn changed(link: LinkRef<'_>, change: &LinkChange<'_>) -> LinkMessage
     if let Some(group) = change.group {
         message.attributes.push(LinkAttribute::Group(group));
     }
+    message
+}
+
+/// The message that lets a link have no IPv6 address of the kernel's choice.
+pub(crate) fn without_own_ipv6(link: LinkRef<'_>) -> LinkMessage {
+    let mut message = named(link);
+    let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    let settings = AfSpecUnspec::Inet6(vec![none]);
+    message
+        .attributes
+        .push(LinkAttribute::AfSpecUnspec(vec![settings]));
     message
 }
 

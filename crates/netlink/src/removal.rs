@@ -16,7 +16,6 @@
 //! links, in one request: the kernel then waits once for all of them.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,7 +27,7 @@ use rtnetlink::sys::{AsyncSocketExt, TokioSocket};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::direct::{Batch, Direct};
+use crate::direct::{self, Batch, Direct};
 use crate::error::Result;
 use crate::link::{self, LinkChange, LinkRef};
 use crate::multicast;
@@ -227,7 +226,7 @@ impl Shared {
         for Removal { link, done } in removals {
             let index = match link {
                 Named::Index(index) => Ok(index),
-                Named::Name(name) => index_of(&name).map_err(|error| Failure::of_io(&error)),
+                Named::Name(name) => direct::index_of(&name),
             };
             match index {
                 Ok(index) => {
@@ -283,16 +282,6 @@ fn delete_one(socket: &mut Direct, index: u32) -> Outcome {
 
 fn was_there<T>(outcome: Result<T, Failure>) -> Outcome {
     outcome.map_or_else(Failure::unless_absent, |_| Ok(true))
-}
-
-/// Without the kernel's lock on links, for which a hundred other requests may wait.
-fn index_of(name: &str) -> io::Result<u32> {
-    let name = CString::new(name)?;
-    // SAFETY: `name` ends with a zero byte and lives through the call.
-    match unsafe { nix::libc::if_nametoindex(name.as_ptr()) } {
-        0 => Err(io::Error::last_os_error()),
-        index => Ok(index),
-    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -57,12 +57,8 @@ fn pair(
     wired: &Wired,
     netns: BorrowedFd<'_>,
 ) -> Result<u32, WireError> {
-    let mut look = Batch::new();
-    look.link(&wired.link);
-    match node.run_all(look) {
-        Ok(_) => return Err(WireError::Attached),
-        Err(error) if error.is_absent() => {}
-        Err(error) => return Err(error.into()),
+    if node.has_link(&wired.link)? {
+        return Err(WireError::Attached);
     }
     let veth = Veth {
         name: &wired.link,
@@ -80,6 +76,10 @@ fn pair(
     let label = label(lease, ground.attachment);
     let mut batch = Batch::new();
     batch.add_veth(&veth);
+    if veth.master.is_some() {
+        // A port has no use for an address of its own, which costs the kernel a fifth of all this.
+        batch.try_no_own_ipv6(&wired.link);
+    }
     let change = LinkChange {
         alias: label.as_deref(),
         ..grouped()
