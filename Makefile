@@ -82,7 +82,7 @@ check: setup ## Formatting, lints, documentation, layers and licences; no tests.
 
 .PHONY: bench
 bench: setup ## Measure a whole cluster and its parts (as root); see docs/benchmarks.md.
-	cargo build --release --workspace --bins --locked
+	cargo build --release --workspace --bins --bench '*' --locked
 	cargo bench --workspace --bench '*' --locked
 
 # How long each target runs.

@@ -214,6 +214,11 @@ pub struct Agent {
 
 impl Agent {
     pub fn start(settings: Settings, netns: &str) -> Self {
+        Self::start_installing(plugin_program(), settings, netns)
+    }
+
+    /// An agent that installs a program of choice as plugin.
+    pub fn start_installing(program: PathBuf, settings: Settings, netns: &str) -> Self {
         let (sender, feed) = mpsc::channel(16);
         let kill = CancellationToken::new();
         let outcome = Arc::new(Mutex::new(None));
@@ -229,7 +234,7 @@ impl Agent {
             runtime.block_on(async {
                 let surroundings = Surroundings {
                     kernel: Netlink::in_named(&netns).unwrap(),
-                    program: plugin_program(),
+                    program,
                     feed,
                     introspect: Introspect::new("agent"),
                     announce: Box::new(move |pod, reason, message| {

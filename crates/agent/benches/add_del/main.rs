@@ -1,12 +1,15 @@
 //! CNI ADD and DEL as a container runtime sees them, each call a process,
 //! beside the reference plugins `bridge` and `host-local` in the same run.
 //!
-//! Needs root and the package containernetworking-plugins. `SEALANE_BIN`
-//! names the program that is installed as our plugin, by default the plugin
-//! alone, built beside (`cargo build --release -p sealane-agent --example cni-plugin`).
+//! Needs root and the package containernetworking-plugins. The plugin is the
+//! program that users install, built before (`cargo build --release`), or the
+//! one that `SEALANE_BIN` names.
+//!
+//! Then an agent alone, with a thousand other nodes.
 #![allow(clippy::unwrap_used, reason = "a panic is how a bench fails")]
 
-#[path = "../tests/stage/mod.rs"]
+mod many_nodes;
+#[path = "../../tests/stage/mod.rs"]
 mod stage;
 
 use std::{
@@ -22,7 +25,7 @@ use std::{
 use sealane_cni::protocol;
 use sealane_testkit::{Namespace, Topology};
 use serde_json::{Value, json};
-use stage::Stage;
+use stage::{Agent, Stage, this_node};
 
 const ROUNDS: usize = 100;
 const AT_ONCE: usize = 100;
@@ -32,13 +35,22 @@ fn main() {
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
+    if many_nodes::measured_alone() {
+        return;
+    }
     let stage = Stage::new();
-    let _agent = stage.start_ready(&["10.244.0.0/22"]);
+    let program = sealane_testkit::binary::path();
+    let agent = Agent::start_installing(program, stage.settings(), stage.node.title());
+    agent.tell_nodes(vec![this_node(&["10.244.0.0/22"])]);
+    agent.tell_pods(vec![]);
+    agent.wait_ready();
     let reference = stage.node.clone();
     let contenders = [ours(&stage), theirs(&stage, reference)];
     alone(&contenders);
     at_once(&contenders);
     without_processes(&stage);
+    drop(agent);
+    many_nodes::measure();
 }
 
 /// The agent's share: the same requests by threads on its socket.
