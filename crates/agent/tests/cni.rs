@@ -1,6 +1,7 @@
 //! Plugin and agent together, on the real kernel.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod reference;
 mod stage;
 
 use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Instant};

@@ -1,6 +1,7 @@
 //! Random calls, several at once, with agents that are killed and nodes that
 //! are rebooted: no address twice, none lost, and kernel, memory, file and
-//! runtime agree after every round.
+//! runtime agree after every round. A network of the reference plugins on the
+//! same node is never touched.
 //!
 //! `SEALANE_CALLS` and `SEALANE_SEED` choose how long and which story; a
 //! failure names both.
@@ -12,6 +13,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     net::IpAddr,
+    path::Path,
 };
 
 use sealane_cni::{
@@ -19,8 +21,8 @@ use sealane_cni::{
     types::{ValidAttachment, code},
 };
 use sealane_testkit::{Namespace, SOON, Topology, eventually};
-use serde_json::Value;
-use stage::{Agent, ContainerRuntime, Stage, attachment, ip, pod, reach, this_node};
+use serde_json::{Value, json};
+use stage::{Agent, ContainerRuntime, Stage, attachment, calls, ip, pod, reach, this_node};
 
 const SUBNET: &str = "10.244.1.0/27";
 const SANDBOXES: usize = 12;
@@ -65,6 +67,8 @@ enum Call {
     AddAgain,
     Check,
     Del,
+    /// ADD and DEL of one sandbox at the same moment, as of a runtime that gives up waiting.
+    AddAndDel,
 }
 
 struct Story {
@@ -72,6 +76,8 @@ struct Story {
     runtime: ContainerRuntime,
     agent: Option<Agent>,
     dice: Dice,
+    /// Of others, on the same node.
+    foreign: Foreign,
     /// Each in a topology of its own, so that it can go alone.
     namespaces: Vec<(Topology, Namespace)>,
     /// What the runtime believes: which sandboxes have which address. Failed
@@ -101,6 +107,7 @@ impl Story {
             dice: Dice(seed.max(1)),
             namespaces: (0..SANDBOXES).map(sandbox).collect(),
             believed: BTreeMap::new(),
+            foreign: Foreign::new(&stage),
             calls: 0,
             rounds: 0,
             happened: BTreeMap::new(),
@@ -164,7 +171,8 @@ impl Story {
 
     fn next_call(&mut self, n: usize) -> Call {
         if !self.believed.contains_key(&n) {
-            return Call::Add;
+            let gives_up = self.dice.below(8) == 0;
+            return if gives_up { Call::AddAndDel } else { Call::Add };
         }
         match self.dice.below(10) {
             0 => Call::AddAgain,
@@ -189,6 +197,13 @@ impl Story {
                     Call::AddAgain => self.add_again(*n).map(|()| None),
                     Call::Check => runtime.check(network, &attachment).await.map(|()| None),
                     Call::Del => runtime.del(Some(network), &attachment).await.map(|()| None),
+                    Call::AddAndDel => {
+                        let add = runtime.add(network, &attachment);
+                        let del = runtime.del(Some(network), &attachment);
+                        // Whichever comes first: what counts is the DEL that follows.
+                        let _ = futures::join!(add, del);
+                        runtime.del(Some(network), &attachment).await.map(|()| None)
+                    }
                 }
             }
         });
@@ -221,10 +236,11 @@ impl Story {
             Call::AddAgain => "second ADD",
             Call::Check => "CHECK",
             Call::Del => "DEL",
+            Call::AddAndDel => "ADD and DEL at once",
         });
         match (call, answer) {
             (Call::Add, Ok(Some(address))) => drop(self.believed.insert(n, address)),
-            (Call::Del, Ok(_)) => drop(self.believed.remove(&n)),
+            (Call::Del | Call::AddAndDel, Ok(_)) => drop(self.believed.remove(&n)),
             (Call::Check | Call::AddAgain, Ok(_)) => {}
             (call, Err(error)) => {
                 assert!(killed, "{}: {call:?} of c{n}: {error}", self.told());
@@ -311,8 +327,13 @@ impl Story {
 
     #[track_caller]
     fn agree(&self) {
-        let distinct: BTreeSet<&IpAddr> = self.believed.values().collect();
         let told = self.told();
+        assert_eq!(
+            self.foreign.shown(&self.stage),
+            self.foreign.before,
+            "{told}: a foreign network"
+        );
+        let distinct: BTreeSet<&IpAddr> = self.believed.values().collect();
         assert_eq!(
             distinct.len(),
             self.believed.len(),
@@ -339,13 +360,13 @@ impl Story {
             same("kernel", self.links())
         });
         for n in 0..SANDBOXES {
-            let shown = self.netns(n).run("ip", ["-o", "-4", "address"]).succeeds();
+            let (links, addresses) = network(self.netns(n));
             match self.believed.get(&n) {
                 Some(a) => assert!(
-                    shown.contains(&format!(" {a}/27 ")),
-                    "{told}: {a} in {shown}"
+                    addresses.contains(&a.to_string()),
+                    "{told}: {a} in {addresses:?}"
                 ),
-                None => assert!(!shown.contains("eth0"), "{told}: {shown}"),
+                None => assert!(!links.contains("eth0"), "{told}: {links:?}"),
             }
         }
     }
@@ -369,6 +390,69 @@ impl Story {
             .map(|lease| (lease.container_id, lease.addresses[0].to_string()))
             .collect()
     }
+}
+
+/// A pod of the reference plugins: its bridge, its links, and their leases.
+struct Foreign {
+    pod: (Topology, Namespace),
+    before: String,
+}
+
+impl Foreign {
+    fn new(stage: &Stage) -> Self {
+        let plugin = Path::new("/usr/lib/cni/bridge");
+        assert!(
+            plugin.exists(),
+            "install the package containernetworking-plugins"
+        );
+        let (topology, [pod]) = Topology::new(["foreign"]);
+        let conf = json!({
+            "cniVersion": "1.0.0", "name": "foreign", "type": "bridge", "bridge": "br-ref",
+            "isGateway": true,
+            "ipam": {"type": "host-local", "subnet": "10.99.0.0/24", "dataDir": stage.path("host-local")},
+        });
+        let environment = calls::environment(stage, &pod, "ADD");
+        calls::execute(&stage.node, plugin, &environment, &conf.to_string()).unwrap();
+        let mut foreign = Self {
+            pod: (topology, pod),
+            before: String::new(),
+        };
+        foreign.before = foreign.shown(stage);
+        foreign
+    }
+
+    fn shown(&self, stage: &Stage) -> String {
+        let store = stage.path("host-local/foreign");
+        let mut leases: Vec<String> = fs::read_dir(store)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| format!("{} {:?}", path.display(), fs::read(&path).unwrap()))
+            .collect();
+        leases.sort();
+        let (links, addresses) = network(&stage.node);
+        let foreign = |name: &String| name.starts_with("veth") || name == "br-ref";
+        let links: Vec<String> = links.into_iter().filter(foreign).collect();
+        let gateway = addresses.contains("10.99.0.1");
+        format!("{leases:?} {links:?} {gateway} {:?}", network(&self.pod.1))
+    }
+}
+
+/// The links and the IPv4 addresses of a namespace, without a process for it.
+fn network(netns: &Namespace) -> (BTreeSet<String>, BTreeSet<String>) {
+    let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap();
+    let (links, routes) = netns.enter(|| (read("dev"), read("fib_trie")));
+    let links = links
+        .lines()
+        .skip(2)
+        .filter_map(|line| line.split(':').next());
+    // A line with the address, and below it `/32 host LOCAL`.
+    let lines: Vec<&str> = routes.lines().map(str::trim).collect();
+    let local = lines.windows(2).filter(|pair| pair[1] == "/32 host LOCAL");
+    let addresses = local.filter_map(|pair| pair[0].strip_prefix("|-- "));
+    (
+        links.map(|name| name.trim().to_owned()).collect(),
+        addresses.map(str::to_owned).collect(),
+    )
 }
 
 fn started(stage: &Stage, pods: BTreeSet<usize>) -> Agent {
