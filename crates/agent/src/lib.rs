@@ -20,6 +20,7 @@
 //! * `guard`: what keeps each pod to its own addresses.
 //! * [`reconcile`]: what leaked or broke, decided from kernel, API and leases.
 //! * [`inspect`]: what `sealane ipam` shows of it.
+//! * [`services`]: Services in the kernel, on a thread of their own.
 //! * [`serve()`]: all of it over any source of API objects; [`run`] takes the
 //!   API server's and is what the program calls.
 //!
@@ -38,6 +39,7 @@ mod options;
 mod privileges;
 pub mod reconcile;
 mod serve;
+pub mod services;
 mod socket;
 pub mod wire;
 
@@ -49,10 +51,12 @@ use sealane_introspect::Introspect;
 use sealane_kube::{
     Api, Client, Filter,
     events::{Recorder, Severity},
-    k8s_openapi::api::core::v1::{Node, ObjectReference, Pod},
-    node_net, pod_net, watch_as,
+    k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Service},
+    k8s_openapi::api::discovery::v1::EndpointSlice,
+    node_net, pod_net, service_net, slice_net, watch_as,
 };
 use sealane_netlink::Netlink;
+use services::Input;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -60,7 +64,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use core::Announce;
-pub use options::{Options, Settings};
+pub use options::{Options, ProxyMode, Settings};
 pub use sealane_net::{AntiSpoofing, Attachment};
 pub use sealane_route::Routing;
 pub use serve::{Feed, Surroundings, serve};
@@ -91,6 +95,7 @@ async fn run_here(settings: Settings) -> anyhow::Result<()> {
         kernel: Netlink::in_current()?,
         program: PathBuf::from(install::SELF),
         feed: feed(&client, &settings.node_name),
+        services: services_feed(&client, settings.proxy_mode),
         introspect: Introspect::new("agent"),
         announce: announce(client, &settings.node_name),
     };
@@ -148,6 +153,38 @@ fn feed(client: &Client, node_name: &str) -> mpsc::Receiver<Feed> {
     let pods = watch_as(Api::<Pod>::all(client.clone()), &here, |pod| pod_net(&pod));
     tokio::spawn(forward(pods.map(Feed::Pods), sender));
     feed
+}
+
+/// Watches Services and their endpoints, unless somebody else serves them.
+fn services_feed(client: &Client, mode: ProxyMode) -> services::Queue {
+    let queue = services::Queue::new();
+    if mode == ProxyMode::None {
+        return queue;
+    }
+    let all = Filter::labels("!service.kubernetes.io/headless");
+    let services = watch_as(
+        Api::<Service>::all(client.clone()),
+        &Filter::all(),
+        |service| service_net(&service),
+    );
+    tokio::spawn(hand_over(
+        services.map(Input::Services),
+        queue.sender.clone(),
+    ));
+    let slices = watch_as(Api::<EndpointSlice>::all(client.clone()), &all, |slice| {
+        slice_net(&slice)
+    });
+    tokio::spawn(hand_over(slices.map(Input::Slices), queue.sender.clone()));
+    queue
+}
+
+async fn hand_over(changes: impl Stream<Item = Input>, to: services::Sender) {
+    let mut changes = std::pin::pin!(changes);
+    while let Some(change) = changes.next().await {
+        if to.send(change).is_err() {
+            return;
+        }
+    }
 }
 
 async fn forward(changes: impl Stream<Item = Feed>, to: mpsc::Sender<Feed>) {

@@ -78,6 +78,16 @@ pub struct Options {
     #[arg(long, value_name = "CHECK", value_parser = PossibleValuesParser::new(AntiSpoofing::NAMES).try_map(|name| name.parse::<AntiSpoofing>()))]
     pub anti_spoofing: Option<AntiSpoofing>,
 
+    /// How Services are served on this node; `none` leaves them to somebody else, kube-proxy for instance
+    /// [default: nftables]
+    #[arg(long, value_name = "MODE")]
+    pub proxy_mode: Option<ProxyMode>,
+
+    /// Serve the externalIPs of Services; whoever may write a Service can then take any address to himself
+    /// (CVE-2020-8554) [default: false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub external_ips: Option<bool>,
+
     /// Folder in which the container runtime looks for CNI plugins [default: /opt/cni/bin]
     #[arg(long, value_name = "DIR")]
     pub cni_bin_dir: Option<PathBuf>,
@@ -117,6 +127,17 @@ pub struct Options {
     pub access: Access,
 }
 
+/// How Services are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyMode {
+    /// By rules of nftables, in tables of our own.
+    #[default]
+    Nftables,
+    /// Not at all: somebody else does.
+    None,
+}
+
 /// The file's form: every flag, without the dashes.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -130,6 +151,8 @@ struct FileOptions {
     routing: Option<Routing>,
     vxlan_port: Option<u16>,
     vxlan_vni: Option<u32>,
+    proxy_mode: Option<ProxyMode>,
+    external_ips: Option<bool>,
     attachment: Option<Attachment>,
     non_masquerade_cidrs: Option<Vec<String>>,
     anti_spoofing: Option<AntiSpoofing>,
@@ -153,6 +176,9 @@ pub struct Settings {
     pub routing: Routing,
     pub vxlan_port: u16,
     pub vxlan_vni: u32,
+    pub proxy_mode: ProxyMode,
+    /// Whether `.spec.externalIPs` are served.
+    pub external_ips: bool,
     pub attachment: Attachment,
     pub non_masquerade_cidrs: Vec<IpNet>,
     pub anti_spoofing: AntiSpoofing,
@@ -217,6 +243,8 @@ impl Options {
                 .unwrap_or(names::VXLAN_VNI),
             attachment: self.attachment.or(file.attachment).unwrap_or(ATTACHMENT),
             non_masquerade_cidrs,
+            proxy_mode: self.proxy_mode.or(file.proxy_mode).unwrap_or_default(),
+            external_ips: self.external_ips.or(file.external_ips).unwrap_or(false),
             anti_spoofing: self
                 .anti_spoofing
                 .or(file.anti_spoofing)

@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use sealane_cni::spool::Spool;
 use sealane_introspect::{Introspect, Readiness};
 use sealane_kube::Change;
-use sealane_netlink::Netlink;
+use sealane_netlink::{Conntrack, Netlink};
 use sealane_objects::{NodeNet, PodNet};
 use tokio::{
     sync::{mpsc, watch},
@@ -24,11 +24,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Settings,
+    ProxyMode, Settings,
     core::{Announce, Core, Message, Parts, QUEUE, View, follow},
     install,
     leases::file::{self, Writer},
-    socket,
+    services, socket,
     wire::Wirer,
 };
 
@@ -53,6 +53,8 @@ pub struct Surroundings {
     pub program: PathBuf,
     /// Objects of the API.
     pub feed: mpsc::Receiver<Feed>,
+    /// Objects of the API that concern Services.
+    pub services: services::Queue,
     /// Where state and health are shown.
     pub introspect: Introspect,
     /// How people are told.
@@ -72,6 +74,7 @@ pub async fn serve(
         kernel,
         program,
         feed,
+        services,
         introspect,
         announce,
     } = surroundings;
@@ -89,6 +92,7 @@ pub async fn serve(
     .context("start the thread that writes leases")?;
     let wirer = Wirer::start(kernel.netns()).context("start the threads that wire pods")?;
     let events = kernel.events()?;
+    let for_services = for_services(&kernel, &settings)?;
     let (core, view) = Core::new(Parts {
         node_name: settings.node_name.clone(),
         choices: settings.choices(),
@@ -104,6 +108,22 @@ pub async fn serve(
     show(&introspect, view.clone());
     // Dropped at the end, which ends them.
     let mut beside = JoinSet::new();
+    if let Some((kernel, conntrack)) = for_services {
+        let services::Queue { sender, receiver } = services;
+        services::start(services::Parts {
+            kernel: kernel.clone(),
+            conntrack,
+            introspect: introspect.clone(),
+            inputs: receiver,
+        })
+        .context("start the thread that programs Services")?;
+        beside.spawn(services::follow_node(
+            kernel,
+            view.clone(),
+            settings.external_ips,
+            sender,
+        ));
+    }
     beside.spawn(socket::serve(listener, inbox.clone()));
     beside.spawn(follow(events, inbox.clone()));
     beside.spawn(pass_on(feed, inbox));
@@ -118,6 +138,25 @@ pub async fn serve(
     }
     core.run(messages, shutdown).await;
     Ok(())
+}
+
+/// What the thread of Services works with: sockets of its own, so that nobody waits for its transactions.
+///
+/// With `--proxy-mode none`, what an earlier agent has made for Services is taken away instead.
+fn for_services(
+    kernel: &Netlink,
+    settings: &Settings,
+) -> anyhow::Result<Option<(Netlink, Conntrack)>> {
+    let own = match kernel.netns() {
+        Some(netns) => Netlink::in_netns(&netns)?,
+        None => Netlink::in_current()?,
+    };
+    if settings.proxy_mode == ProxyMode::None {
+        services::remove(own)?;
+        return Ok(None);
+    }
+    let conntrack = kernel.run(Conntrack::open)??;
+    Ok(Some((own, conntrack)))
 }
 
 /// Two agents on one state folder would lease the same addresses.

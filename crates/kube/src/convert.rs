@@ -38,6 +38,7 @@ pub fn node_net(node: &Node) -> NodeNet {
         name,
         internal_ips,
         pod_cidrs,
+        zone: node.labels().get("topology.kubernetes.io/zone").cloned(),
         // Of the pools, not of the Node.
         pod_ranges: Vec::new(),
     }

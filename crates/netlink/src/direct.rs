@@ -88,6 +88,14 @@ impl<'a> Batch<'a> {
         self
     }
 
+    /// Lets a port of a bridge get its own packets back: a pod that calls itself by a Service's address, which the
+    /// bridge then translates, is reached through the port by which the packet came.
+    pub fn reflect<'l>(&mut self, port: impl Into<LinkRef<'l>>) -> &mut Self {
+        let port = port.into();
+        let message = RouteNetlinkMessage::NewLink(link::reflecting(port));
+        self.push(format!("set bridge port {port} hairpin on"), message, 0)
+    }
+
     /// Deletes a link, with a veth its other end too.
     pub fn delete_link<'l>(&mut self, link: impl Into<LinkRef<'l>>) -> &mut Self {
         let link = link.into();

@@ -6,7 +6,7 @@
 //!   Netlink::in_netns(&fd) ── short-lived thread: setns, open sockets ──► Netlink
 //!                                                                           │
 //!        links, addresses, routes, neighbours   rtnetlink, async            │
-//!        nftables                               own encoder, one sendmsg    │
+//!        nftables, connections                  own encoder, one sendmsg    │
 //!        sysctls                                files, on a thread in there ┘
 //! ```
 //!
@@ -29,6 +29,7 @@
 //! words.
 
 mod address;
+mod conntrack;
 mod direct;
 mod error;
 mod events;
@@ -45,6 +46,7 @@ mod rule;
 pub mod sysctl;
 
 pub use address::Address;
+pub use conntrack::{Conntrack, Flow};
 pub use direct::{Batch, Direct};
 pub use error::{Error, Result};
 pub use events::Event;

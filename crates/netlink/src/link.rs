@@ -14,7 +14,8 @@ use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, BridgeBooleanOptions, BridgeStpState,
-    In6AddrGenMode, InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage,
+    In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind,
+    InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
 };
 use sealane_net::{Mac, Mtu};
 
@@ -383,6 +384,17 @@ pub(crate) fn without_own_ipv6(link: LinkRef<'_>) -> LinkMessage {
     message
         .attributes
         .push(LinkAttribute::AfSpecUnspec(vec![settings]));
+    message
+}
+
+/// The message that turns a bridge port's hairpin mode on.
+pub(crate) fn reflecting(port: LinkRef<'_>) -> LinkMessage {
+    let mut message = named(port);
+    let mode = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)]);
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(mode),
+    ]));
     message
 }
 

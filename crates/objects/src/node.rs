@@ -18,6 +18,9 @@ pub struct NodeNet {
     /// The node's blocks of named pools, ascending: pods have their addresses too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pod_ranges: Vec<IpNet>,
+    /// Label `topology.kubernetes.io/zone`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 impl NodeNet {
@@ -45,7 +48,7 @@ mod tests {
             name: "node-1".into(),
             internal_ips: vec!["172.29.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
             pod_cidrs: vec!["10.244.0.0/24".parse().unwrap()],
-            pod_ranges: vec![],
+            ..NodeNet::default()
         };
         assert_eq!(
             node.internal_ip_like("::1".parse().unwrap()),

@@ -205,6 +205,13 @@ impl ServiceTable {
         entry.map_or(&[], |entry| &entry.slices)
     }
 
+    /// Whoever still serves at a port, ready or not and wherever: flows that are open may go on there.
+    pub fn serving(&self, key: &PortKey) -> BTreeSet<(IpAddr, u16)> {
+        let all = candidates(self.slices_of(&key.service), key);
+        let serving = all.iter().filter(|c| c.endpoint.serving);
+        serving.map(|c| (c.endpoint.address, c.port)).collect()
+    }
+
     /// What is not served as it was asked for, and why.
     pub fn problems(&self) -> impl Iterator<Item = (&ObjectName, &Problem)> {
         let each = self.problems.iter();

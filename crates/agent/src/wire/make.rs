@@ -85,6 +85,9 @@ fn pair(
         ..grouped()
     };
     batch.set_link(&wired.link, change);
+    if ground.master().is_some() {
+        batch.reflect(&wired.link);
+    }
     batch.link(&wired.link);
     match node.run_all(batch) {
         Ok(links) => Ok(links.first().map_or(0, |link| link.index)),

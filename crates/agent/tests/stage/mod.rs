@@ -15,7 +15,9 @@ use std::{
     time::Duration,
 };
 
-use sealane_agent::{AntiSpoofing, Attachment, Feed, Routing, Settings, Surroundings, serve};
+use sealane_agent::{
+    AntiSpoofing, Attachment, Feed, ProxyMode, Routing, Settings, Surroundings, serve, services,
+};
 use sealane_cni::{
     invoke::{Attachment as CniAttachment, InvokeError, NetworkConf, Runtime, load_conflist},
     types::{AddResult, ValidAttachment},
@@ -143,6 +145,9 @@ pub fn settings_in(dir: &Path) -> Settings {
         routing: Routing::Auto,
         vxlan_port: 4789,
         vxlan_vni: 94,
+        // Tests of Services turn it on.
+        proxy_mode: ProxyMode::None,
+        external_ips: false,
         attachment: attachment_asked_for(),
         non_masquerade_cidrs: vec![],
         anti_spoofing: AntiSpoofing::Pod,
@@ -205,6 +210,7 @@ pub fn pod(name: &str, ips: &[&str]) -> PodNet {
 /// A running agent; dropping it is a kill.
 pub struct Agent {
     feed: mpsc::Sender<Feed>,
+    services: services::Sender,
     debug_socket: PathBuf,
     kill: CancellationToken,
     outcome: Arc<Mutex<Option<String>>>,
@@ -220,6 +226,8 @@ impl Agent {
     /// An agent that installs a program of choice as plugin.
     pub fn start_installing(program: PathBuf, settings: Settings, netns: &str) -> Self {
         let (sender, feed) = mpsc::channel(16);
+        let queue = services::Queue::new();
+        let to_services = queue.sender.clone();
         let kill = CancellationToken::new();
         let outcome = Arc::new(Mutex::new(None));
         let (killed, told, netns) = (kill.clone(), Arc::clone(&outcome), netns.to_owned());
@@ -236,6 +244,7 @@ impl Agent {
                     kernel: Netlink::in_named(&netns).unwrap(),
                     program,
                     feed,
+                    services: queue,
                     introspect: Introspect::new("agent"),
                     announce: Box::new(move |pod, reason, message| {
                         let about = pod.map(|pod| pod.name.to_string()).unwrap_or_default();
@@ -259,12 +268,19 @@ impl Agent {
         });
         Self {
             feed: sender,
+            services: to_services,
             debug_socket,
             kill,
             outcome,
             told: told_people,
             thread: Some(thread),
         }
+    }
+
+    /// What the API server says of Services and EndpointSlices.
+    pub fn tell_services(&self, input: services::Input) {
+        // The thread is not there when the agent does not serve them.
+        let _ = self.services.send(input);
     }
 
     pub fn tell_nodes(&self, nodes: Vec<NodeNet>) {

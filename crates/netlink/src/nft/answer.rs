@@ -16,12 +16,12 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NFT_MSG_NEWTABLE: u16 = 0;
-pub(super) const MESSAGE_HEADER: usize = 16;
-pub(super) const FAMILY_HEADER: usize = 4;
+pub(crate) const MESSAGE_HEADER: usize = 16;
+pub(crate) const FAMILY_HEADER: usize = 4;
 
 /// One message, as far as we care.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// The request with this number is done.
     Acknowledged(u32),
     /// The request with this number was refused.
@@ -39,12 +39,12 @@ pub(super) enum Answer {
 }
 
 /// The answers of a datagram.
-pub(super) fn answers(datagram: &[u8]) -> Vec<Answer> {
+pub(crate) fn answers(datagram: &[u8]) -> Vec<Answer> {
     messages(datagram).map(read).collect()
 }
 
 /// The messages of a datagram; bytes that do not make a message end it.
-pub(super) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (message, rest) = split(datagram)?;
         datagram = rest;
@@ -79,11 +79,11 @@ fn split(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Whether the list that the message is of changed while it was read.
-pub(super) fn is_interrupted(message: &[u8]) -> bool {
+pub(crate) fn is_interrupted(message: &[u8]) -> bool {
     u16_at(message, 6).unwrap_or_default() & NLM_F_DUMP_INTR != 0
 }
 
-pub(super) fn read(message: &[u8]) -> Answer {
+pub(crate) fn read(message: &[u8]) -> Answer {
     let kind = u16_at(message, 4).unwrap_or_default();
     let flags = u16_at(message, 6).unwrap_or_default();
     let body = &message[MESSAGE_HEADER..];
@@ -156,7 +156,7 @@ fn counter(body: &[u8]) -> Option<Answer> {
 }
 
 /// The value of the first attribute of a kind.
-pub(super) fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(crate) fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(bytes)
         .find(|(kind, _)| *kind == wanted)
         .map(|(_, value)| value)
@@ -191,12 +191,17 @@ pub(super) fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value).into_owned()
 }
 
+/// A number of 16 bits in network byte order.
+pub(crate) fn u16_be(bytes: &[u8]) -> Option<u16> {
+    u16_at(bytes, 0).map(u16::from_be)
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let bytes = bytes.get(at..at + 2)?;
     Some(u16::from_ne_bytes([bytes[0], bytes[1]]))
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..at + 4)?;
     Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }

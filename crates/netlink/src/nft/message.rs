@@ -4,7 +4,7 @@
 ///
 /// nf_tables wants its numbers in network byte order, unlike the rest of netlink.
 #[derive(Default)]
-pub(super) struct Messages {
+pub(crate) struct Messages {
     bytes: Vec<u8>,
 }
 
@@ -14,7 +14,7 @@ const ALIGN: usize = 4;
 
 impl Messages {
     /// Appends one message of nfnetlink: header, family and resource, attributes.
-    pub(super) fn message(&mut self, header: Header, attributes: impl FnOnce(&mut Messages)) {
+    pub(crate) fn message(&mut self, header: Header, attributes: impl FnOnce(&mut Messages)) {
         let start = self.bytes.len();
         self.bytes.extend(0_u32.to_ne_bytes());
         self.bytes.extend(header.kind.to_ne_bytes());
@@ -30,17 +30,17 @@ impl Messages {
     }
 
     /// Appends an attribute.
-    pub(super) fn put(&mut self, kind: u16, value: &[u8]) {
+    pub(crate) fn put(&mut self, kind: u16, value: &[u8]) {
         self.attribute(kind, |messages| messages.bytes.extend(value));
     }
 
     /// Appends a number of 32 bits.
-    pub(super) fn put_u32(&mut self, kind: u16, value: u32) {
+    pub(crate) fn put_u32(&mut self, kind: u16, value: u32) {
         self.put(kind, &value.to_be_bytes());
     }
 
     /// Appends a string with the zero that ends it.
-    pub(super) fn put_str(&mut self, kind: u16, value: &str) {
+    pub(crate) fn put_str(&mut self, kind: u16, value: &str) {
         self.attribute(kind, |messages| {
             messages.bytes.extend(value.as_bytes());
             messages.bytes.push(0);
@@ -48,7 +48,7 @@ impl Messages {
     }
 
     /// Appends an attribute that holds others.
-    pub(super) fn nest(&mut self, kind: u16, attributes: impl FnOnce(&mut Messages)) {
+    pub(crate) fn nest(&mut self, kind: u16, attributes: impl FnOnce(&mut Messages)) {
         self.attribute(kind | NESTED, attributes);
     }
 
@@ -68,12 +68,12 @@ impl Messages {
     }
 
     /// All that was written.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Sets a flag of the message that begins at `offset`.
-    pub(super) fn add_flags(&mut self, offset: usize, flags: u16) {
+    pub(crate) fn add_flags(&mut self, offset: usize, flags: u16) {
         const FLAGS: usize = 6;
         let at = offset + FLAGS;
         let old = u16::from_ne_bytes([self.bytes[at], self.bytes[at + 1]]);
@@ -82,17 +82,17 @@ impl Messages {
 }
 
 /// What stands before the attributes.
-pub(super) struct Header {
+pub(crate) struct Header {
     /// Message type, with the subsystem in the upper byte.
-    pub(super) kind: u16,
+    pub(crate) kind: u16,
     /// `NLM_F_*`
-    pub(super) flags: u16,
+    pub(crate) flags: u16,
     /// Comes back in answers.
-    pub(super) sequence: u32,
+    pub(crate) sequence: u32,
     /// `AF_*`
-    pub(super) family: u8,
+    pub(crate) family: u8,
     /// The subsystem, in messages that open and close a batch.
-    pub(super) resource: u16,
+    pub(crate) resource: u16,
 }
 
 #[cfg(test)]

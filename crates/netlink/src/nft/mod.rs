@@ -10,11 +10,11 @@
 //! below a millisecond. A program with tens of thousands of elements belongs
 //! on a thread that may block.
 
-mod answer;
+pub(crate) mod answer;
 mod batch;
 mod encode;
 mod expr;
-mod message;
+pub(crate) mod message;
 mod monitor;
 mod ports;
 mod services;

@@ -1,0 +1,156 @@
+//! Services in nftables: a table for each family of the node's pods.
+
+use std::collections::BTreeMap;
+
+use sealane_net::{Family, IpNet, names};
+use sealane_netlink::{Error, Netlink};
+use sealane_ruleset::Loaded;
+use sealane_ruleset::services::{Image, ServiceProgram, Transaction, static_table};
+use sealane_service::{PortChange, ServiceTable};
+
+/// The programs, and the kernel that follows them.
+pub struct Nft {
+    kernel: Netlink,
+    programs: BTreeMap<Family, ServiceProgram>,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    pub transactions: usize,
+    pub elements: usize,
+}
+
+impl Nft {
+    pub fn new(kernel: Netlink) -> Self {
+        Self {
+            kernel,
+            programs: BTreeMap::new(),
+        }
+    }
+
+    /// Takes over what the kernel holds and makes it what the table says. Families that have no pods have no table.
+    pub fn take_over(&mut self, table: &ServiceTable) -> Result<Done, Error> {
+        let observed = self.kernel.tables_now()?;
+        let mut done = Done::default();
+        for family in Family::ALL {
+            let found = observed.iter().find(|loaded| is_table(loaded, family));
+            if !has_pods(table, family) {
+                self.programs.remove(&family);
+                self.remove_table(found)?;
+                continue;
+            }
+            let fixed = static_table(family);
+            let is_current = found.is_some_and(|found| *found == fixed.as_loaded());
+            let image = match is_current {
+                true => self.kernel.services(family)?,
+                false => Image::default(),
+            };
+            let pods = &table.node().pod_cidrs;
+            let (program, transactions) =
+                ServiceProgram::restore(family, &image, pods, table.iter());
+            if is_current {
+                self.apply(family, &transactions)?;
+            } else if found.is_some() {
+                // Of another version of this program: all in one, so that no connection meets half of it.
+                self.kernel.replace_services(&fixed, &transactions)?;
+            } else {
+                self.kernel.replace_services(&fixed, &[])?;
+                self.apply(family, &transactions)?;
+            }
+            done.add(&transactions);
+            self.programs.insert(family, program);
+        }
+        Ok(done)
+    }
+
+    /// Takes in changes of Services.
+    pub fn update(&mut self, changes: &[PortChange]) -> Result<Done, Error> {
+        self.each(|program| program.update(changes))
+    }
+
+    /// Takes in that pods of this node have other addresses, of the same families.
+    pub fn set_pods(&mut self, pods: &[IpNet]) -> Result<Done, Error> {
+        self.each(|program| program.set_pods(pods))
+    }
+
+    /// Compares with the kernel and repairs.
+    pub fn repair(&mut self, table: &ServiceTable) -> Result<Done, Error> {
+        let observed = self.kernel.tables_now()?;
+        let stands = |family: &Family| {
+            let fixed = static_table(*family).as_loaded();
+            observed.contains(&fixed)
+        };
+        if !self.programs.keys().all(stands) {
+            return self.take_over(table);
+        }
+        let mut done = Done::default();
+        for (family, program) in &self.programs {
+            let image = self.kernel.services(*family)?;
+            let transactions = program.difference(&image);
+            for transaction in &transactions {
+                self.kernel.change_services(*family, transaction)?;
+            }
+            done.add(&transactions);
+        }
+        Ok(done)
+    }
+
+    /// Takes our tables away, for somebody else serves Services now.
+    pub fn remove(&mut self) -> Result<(), Error> {
+        self.programs.clear();
+        let observed = self.kernel.tables_now()?;
+        for family in Family::ALL {
+            let found = observed.iter().find(|loaded| is_table(loaded, family));
+            self.remove_table(found)?;
+        }
+        Ok(())
+    }
+
+    fn remove_table(&self, found: Option<&Loaded>) -> Result<(), Error> {
+        let changes: Vec<_> = found
+            .map(sealane_ruleset::Change::Delete)
+            .into_iter()
+            .collect();
+        self.kernel.change_tables_now(&changes)
+    }
+
+    fn each(
+        &mut self,
+        mut change: impl FnMut(&mut ServiceProgram) -> Vec<Transaction>,
+    ) -> Result<Done, Error> {
+        // All programs first: they must know of the change even if the kernel refuses part of it.
+        let programs = self.programs.iter_mut();
+        let all: Vec<_> = programs
+            .map(|(family, program)| (*family, change(program)))
+            .collect();
+        let mut done = Done::default();
+        for (family, transactions) in all {
+            self.apply(family, &transactions)?;
+            done.add(&transactions);
+        }
+        Ok(done)
+    }
+
+    fn apply(&self, family: Family, transactions: &[Transaction]) -> Result<(), Error> {
+        let mut all = transactions.iter();
+        all.try_for_each(|transaction| self.kernel.change_services(family, transaction))
+    }
+}
+
+impl Done {
+    fn add(&mut self, transactions: &[Transaction]) {
+        self.transactions += transactions.len();
+        self.elements += transactions.iter().map(Transaction::len).sum::<usize>();
+    }
+}
+
+fn is_table(loaded: &Loaded, family: Family) -> bool {
+    loaded.name == names::SERVICES_TABLE && loaded.family == family.into()
+}
+
+/// The families that this node's pods have.
+pub fn has_pods(table: &ServiceTable, family: Family) -> bool {
+    let mut pods = table.node().pod_cidrs.iter();
+    pods.any(|pods| Family::from(*pods) == family)
+}
