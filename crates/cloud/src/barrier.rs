@@ -105,9 +105,34 @@ impl Barriers {
         self.0.insert(barrier, standing);
     }
 
-    /// It went well, so the next refusal waits for a short time again.
-    pub fn passed(&mut self, barrier: &Barrier) {
-        self.0.remove(barrier);
+    /// An action went well, so the next refusal of its like waits for a short time again.
+    pub fn passed(&mut self, action: &Action, subnet: &str) {
+        self.answered();
+        match action {
+            Action::Assign { interface, .. } => {
+                self.0.remove(&Barrier::Interface(interface.clone()));
+                self.0.remove(&Barrier::Subnet(subnet.to_owned()));
+            }
+            Action::Create { .. } => {
+                self.0.remove(&Barrier::Creating);
+                self.0.remove(&Barrier::Subnet(subnet.to_owned()));
+            }
+            Action::Attach { interface, .. } => {
+                self.0.remove(&Barrier::Attaching);
+                self.0.remove(&Barrier::Moving(interface.clone()));
+            }
+            Action::Release { interface, .. }
+            | Action::EndWithInstance { interface, .. }
+            | Action::Detach { interface, .. }
+            | Action::Delete { interface } => {
+                self.0.remove(&Barrier::Moving(interface.clone()));
+            }
+        }
+    }
+
+    /// EC2 has answered.
+    pub fn answered(&mut self) {
+        self.0.remove(&Barrier::Everything);
     }
 
     /// Why this must not be asked for now.
@@ -147,7 +172,7 @@ mod tests {
             waits,
             [500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]
         );
-        barriers.passed(&Barrier::Everything);
+        barriers.answered();
         barriers.refused(Barrier::Everything, "slow down".into(), now, 0.0);
         assert_eq!(barriers.next(now), Some(now + SECOND * 3 / 8));
     }

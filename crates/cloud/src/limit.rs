@@ -39,7 +39,7 @@ pub enum Limit {
     #[error(
         "instance limit: {kind} allows {interfaces} interfaces with {each} addresses each, \
          and pods have all of them ({addresses} pod addresses on this node); \
-         take a larger type, let the node run fewer pods (maxPods), or use prefixes (--cloud-prefix-delegation)"
+         take a larger type, let the node run fewer pods (maxPods), or use prefixes (--prefix-delegation)"
     )]
     Instance {
         /// Such as `m5.large`.

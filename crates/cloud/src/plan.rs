@@ -231,7 +231,7 @@ impl Round<'_> {
         }
         match self.targets.interfaces {
             Some(most) if attached >= most => Err(self.interface_limit(format!(
-                "--cloud-max-interfaces {most} allows no further interface; raise it, or let the node run fewer pods (maxPods)"
+                "--max-eni {most} allows no further interface; raise it, or let the node run fewer pods (maxPods)"
             ))),
             _ => Ok(()),
         }

@@ -97,7 +97,7 @@ fn metadata(place: &Place, config: &ProviderConfig) -> Result<imds::Client, Erro
     let builder = builder.endpoint(endpoint).map_err(|error| Error::Place {
         what: "the metadata",
         cause: format!("{endpoint:?}: {error}"),
-        flag: "--cloud-instance",
+        flag: "--ec2-instance",
     })?;
     Ok(builder.build())
 }
@@ -116,7 +116,7 @@ async fn region(place: &Place, metadata: &imds::Client) -> Result<String, Error>
         None => Err(Error::Place {
             what: "the region",
             cause: "no answer, and neither AWS_REGION nor AWS_DEFAULT_REGION is set".into(),
-            flag: "--cloud-region",
+            flag: "--ec2-region",
         }),
     }
 }
@@ -129,7 +129,7 @@ async fn instance(place: &Place, metadata: &imds::Client) -> Result<String, Erro
     told.map(String::from).map_err(|error| Error::Place {
         what: "the instance id",
         cause: explained(&error),
-        flag: "--cloud-instance",
+        flag: "--ec2-instance",
     })
 }
 

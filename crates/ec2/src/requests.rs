@@ -33,19 +33,22 @@ impl Ec2 {
         self.answer(query, limits).await
     }
 
-    /// This machine's interfaces, and those that we made for it. DescribeNetworkInterfaces.
+    /// The interfaces that are with this machine. DescribeNetworkInterfaces.
     ///
     /// # Errors
     /// As [`Ec2::instance`].
-    pub async fn interfaces(&self) -> Result<Vec<NetworkInterface>, Error> {
-        let attached = self.interfaces_with("attachment.instance-id").await?;
-        let ours = self.interfaces_with(&format!("tag:{TAG}")).await?;
-        let known: BTreeSet<String> = attached.iter().map(|i| i.id.clone()).collect();
-        // One of ours may be with another machine, by somebody's hand: it is not ours then.
-        let loose = ours
-            .into_iter()
-            .filter(|found| found.attachment.is_none() && !known.contains(&found.id));
-        Ok(attached.into_iter().chain(loose).collect())
+    pub async fn attached_interfaces(&self) -> Result<Vec<NetworkInterface>, Error> {
+        self.interfaces_with("attachment.instance-id").await
+    }
+
+    /// Those that we made for this machine and that are with none. DescribeNetworkInterfaces.
+    ///
+    /// # Errors
+    /// As [`Ec2::instance`].
+    pub async fn loose_interfaces(&self) -> Result<Vec<NetworkInterface>, Error> {
+        let mut ours = self.interfaces_with(&format!("tag:{TAG}")).await?;
+        ours.retain(|interface| interface.attachment.is_none());
+        Ok(ours)
     }
 
     async fn interfaces_with(&self, filter: &str) -> Result<Vec<NetworkInterface>, Error> {

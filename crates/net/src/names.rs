@@ -29,6 +29,14 @@ pub const ROUTED_GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// The same for IPv6.
 pub const ROUTED_GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
+/// The priority of the rules that send what comes from addresses of a second network interface by that interface; one
+/// less for the rule that comes before them. Before [`RULE_PRIORITY`].
+pub const CLOUD_PRIORITY: u32 = 9399;
+
+/// The routing tables of second and further network interfaces: 141 for device 1 and so on; none of them is
+/// one that Linux has itself.
+const CLOUD_TABLES: std::ops::Range<u8> = 140..253;
+
 /// The bit of the packet mark that asks for masquerading, the one that kube-proxy uses. All other bits are foreign and kept.
 pub const MASQUERADE_MARK: u32 = 0x4000;
 
@@ -75,6 +83,16 @@ pub const NODE_BRIDGE: &str = "nodes";
 pub const MACHINE_PORT: &str = "machine";
 
 const LINK_NAME_MAX: usize = 15;
+
+/// The routing table of a network interface, by its place at the machine (1, 2, …).
+pub fn cloud_table(device: u8) -> u8 {
+    CLOUD_TABLES.start + device % (CLOUD_TABLES.end - CLOUD_TABLES.start)
+}
+
+/// Whether routes of a table may be ours, beside those of the main one.
+pub fn is_own_table(table: u8) -> bool {
+    table == ROUTE_TABLE || CLOUD_TABLES.contains(&table)
+}
 
 /// The Kubernetes name and host name of node `number` (1, 2, …): `node-1`.
 pub fn node(number: u32) -> String {

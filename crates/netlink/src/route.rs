@@ -49,7 +49,7 @@ impl Netlink {
             .map_err(self.failed(|| format!("delete route {route}")))
     }
 
-    /// The unicast routes of the main table and of ours ([`names::ROUTE_TABLE`]), of both families and whoever made
+    /// The unicast routes of the main table and of ours ([`names::is_own_table`]), of both families and whoever made
     /// them, and those to nothing that are ours.
     ///
     /// The metric that Linux gives to an IPv6 route without one is shown as 0,
@@ -179,7 +179,7 @@ fn in_a_table(message: RouteNetlinkMessage) -> Option<RouteMessage> {
     let header = &message.header;
     let nowhere =
         header.kind == RouteType::Unreachable && u8::from(header.protocol) == names::ROUTE_PROTOCOL;
-    let wanted = [Route::MAIN, names::ROUTE_TABLE].contains(&header.table)
+    let wanted = (header.table == Route::MAIN || names::is_own_table(header.table))
         && (header.kind == RouteType::Unicast || nowhere)
         && !header.flags.contains(RouteFlags::Cloned);
     wanted.then_some(message)

@@ -22,6 +22,8 @@ pub struct Rule {
     pub table: u8,
     /// Lower comes first; the main table's rule has 32766.
     pub priority: u32,
+    /// Routes to networks with a shorter prefix do not count, and the search goes on with the next rule.
+    pub suppress_shorter_than: Option<u8>,
 }
 
 impl Netlink {
@@ -86,6 +88,10 @@ fn message(rule: &Rule) -> RuleMessage {
         RuleAttribute::Priority(rule.priority),
         RuleAttribute::Protocol(RouteProtocol::from(names::ROUTE_PROTOCOL)),
     ];
+    if let Some(length) = rule.suppress_shorter_than.filter(|length| *length > 0) {
+        let longest = RuleAttribute::SuppressPrefixLen(u32::from(length) - 1);
+        message.attributes.push(longest);
+    }
     message
 }
 
@@ -93,11 +99,21 @@ fn read(message: RouteNetlinkMessage) -> Option<Rule> {
     let RouteNetlinkMessage::NewRule(message) = message else {
         return None;
     };
-    let (mut from, mut priority, mut ours): (Option<IpAddr>, _, _) = (None, None, false);
+    // A rule for whatever comes from anywhere has no source.
+    let anywhere = match message.header.family {
+        AddressFamily::Inet => Family::V4.everything(),
+        _ => Family::V6.everything(),
+    };
+    let (mut from, mut priority, mut ours): (IpAddr, _, _) = (anywhere.addr(), None, false);
+    let mut suppress = None;
     for attribute in &message.attributes {
         match attribute {
-            RuleAttribute::Source(address) => from = Some(*address),
+            RuleAttribute::Source(address) => from = *address,
             RuleAttribute::Priority(number) => priority = Some(*number),
+            // -1, which the kernel says when there is none, is the largest number here.
+            RuleAttribute::SuppressPrefixLen(longest) => {
+                suppress = u8::try_from(*longest).ok().and_then(|l| l.checked_add(1));
+            }
             RuleAttribute::Protocol(protocol) => {
                 ours = u8::from(*protocol) == names::ROUTE_PROTOCOL;
             }
@@ -105,9 +121,10 @@ fn read(message: RouteNetlinkMessage) -> Option<Rule> {
         }
     }
     let rule = Rule {
-        from: IpNet::new(from?, message.header.src_len).ok()?,
+        from: IpNet::new(from, message.header.src_len).ok()?,
         table: message.header.table,
         priority: priority?,
+        suppress_shorter_than: suppress,
     };
     ours.then_some(rule)
 }
@@ -115,10 +132,10 @@ fn read(message: RouteNetlinkMessage) -> Option<Rule> {
 impl fmt::Display for Rule {
     /// As `ip rule` shows it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "from {} lookup {} priority {}",
-            self.from, self.table, self.priority
-        )
+        write!(f, "from {} lookup {}", self.from, self.table)?;
+        if let Some(length) = self.suppress_shorter_than.filter(|length| *length > 0) {
+            write!(f, " suppress_prefixlength {}", length - 1)?;
+        }
+        write!(f, " priority {}", self.priority)
     }
 }

@@ -112,6 +112,7 @@ fn rules(subnets: &[IpNet], routes: &[Route]) -> Vec<Rule> {
         from: subnet.trunc(),
         table: names::ROUTE_TABLE,
         priority: names::RULE_PRIORITY,
+        suppress_shorter_than: None,
     };
     subnets.iter().filter(has_way).map(rule).collect()
 }

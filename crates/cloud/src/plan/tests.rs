@@ -173,7 +173,7 @@ fn says_whose_limit_it_is() {
     };
     let interface = planned(&full, &leased, &one).limit.unwrap().to_string();
     assert!(
-        interface.starts_with("interface limit: all 2 places of eni-0 are taken (2 pod addresses on this node), and --cloud-max-interfaces 1"),
+        interface.starts_with("interface limit: all 2 places of eni-0 are taken (2 pod addresses on this node), and --max-eni 1"),
         "{interface}"
     );
     // With room on the interface, and with none: another would be in the same subnet.

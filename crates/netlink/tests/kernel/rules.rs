@@ -8,6 +8,7 @@ fn rule(from: &str) -> Rule {
         from: from.parse().unwrap(),
         table: names::ROUTE_TABLE,
         priority: names::RULE_PRIORITY,
+        suppress_shorter_than: None,
     }
 }
 
@@ -33,6 +34,33 @@ async fn are_added_listed_and_deleted_and_foreign_ones_left_alone() {
         assert!(!netlink.delete_rule(rule).await.unwrap());
     }
     assert!(place.run("ip rule").contains("10.9.0.0/16"));
+}
+
+#[tokio::test]
+async fn for_whatever_comes_from_anywhere_single_addresses_of_the_main_table_can_come_first() {
+    let place = Place::new().await;
+    let netlink = &place.netlink;
+    let first = |family: &str| Rule {
+        table: Route::MAIN,
+        priority: names::CLOUD_PRIORITY - 1,
+        suppress_shorter_than: Some(32),
+        ..rule(family)
+    };
+    let ours = [first("0.0.0.0/0"), first("::/0")];
+    for rule in &ours {
+        netlink.add_rule(rule).await.unwrap();
+        netlink.add_rule(rule).await.unwrap();
+    }
+    assert_eq!(netlink.rules().await.unwrap(), ours);
+    let shown = place.run("ip rule");
+    assert!(
+        shown.contains("9398:\tfrom all lookup main suppress_prefixlength 31 proto 94"),
+        "{shown}"
+    );
+    for rule in &ours {
+        assert!(netlink.delete_rule(rule).await.unwrap());
+    }
+    assert_eq!(netlink.rules().await.unwrap(), []);
 }
 
 #[tokio::test]
