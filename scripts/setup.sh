@@ -7,7 +7,7 @@
 #
 #     kubectl       the newest that the package mirrors have
 #     kubectl-old   one of an older generation, for `tests`
-#     python        an environment with the Python client of Kubernetes, for `tests`
+#     python        an environment with the Python client of Kubernetes and moto's EC2, for `tests`
 #
 # Quick, and without network, when nothing is missing. On other distributions it
 # says what to install.
@@ -21,6 +21,8 @@ readonly oldest_kubectl=1.28
 # Where fetched ones come from, newest first: Debian 12's own is too old, and these run there.
 readonly kubectl_suites=(sid trixie)
 readonly python_client=37.0.2
+# EC2 on loopback; `server` of its extras would bring every other service of Amazon's along.
+readonly moto=5.2.5
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$@"; exit 1; }
@@ -71,7 +73,7 @@ TABLE
     [ "$purpose" != fuzz ] || echo 'program:g++ g++ build libFuzzer'
     [ "$purpose" = tests ] || return 0
     cat <<'TABLE'
-file:/usr/bin/python3  python3                  run the Python client of Kubernetes
+file:/usr/bin/python3  python3                  run the Python client of Kubernetes, and moto
 python:ensurepip   python3-venv                 give it an environment of its own
 program:docker-registry  docker-registry        pull images from
 program:skopeo     skopeo                       push images to it, and make archives
@@ -258,14 +260,18 @@ fetch_kubectl() {
 ### Python
 
 # The system's own Python, so that pods of the host image can use the environment too.
-ensure_python_client() {
+ensure_python_packages() {
     local python=$tools/python
-    "$python/bin/python" -c "import importlib.metadata as m; assert m.version('kubernetes') == '$python_client'" \
-        2>/dev/null && return 0
-    say "making an environment with the Python client of Kubernetes $python_client"
+    has_python_package kubernetes "$python_client" && has_python_package moto "$moto" && return 0
+    say "making an environment with the Python client of Kubernetes $python_client and moto $moto"
     rm -rf "$python"
     /usr/bin/python3 -m venv "$python"
-    "$python/bin/pip" install --quiet --disable-pip-version-check "kubernetes==$python_client"
+    "$python/bin/pip" install --quiet --disable-pip-version-check \
+        "kubernetes==$python_client" "moto[ec2]==$moto" flask==3.1.3 flask-cors==6.0.5
+}
+
+has_python_package() {
+    "$tools/python/bin/python" -c "import importlib.metadata as m; assert m.version('$1') == '$2'" 2>/dev/null
 }
 
 scratch=$(mktemp -d)
@@ -275,4 +281,4 @@ install_packages
 ensure_kubectl
 [ "$purpose" = tests ] || exit 0
 ensure_old_kubectl
-ensure_python_client
+ensure_python_packages

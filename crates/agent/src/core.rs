@@ -5,6 +5,7 @@
 //! watch of Pods ───┤  Message, 256, senders wait       ├─► tasks: synchronize the node
 //! CNI connections ─┼──────────────► Core ──────────────┼─► workers: wire one pod; tasks: unwire, check
 //! kernel's events ─┤                │  │               └─► (each ends with one Message)
+//! EC2, where it is ─┤                │  │
 //! results of work ─┘                │  │
 //!                                   │  └─► View, latest wins ─► /debug/state, /metrics, health, install
 //!                                   └────► oneshot Response ──► its connection
@@ -29,6 +30,7 @@
 //! only addresses that rest from the pod before is parked until one has rested.
 
 mod attach;
+mod cloud;
 mod edits;
 mod follow;
 mod message;
@@ -54,6 +56,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use cloud::Cloud;
 pub use follow::{Noticed, follow};
 pub use message::{Message, Reply};
 pub use view::View;
@@ -107,6 +110,8 @@ pub struct Parts {
     pub inbox: mpsc::Sender<Message>,
     pub introspect: Introspect,
     pub announce: Announce,
+    /// Where addresses come from the machine's network interfaces.
+    pub cloud: Option<Cloud>,
 }
 
 /// State of the node's network.
@@ -128,6 +133,7 @@ pub struct Core {
     edits: Edits,
     spool: Spooled,
     parked: Vec<Parked>,
+    cloud: Option<Cloud>,
     save: Save,
     resync_at: Instant,
     meters: Meters,
@@ -174,6 +180,7 @@ impl Core {
             wirer: parts.wirer,
             spool: Spooled::new(parts.spool),
             parked: Vec::new(),
+            cloud: parts.cloud,
             save: Save {
                 writer: parts.writer,
                 running: None,
@@ -213,6 +220,7 @@ impl Core {
             self.unpark();
             self.save();
             self.publish();
+            self.publish_usage();
         }
     }
 
@@ -241,6 +249,7 @@ impl Core {
             }
             Message::Wired { key, result } => self.wired(key, result),
             Message::Unwired { key, result } => self.unwired(key, result),
+            Message::Cloud(news) => self.take_cloud(*news),
             Message::CarriedOut { key, done } => self.carried_out(&key, done),
         }
     }
@@ -280,7 +289,7 @@ impl Core {
     /// What keeps ADD from being served, `None` when nothing does.
     fn why_not_ready(&self) -> Option<String> {
         self.node
-            .why_not_ready(&self.node_name, &self.nodes)
+            .why_not_ready(&self.node_name, &self.nodes, self.cloud.as_ref())
             .or_else(|| {
                 (!self.node.adopted()).then(|| "the links of its pods are being listed".into())
             })

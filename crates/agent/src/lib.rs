@@ -15,6 +15,7 @@
 //!
 //! * [`core`]: the task that owns the state; its module draws its channels.
 //! * [`node`]: what all pods of the node share, as observe, compile, diff, apply.
+//! * [`cloud`]: addresses of the machine's network interfaces at EC2.
 //! * [`leases`]: who has which address, durable before use.
 //! * [`wire`]: one pod's link.
 //! * `guard`: what keeps each pod to its own addresses.
@@ -28,6 +29,7 @@
 //! away, and when it comes back it changes only what is wrong.
 
 mod answer;
+pub mod cloud;
 pub mod core;
 mod drops;
 mod guard;

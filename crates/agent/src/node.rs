@@ -13,12 +13,15 @@
 //! agent changes nothing. Nothing is ever flushed, and what carries neither
 //! our name nor our number is not looked at.
 //!
+//! Where addresses come from the machine's network interfaces, [`cloud`] has more.
+//!
 //! A pod keeps the attachment that it was made with. So what each kind needs is
 //! there while such pods are, which their links tell, whatever new ones get.
 
 mod apply;
 mod bridge;
 mod choices;
+mod cloud;
 mod observe;
 mod overlay;
 mod program;
@@ -28,6 +31,7 @@ mod steps;
 pub use apply::{Programmed, SyncError, synchronize};
 pub use bridge::BridgeProgram;
 pub use choices::Choices;
+pub use cloud::{CloudInterface, CloudNet, CloudProgram};
 pub use observe::{Observed, ObservedBridge, Site, Snapshot, Uplink};
 pub use overlay::{ObservedOverlay, OverlayProgram};
 pub use program::{Program, Sysctl, compile, mac_of};

@@ -17,7 +17,10 @@ use sealane_net::{AntiSpoofing, Attachment, IpNet, Ranges, names, parse_network}
 use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
 
-use crate::node::Choices;
+use crate::{
+    cloud::{CloudOptions, CloudSettings, Ipam},
+    node::Choices,
+};
 
 const CNI_BIN_DIR: &str = "/opt/cni/bin";
 const CNI_CONF_DIR: &str = "/etc/cni/net.d";
@@ -44,6 +47,14 @@ pub struct Options {
     /// Name of this node's Node object [default: $NODE_NAME, else the host name]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+
+    /// Where pods' addresses come from: the Node's `.spec.podCIDRs`, or this machine's network interfaces at
+    /// Amazon EC2, as secondary addresses or prefixes [default: pod-cidrs]
+    #[arg(long, value_name = "SOURCE")]
+    pub ipam: Option<Ipam>,
+
+    #[command(flatten)]
+    pub ec2: CloudOptions,
 
     /// Ranges of all pods of the cluster, one for each address family: never masqueraded
     /// [default: the pod subnets of all nodes]
@@ -163,6 +174,35 @@ struct FileOptions {
     state_dir: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     health_port: Option<u16>,
+    ipam: Option<Ipam>,
+    warm_ip_target: Option<usize>,
+    minimum_ip_target: Option<usize>,
+    #[serde(default)]
+    prefix_delegation: bool,
+    warm_prefix_target: Option<usize>,
+    max_eni: Option<usize>,
+    release_after: Option<u32>,
+    ec2_region: Option<String>,
+    ec2_instance: Option<String>,
+    ec2_endpoint: Option<String>,
+    ec2_metadata: Option<String>,
+}
+
+impl FileOptions {
+    fn ec2(&self) -> CloudOptions {
+        CloudOptions {
+            warm_ip_target: self.warm_ip_target,
+            minimum_ip_target: self.minimum_ip_target,
+            prefix_delegation: self.prefix_delegation,
+            warm_prefix_target: self.warm_prefix_target,
+            max_eni: self.max_eni,
+            release_after: self.release_after,
+            ec2_region: self.ec2_region.clone(),
+            ec2_instance: self.ec2_instance.clone(),
+            ec2_endpoint: self.ec2_endpoint.clone(),
+            ec2_metadata: self.ec2_metadata.clone(),
+        }
+    }
 }
 
 /// The settings as resolved; shown by `/debug/config`.
@@ -192,6 +232,9 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// `None`: health and metrics on the socket alone.
     pub health_port: Option<u16>,
+    /// `None`: addresses come from `.spec.podCIDRs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ec2: Option<CloudSettings>,
 }
 
 impl Options {
@@ -204,6 +247,11 @@ impl Options {
             Some(path) => read_file(path)?,
             None => FileOptions::default(),
         };
+        let ec2 = match self.ipam.or(file.ipam).unwrap_or_default() {
+            Ipam::PodCidrs => None,
+            Ipam::Ec2 => Some(self.ec2.or(file.ec2()).resolve()),
+        };
+        let attachment = attachment(self.attachment.or(file.attachment), ec2.is_some())?;
         let cluster_cidr = match (self.cluster_cidr, file.cluster_cidr) {
             (Some(ranges), _) => Some(ranges),
             (None, Some(text)) => Some(
@@ -241,7 +289,6 @@ impl Options {
                 .vxlan_vni
                 .or(file.vxlan_vni)
                 .unwrap_or(names::VXLAN_VNI),
-            attachment: self.attachment.or(file.attachment).unwrap_or(ATTACHMENT),
             non_masquerade_cidrs,
             proxy_mode: self.proxy_mode.or(file.proxy_mode).unwrap_or_default(),
             external_ips: self.external_ips.or(file.external_ips).unwrap_or(false),
@@ -249,6 +296,8 @@ impl Options {
                 .anti_spoofing
                 .or(file.anti_spoofing)
                 .unwrap_or_default(),
+            attachment,
+            ec2,
             cni_bin_dir: or(self.cni_bin_dir, file.cni_bin_dir, CNI_BIN_DIR),
             cni_conf_dir: or(self.cni_conf_dir, file.cni_conf_dir, CNI_CONF_DIR),
             cni_chain: chain(self.cni_chain.or(file.cni_chain).unwrap_or_default())?,
@@ -290,12 +339,24 @@ impl Settings {
             vxlan_vni: self.vxlan_vni,
             anti_spoofing: self.anti_spoofing,
             non_masquerade: self.non_masquerade_cidrs.clone(),
+            cloud: None,
         }
     }
 
     /// Where state, metrics and health are served.
     pub fn debug_socket(&self) -> PathBuf {
         self.run_dir.join("agent.debug.sock")
+    }
+}
+
+/// Pods with addresses of the machine's interfaces have no subnet that a bridge could be the gateway of.
+fn attachment(given: Option<Attachment>, ec2: bool) -> anyhow::Result<Attachment> {
+    match (given, ec2) {
+        (Some(Attachment::Bridge), true) => {
+            bail!("use --attachment bridge with --ipam ec2: pods are routed then; leave it out")
+        }
+        (_, true) => Ok(Attachment::Routed),
+        (given, false) => Ok(given.unwrap_or(ATTACHMENT)),
     }
 }
 
@@ -389,6 +450,21 @@ mod tests {
     }
 
     #[test]
+    fn addresses_of_ec2_come_with_routed_pods_and_no_setting_of_it_alone_turns_it_on() {
+        let flags = || Options {
+            node_name: Some("a".into()),
+            ..Options::default()
+        };
+        let with = |text: &str| with_file(text, flags()).unwrap();
+        assert!(with("warm-ip-target: 3\n").ec2.is_none());
+        let settings = with("ipam: ec2\nwarm-ip-target: 3\nmax-eni: 2\nrelease-after: 60\n");
+        assert_eq!(settings.attachment, Attachment::Routed);
+        let targets = settings.ec2.unwrap().targets;
+        assert_eq!((targets.warm, targets.interfaces), (Some(3), Some(2)));
+        assert_eq!(targets.idle, Duration::from_secs(60));
+    }
+
+    #[test]
     fn what_the_file_cannot_mean_is_refused_by_name() {
         for (text, why) in [
             ("node: a\n", "unknown field `node`"),
@@ -398,6 +474,8 @@ mod tests {
             ("non-masquerade-cidrs: [10.0.0.1/8]\n", "10.0.0.0/8"),
             ("cluster-cidr: 10.244.0.0\n", "10.244.0.0"),
             ("cni-chain: [../sh]\n", "../sh"),
+            ("ipam: ec2\nattachment: bridge\n", "pods are routed"),
+            ("ipam: azure\n", "azure"),
         ] {
             let error = with_file(text, Options::default()).unwrap_err();
             let error = format!("{error:#}");

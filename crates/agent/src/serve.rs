@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ProxyMode, Settings,
-    core::{Announce, Core, Message, Parts, QUEUE, View, follow},
+    cloud::keep,
+    core::{Announce, Cloud, Core, Message, Parts, QUEUE, View, follow},
     install,
     leases::file::{self, Writer},
     services, socket,
@@ -93,6 +94,13 @@ pub async fn serve(
     let wirer = Wirer::start(kernel.netns()).context("start the threads that wire pods")?;
     let events = kernel.events()?;
     let for_services = for_services(&kernel, &settings)?;
+    let (cloud, usage) = match &settings.ec2 {
+        Some(ec2) => {
+            let (cloud, usage) = Cloud::new();
+            (Some(cloud), Some((ec2.clone(), usage)))
+        }
+        None => (None, None),
+    };
     let (core, view) = Core::new(Parts {
         node_name: settings.node_name.clone(),
         choices: settings.choices(),
@@ -104,6 +112,7 @@ pub async fn serve(
         inbox: inbox.clone(),
         introspect: introspect.clone(),
         announce,
+        cloud,
     });
     show(&introspect, view.clone());
     // Dropped at the end, which ends them.
@@ -126,6 +135,9 @@ pub async fn serve(
     }
     beside.spawn(socket::serve(listener, inbox.clone()));
     beside.spawn(follow(events, inbox.clone()));
+    if let Some((ec2, usage)) = usage {
+        beside.spawn(keep(ec2, inbox.clone(), usage, introspect.clone()));
+    }
     beside.spawn(pass_on(feed, inbox));
     beside.spawn(keep_installed(
         settings.clone(),

@@ -9,7 +9,9 @@ use crate::Action;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Barrier {
-    /// Any request: throttled, no permission, no answer.
+    /// Asking what there is. Apart from what follows, since EC2 throttles questions and changes apart.
+    Looking,
+    /// Any change: throttled, no permission, no answer.
     Everything,
     /// More addresses of this subnet.
     Subnet(String),
@@ -107,7 +109,7 @@ impl Barriers {
 
     /// An action went well, so the next refusal of its like waits for a short time again.
     pub fn passed(&mut self, action: &Action, subnet: &str) {
-        self.answered();
+        self.0.remove(&Barrier::Everything);
         match action {
             Action::Assign { interface, .. } => {
                 self.0.remove(&Barrier::Interface(interface.clone()));
@@ -130,9 +132,9 @@ impl Barriers {
         }
     }
 
-    /// EC2 has answered.
-    pub fn answered(&mut self) {
-        self.0.remove(&Barrier::Everything);
+    /// EC2 has told what there is.
+    pub fn looked(&mut self) {
+        self.0.remove(&Barrier::Looking);
     }
 
     /// Why this must not be asked for now.
@@ -162,18 +164,18 @@ mod tests {
         let mut now = Duration::ZERO;
         let mut waits = Vec::new();
         for _ in 0..9 {
-            barriers.refused(Barrier::Everything, "slow down".into(), now, 1.0);
+            barriers.refused(Barrier::Looking, "slow down".into(), now, 1.0);
             let until = barriers.next(now).unwrap();
             waits.push((until - now).as_millis());
             now = until;
-            assert_eq!(barriers.stands(&Barrier::Everything, now), None);
+            assert_eq!(barriers.stands(&Barrier::Looking, now), None);
         }
         assert_eq!(
             waits,
             [500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]
         );
-        barriers.answered();
-        barriers.refused(Barrier::Everything, "slow down".into(), now, 0.0);
+        barriers.looked();
+        barriers.refused(Barrier::Looking, "slow down".into(), now, 0.0);
         assert_eq!(barriers.next(now), Some(now + SECOND * 3 / 8));
     }
 

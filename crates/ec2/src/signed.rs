@@ -20,41 +20,37 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A request by its name, and what it is asked with.
 pub(crate) struct Query {
     pub action: &'static str,
-    form: form_urlencoded::Serializer<'static, String>,
+    form: String,
 }
 
 impl Query {
     pub fn new(action: &'static str) -> Self {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("Action", action);
-        form.append_pair("Version", VERSION);
+        let form = String::new();
         Self { action, form }
+            .with("Action", action)
+            .with("Version", VERSION)
     }
 
     pub fn with(mut self, key: &str, value: impl ToString) -> Self {
-        self.form.append_pair(key, &value.to_string());
+        let mut form = form_urlencoded::Serializer::new(self.form);
+        self.form = form.append_pair(key, &value.to_string()).finish();
         self
     }
 
     /// `Key.1`, `Key.2`, as the API writes lists.
-    pub fn with_each<T: ToString>(
-        mut self,
-        key: &str,
-        values: impl IntoIterator<Item = T>,
-    ) -> Self {
-        for (number, value) in (1..).zip(values) {
-            self.form
-                .append_pair(&format!("{key}.{number}"), &value.to_string());
-        }
-        self
+    pub fn with_each<T: ToString>(self, key: &str, values: impl IntoIterator<Item = T>) -> Self {
+        let numbered = (1..).zip(values);
+        numbered.fold(self, |query, (number, value)| {
+            query.with(&format!("{key}.{number}"), value)
+        })
     }
 }
 
 impl Ec2 {
     /// The text of the answer.
     pub(crate) async fn ask(&self, query: Query) -> Result<String, Error> {
-        let Query { action, mut form } = query;
-        let request = self.request(action, form.finish()).await?;
+        let Query { action, form } = query;
+        let request = self.request(action, form).await?;
         let unreachable = |cause: String| Error::Unreachable {
             action,
             endpoint: self.endpoint.clone(),

@@ -68,18 +68,38 @@ impl Core {
         }
         match self.lease(&key, &add.request) {
             Ok(()) => self.start_wiring(key, add, false),
-            Err(error @ LeaseFailure::Lease(LeaseError::Resting { .. }))
-                if Instant::now() < deadline =>
+            Err(LeaseFailure::Lease(error))
+                if Instant::now() < deadline && self.may_wait(&error) =>
             {
-                tracing::debug!("add {key}: {}", error.answer());
+                tracing::debug!("add {key}: {error}");
                 self.parked.push(Parked { deadline, add });
             }
             Err(error) => {
+                let error = self.with_cause(error);
                 self.tell_refused(&add.request, &error);
                 let error = error.answer();
                 tracing::warn!("add {key}: {error}");
                 add.reply.fail(error);
             }
+        }
+    }
+
+    /// Whether an address may be had in a moment.
+    fn may_wait(&self, error: &LeaseError) -> bool {
+        match self.cloud {
+            Some(_) => self.may_come(error),
+            None => matches!(error, LeaseError::Resting { .. }),
+        }
+    }
+
+    /// Where addresses come from EC2, its limits are the cause.
+    fn with_cause(&self, failure: LeaseFailure) -> LeaseFailure {
+        match &failure {
+            LeaseFailure::Lease(error) => match self.shortage(error) {
+                Some(why) => LeaseFailure::Shortage(why),
+                None => failure,
+            },
+            _ => failure,
         }
     }
 
@@ -114,6 +134,10 @@ impl Core {
         let tell = |reason, text: &str| (self.announce)(pod.as_ref(), reason, text);
         match failure {
             LeaseFailure::Asked(error) => tell("AddressRefused", &error.msg),
+            LeaseFailure::Shortage(why) => {
+                self.meters.exhausted();
+                tell("AddressesUsedUp", why);
+            }
             LeaseFailure::Lease(error) => match error {
                 LeaseError::Exhausted(_)
                 | LeaseError::Resting { .. }
@@ -352,6 +376,9 @@ impl Core {
         if let Some(error) = &self.save.failed {
             return Err(answer::not_available(&error.to_string()));
         }
+        if let Some(why) = self.cloud_is_used_up() {
+            return Err(answer::not_available(&why));
+        }
         match self.book.full_subnet() {
             Some(full) => Err(answer::not_available(&format!(
                 "subnet {} is used up: all of its {} pod addresses are leased",
@@ -425,6 +452,8 @@ enum LeaseFailure {
     /// What it asks for cannot be read.
     Asked(CniError),
     Lease(LeaseError),
+    /// EC2 gives none, and why.
+    Shortage(String),
 }
 
 impl From<LeaseError> for LeaseFailure {
@@ -437,6 +466,8 @@ impl LeaseFailure {
     fn answer(&self) -> CniError {
         match self {
             Self::Asked(error) => error.clone(),
+            Self::Shortage(why) => CniError::new(code::ADDRESSES_USED_UP, why)
+                .with_details("the runtime tries again; docs/cloud.md says which limits there are"),
             Self::Lease(error) => answer::no_lease(error),
         }
     }

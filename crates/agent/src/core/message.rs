@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::Noticed;
 use crate::{
+    cloud::News,
     leases::{Key, file::FileError},
     node::{Programmed, SyncError},
     wire::{NearEnds, WireError, Wired},
@@ -48,6 +49,8 @@ pub enum Message {
         key: Key,
         result: Result<(), WireError>,
     },
+    /// What EC2 gives, where addresses come from it.
+    Cloud(Box<News>),
     /// A DEL that was left for the agent has been answered.
     CarriedOut { key: Key, done: bool },
 }

@@ -8,7 +8,7 @@ use sealane_netlink::Netlink;
 use sealane_objects::{NodeNet, PodNet};
 use tokio::time::Instant;
 
-use super::{Core, Message, view::NetworkView, wall_clock};
+use super::{Cloud, Core, Message, view::NetworkView, wall_clock};
 use crate::{
     leases::{Key, Lease},
     node::{self, Programmed, SyncError},
@@ -97,7 +97,12 @@ impl NodeSync {
 
     /// What keeps the node from wiring pods. A node that once was ready stays
     /// so: what a later run cannot repair does not make new pods worse.
-    pub fn why_not_ready(&self, name: &str, nodes: &Mirror<NodeNet>) -> Option<String> {
+    pub fn why_not_ready(
+        &self,
+        name: &str,
+        nodes: &Mirror<NodeNet>,
+        cloud: Option<&Cloud>,
+    ) -> Option<String> {
         if self.programmed.is_some() {
             return None;
         }
@@ -106,7 +111,13 @@ impl NodeSync {
         }
         let why = match nodes.get_cluster_wide(name) {
             None => format!("the API server has no Node {name}; is --node-name right?"),
-            Some(node) if node.pod_cidrs.is_empty() => format!(
+            Some(_) if cloud.is_some_and(|cloud| cloud.standing.observed.is_none()) => {
+                let trouble = cloud.and_then(|cloud| cloud.standing.trouble.as_deref());
+                trouble
+                    .unwrap_or("EC2 is being asked for this machine's interfaces")
+                    .into()
+            }
+            Some(node) if cloud.is_none() && node.pod_cidrs.is_empty() => format!(
                 "Node {name} has no .spec.podCIDRs; do the controllers run with a cluster range (--cluster-cidr)?"
             ),
             Some(_) => match &self.trouble {
@@ -151,14 +162,20 @@ impl Core {
             return;
         }
         let Some(this) = self.this_node() else { return };
-        if let Err(error) = self.book.set_subnets(&this.pod_cidrs) {
+        if self.cloud.is_some() {
+            self.offer();
+        } else if let Err(error) = self.book.set_subnets(&this.pod_cidrs) {
             self.node.dirty = false;
             return self.node_trouble(&SyncError::from(error).to_string());
         }
         self.hold_unknown();
         self.node.dirty = false;
         self.node.running = true;
-        let nodes: Vec<NodeNet> = self.nodes.values().cloned().collect();
+        let mut nodes: Vec<NodeNet> = self.nodes.values().cloned().collect();
+        if self.cloud.is_some() {
+            // A VPC leads to all pods by itself, whatever subnets the controllers may have given to nodes.
+            nodes.iter_mut().for_each(|node| node.pod_cidrs.clear());
+        }
         let (kernel, choices) = (self.kernel.clone(), self.choices.clone());
         let inbox = self.inbox.clone();
         let edited = std::mem::take(&mut self.node.edited);
@@ -172,13 +189,22 @@ impl Core {
 
     fn this_node(&self) -> Option<NodeNet> {
         let this = self.nodes.get_cluster_wide(&self.node_name)?;
+        if self.cloud.is_some() {
+            // What EC2 gives stands for the subnets, which such a Node need not have.
+            let pod_cidrs = self.choices.cloud.as_ref()?.ranges().collect();
+            return Some(NodeNet {
+                pod_cidrs,
+                ..this.clone()
+            });
+        }
         (!this.pod_cidrs.is_empty()).then(|| this.clone())
     }
 
     /// Once the API has listed the pods: their addresses are taken even where
     /// no lease says so, after a loss of the file.
     fn hold_unknown(&mut self) {
-        if self.held || !self.pods.is_synced() || !self.book.has_subnets() {
+        let has_any = self.book.has_subnets() || self.choices.cloud.is_some();
+        if self.held || !self.pods.is_synced() || !has_any {
             return;
         }
         self.held = true;
@@ -201,6 +227,7 @@ impl Core {
                 self.node.shown = Arc::new(NetworkView::from(&*programmed));
                 let failures = shorten(&programmed.failures);
                 self.node.programmed = Some(programmed);
+                self.offer();
                 if failures.is_empty() {
                     self.node.trouble = None;
                     self.node.backoff = None;

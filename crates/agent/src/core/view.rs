@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sealane_cloud::Limit;
 use sealane_cni::types::Command;
 use sealane_introspect::{Counter, Gauge, Introspect, Readiness};
 use sealane_net::{Attachment, Route};
@@ -11,8 +12,9 @@ use serde_json::json;
 
 use super::Core;
 use crate::{
+    cloud::Standing,
     leases::{Lease, Source},
-    node::{BridgeProgram, OverlayProgram, Programmed, RoutedProgram, Uplink},
+    node::{BridgeProgram, CloudProgram, OverlayProgram, Programmed, RoutedProgram, Uplink},
 };
 
 /// A picture of the core at one moment, shown by `/debug/state`.
@@ -30,6 +32,9 @@ pub struct View {
     pub held: serde_json::Value,
     /// What is in flight, for each attachment.
     pub work: Vec<String>,
+    /// How things are with EC2, where addresses come from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ec2: Option<Standing>,
     #[serde(flatten)]
     pub network: Arc<NetworkView>,
 }
@@ -47,6 +52,9 @@ pub struct NetworkView {
     pub routed: Option<RoutedProgram>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlay: Option<OverlayProgram>,
+    /// What the machine's network interfaces bring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interfaces: Option<CloudProgram>,
     /// To the pods of other nodes, as `ip route` shows them.
     pub routes: Vec<String>,
     /// From pods to nodes that the overlay reaches.
@@ -66,6 +74,7 @@ impl From<&Programmed> for NetworkView {
             bridge: node.program.bridge.clone(),
             routed: node.program.routed.clone(),
             overlay: node.program.overlay.clone(),
+            interfaces: node.program.cloud.clone(),
             routes: routes_in(node, |table| table == Route::MAIN),
             routes_to_nodes: routes_in(node, |table| table != Route::MAIN),
             problems: shown(&node.program.problems),
@@ -134,6 +143,27 @@ impl Meters {
         )
     }
 
+    fn ec2(&self, standing: &Standing) {
+        let set = |name, help, labels: &[(&str, &str)], value: usize| {
+            self.introspect.gauge(name, help, labels).set(value as f64);
+        };
+        let serving = standing.observed.as_ref().map(|o| o.serving());
+        let serving = serving.unwrap_or_default();
+        let addresses = serving.iter().map(|interface| interface.size()).sum();
+        let help = "Addresses for pods on this machine's network interfaces.";
+        set("sealane_ec2_addresses", help, &[], addresses);
+        let help = "This machine's network interfaces that serve pods.";
+        set("sealane_ec2_interfaces", help, &[], serving.len());
+        let help = "Addresses of pods that no network interface has any more.";
+        set("sealane_ec2_addresses_lost", help, &[], standing.lost.len());
+        let cause = standing.limit.as_ref().map(Limit::cause);
+        for each in Limit::CAUSES {
+            let help = "1 for what stops this machine from getting more pod addresses.";
+            let stops = usize::from(cause == Some(each));
+            set("sealane_ec2_limit", help, &[("cause", each)], stops);
+        }
+    }
+
     fn subnet(&self, subnet: &SubnetView, size: f64) {
         let pool = subnet.pool.as_deref().unwrap_or_default();
         let labels = [("subnet", subnet.subnet.as_str()), ("pool", pool)];
@@ -182,6 +212,7 @@ impl Core {
                 .iter()
                 .map(|(key, work)| format!("{key}: {}", work.name()))
                 .collect(),
+            ec2: self.cloud.as_ref().map(|cloud| cloud.standing.clone()),
             network: self.node.shown(),
         }
     }
@@ -204,7 +235,14 @@ impl Core {
         self.meters.leases.set(view.leases.len() as f64);
         self.meters.routes.set(view.network.routes.len() as f64);
         self.meters.parked.set(self.parked.len() as f64);
+        if let Some(ec2) = &view.ec2 {
+            self.meters.ec2(ec2);
+        }
         for (subnet, source) in view.subnets.iter().zip(self.book.sources().iter()) {
+            // Single addresses of EC2 come and go; a metric for each would stay.
+            if source.whole && source.of.is_none() {
+                continue;
+            }
             self.meters.subnet(subnet, source.pool.size() as f64);
         }
     }

@@ -297,7 +297,12 @@ impl Sources {
         candidates: &Candidates<'_>,
         address: IpAddr,
     ) -> Result<IpNet, LeaseError> {
-        let contains = |i: &&usize| self.list[**i].pool.subnet().contains(&address);
+        // What the node has given up, or is about to, is nobody's to ask for.
+        let given_up = |source: &Source| source.whole && source.of.is_none() && !source.open;
+        let contains = |i: &&usize| {
+            let source = &self.list[**i];
+            source.pool.subnet().contains(&address) && !given_up(source)
+        };
         let Some(index) = candidates.indexes.iter().find(contains) else {
             return Err(match candidates.named {
                 Some(named) if named.ranges.iter().any(|range| range.contains(&address)) => {

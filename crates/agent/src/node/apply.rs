@@ -1,5 +1,5 @@
 use sealane_net::names;
-use sealane_netlink::{Bridge, Netlink};
+use sealane_netlink::{Bridge, LinkChange, Netlink};
 use sealane_objects::NodeNet;
 
 use super::{Choices, NodeError, Observed, Program, Snapshot, Step, Uplink, compile, diff};
@@ -112,6 +112,16 @@ async fn apply(kernel: &Netlink, step: &Step) -> Result<(), sealane_netlink::Err
         Step::AddAddress(link, address) => kernel.add_own_address(*link, *address).await,
         Step::DeleteAddress(link, address) => {
             kernel.delete_address(*link, *address).await.map(drop)
+        }
+        Step::SetUp(link) => {
+            let up = LinkChange {
+                up: Some(true),
+                ..LinkChange::default()
+            };
+            kernel.set_link(link.as_str(), up).await
+        }
+        Step::AddCloudAddress(link, address) => {
+            kernel.add_own_address(link.as_str(), *address).await
         }
         Step::AddProxy(address) => kernel.add_proxy(names::POD_BRIDGE, *address).await,
         Step::DeleteProxy(address) => kernel

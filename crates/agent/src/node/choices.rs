@@ -1,6 +1,8 @@
 use sealane_net::{AntiSpoofing, Attachment, IpNet, Ranges, names};
 use sealane_route::Routing;
 
+use super::CloudNet;
+
 /// What the operator has chosen, the same on every node of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choices {
@@ -16,6 +18,8 @@ pub struct Choices {
     pub anti_spoofing: AntiSpoofing,
     /// Where pods' packets go with the pods' own addresses, besides pods and nodes.
     pub non_masquerade: Vec<IpNet>,
+    /// What EC2 has given, where addresses come from it: then it is no choice, but as fixed for one run.
+    pub cloud: Option<CloudNet>,
 }
 
 impl Default for Choices {
@@ -28,6 +32,7 @@ impl Default for Choices {
             vxlan_vni: names::VXLAN_VNI,
             anti_spoofing: AntiSpoofing::default(),
             non_masquerade: Vec::new(),
+            cloud: None,
         }
     }
 }

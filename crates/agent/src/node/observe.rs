@@ -11,7 +11,9 @@ use sealane_objects::NodeNet;
 use sealane_ruleset::Loaded;
 use serde::Serialize;
 
-use super::{NodeError, ObservedOverlay, ObservedRouted, Sysctl, routed::HOLDER};
+use super::{
+    NodeError, ObservedOverlay, ObservedRouted, Sysctl, cloud::EthernetLink, routed::HOLDER,
+};
 use crate::wire::{attachment, labelled};
 
 /// Links, addresses and routes at one moment, whoever made them.
@@ -44,6 +46,8 @@ pub struct Site {
     pub bridged_mtu: Option<Mtu>,
     /// The addresses of the pods that are routed.
     pub routed: Vec<IpAddr>,
+    /// By which a network interface of the machine is found.
+    pub ethernet: Vec<EthernetLink>,
 }
 
 /// What was found of what is ours.
@@ -58,6 +62,8 @@ pub struct Observed {
     /// But those to pods of this node, which are their links' ([`crate::wire`]).
     pub routes: Vec<Route>,
     pub rules: Vec<Rule>,
+    /// Links that are not ours to make.
+    pub ethernet: Vec<EthernetLink>,
 }
 
 /// The bridge as found.
@@ -116,6 +122,7 @@ impl Snapshot {
             behind,
             bridged_mtu: self.bridged_mtu(),
             routed: self.routed_pods(),
+            ethernet: EthernetLink::all(self),
         }))
     }
 
@@ -224,6 +231,7 @@ impl Observed {
             None => None,
         };
         let bridge = snapshot.bridge();
+        let ethernet = EthernetLink::all(&snapshot);
         let mut routed = snapshot.holder();
         if let Some(bridge) = &bridge {
             routed.proxied = kernel.proxies_of(bridge.index).await?.into_iter().collect();
@@ -238,6 +246,7 @@ impl Observed {
             tables: kernel.tables().await?,
             routes: snapshot.routes.into_iter().filter(ours).collect(),
             rules: kernel.rules().await?,
+            ethernet,
         })
     }
 }

@@ -1,6 +1,8 @@
 use std::net::IpAddr;
 
-use super::{BridgeProgram, Choices, OverlayProgram, RoutedProgram, Site, bridge::new_pods_mtu};
+use super::{
+    BridgeProgram, Choices, CloudProgram, OverlayProgram, RoutedProgram, Site, bridge::new_pods_mtu,
+};
 use sealane_ipam::{Pool, TooSmall};
 use sealane_net::{
     AntiSpoofing, Attachment, Family, IpNet, Mac, Mtu, Ranges, Route, fingerprint, names,
@@ -31,7 +33,9 @@ pub struct Program {
     pub tables: Vec<Table>,
     /// Ascending by destination.
     pub routes: Vec<Route>,
-    /// What leads this node's pods to the routes of our own table.
+    /// Where addresses come from the machine's network interfaces.
+    pub cloud: Option<CloudProgram>,
+    /// What leads this node's pods to the routes of our own tables.
     pub rules: Vec<Rule>,
     /// What other nodes' objects do not allow to serve.
     pub problems: Vec<Problem>,
@@ -62,7 +66,13 @@ pub fn compile(
         behind: site.behind.clone(),
         ..Underlay::of(site.uplink.address, site.uplink.mtu)
     };
-    let gateways = gateways(&this.pod_cidrs)?;
+    let cloud = choices.cloud.as_ref();
+    // Addresses of the machine's interfaces are in no subnet of ours, so nobody is its first.
+    let gateways = match cloud {
+        Some(_) => Vec::new(),
+        None => gateways(&this.pod_cidrs)?,
+    };
+    let cloud = cloud.map(|net| CloudProgram::of(net, &choices.non_masquerade, &site.ethernet));
     underlay.sources = gateways.iter().map(IpNet::addr).collect();
     // Pods that are there keep their attachment.
     let bridged = choices.attachment == Attachment::Bridge || site.bridged_mtu.is_some();
@@ -73,7 +83,13 @@ pub fn compile(
         (Attachment::Bridge, Some(bridge)) => bridge.mtu,
         _ => new_pods_mtu(site, &underlay),
     };
-    let routes = sealane_route::compile(&this.name, nodes, &underlay);
+    let mut routes = sealane_route::compile(&this.name, nodes, &underlay);
+    let mut rules = rules(&this.pod_cidrs, &routes.routes);
+    if let Some(cloud) = &cloud {
+        routes.routes.extend(cloud.routes.iter().cloned());
+        routes.routes.sort();
+        rules.extend(cloud.rules.iter().copied());
+    }
     let tunnel = Tunnel {
         vni: choices.vxlan_vni,
         port: choices.vxlan_port,
@@ -93,7 +109,8 @@ pub fn compile(
         routed,
         overlay: OverlayProgram::of(&this.name, tunnel, underlay.tunnel_mtu, &routes),
         tables: tables(this, nodes, choices),
-        rules: rules(&this.pod_cidrs, &routes.routes),
+        rules,
+        cloud,
         routes: routes.routes,
         problems: routes.problems,
     })
@@ -186,6 +203,8 @@ fn sysctls(subnets: &[IpNet], uplink: &str, bridged: bool, routed: bool) -> Vec<
 
 fn tables(this: &NodeNet, nodes: &[NodeNet], choices: &Choices) -> Vec<Table> {
     let cluster = choices.cluster_cidr.as_ref();
+    // In all of a VPC pods are known by their own address.
+    let vpc = choices.cloud.iter().flat_map(|net| net.vpc.iter().copied());
     let all = || {
         nodes
             .iter()
@@ -198,6 +217,7 @@ fn tables(this: &NodeNet, nodes: &[NodeNet], choices: &Choices) -> Vec<Table> {
             .flat_map(|node| node.pod_cidrs.iter().copied())
             .chain(cluster.into_iter().flat_map(Ranges::iter))
             .chain(choices.non_masquerade.iter().copied())
+            .chain(vpc.map(IpNet::V4))
             .collect(),
         nodes: all()
             .flat_map(|node| node.internal_ips.iter().copied())
@@ -237,6 +257,7 @@ mod tests {
             behind: vec![],
             bridged_mtu: None,
             routed: vec![],
+            ethernet: vec![],
         }
     }
 

@@ -8,6 +8,7 @@ use sealane_ruleset::{Change as TableChange, Loaded, Table};
 use super::{
     BridgeProgram, Observed, Program,
     bridge::{bridge_steps, farewell},
+    cloud::cloud_steps,
     overlay::overlay_steps,
     routed::{HOLDER, routed_steps},
 };
@@ -23,6 +24,10 @@ pub enum Step {
     /// To the link of this name.
     AddAddress(&'static str, IpNet),
     DeleteAddress(&'static str, IpNet),
+    /// Sets a network interface of the machine up.
+    SetUp(String),
+    /// To a network interface of the machine.
+    AddCloudAddress(String, IpNet),
     /// Lets the node answer on the bridge when this pod is asked for.
     AddProxy(IpAddr),
     DeleteProxy(IpAddr),
@@ -61,6 +66,7 @@ pub fn diff(observed: &Observed, program: &Program) -> Vec<Step> {
     }
     let routed = routed_steps(observed, program.routed.as_ref());
     steps.extend(routed.before);
+    steps.extend(cloud_steps(observed, program.cloud.as_ref()));
     let tables = sealane_ruleset::diff(&observed.tables, names::NFT_TABLE, &program.tables);
     steps.extend(tables.into_iter().filter_map(|change| match change {
         TableChange::Load(table) => Some(Step::LoadTable(table.clone())),
@@ -111,7 +117,9 @@ impl Step {
     pub fn is_for_peers(&self) -> bool {
         matches!(
             self,
-            Self::SetOverlay(_)
+            Self::SetUp(_)
+                | Self::AddCloudAddress(..)
+                | Self::SetOverlay(_)
                 | Self::DeleteOverlay
                 | Self::SetForwarding(..)
                 | Self::DeleteForwarding(_)
@@ -139,6 +147,8 @@ impl fmt::Display for Step {
             Step::DeleteAddress(link, address) => {
                 write!(f, "delete address {address} from {link}")
             }
+            Step::SetUp(link) => write!(f, "set link {link} up"),
+            Step::AddCloudAddress(link, address) => write!(f, "add address {address} to {link}"),
             Step::AddProxy(address) => {
                 write!(f, "answer for {address} on {}", names::POD_BRIDGE)
             }
@@ -202,6 +212,7 @@ mod tests {
             behind: vec![],
             bridged_mtu: None,
             routed: vec![],
+            ethernet: vec![],
         };
         let choices = Choices {
             attachment,
@@ -241,6 +252,7 @@ mod tests {
                 .cloned()
                 .collect(),
             rules: program.rules.clone(),
+            ethernet: vec![],
         }
     }
 

@@ -158,6 +158,7 @@ pub fn settings_in(dir: &Path) -> Settings {
         state_dir: dir.join("state"),
         run_dir: dir.join("run"),
         health_port: None,
+        ec2: None,
     }
 }
 
