@@ -58,6 +58,7 @@ const CRATES: &[(&str, Layer)] = &[
     ("sealane-pods", Layer::Tasks),
     ("sealane-agent", Layer::Tasks),
     ("sealane-upkeep", Layer::Tasks),
+    ("sealane-trace", Layer::Tasks),
     ("sealane-cluster", Layer::Tasks),
     ("sealane", Layer::Binary),
     ("sealane-testkit", Layer::Tools),

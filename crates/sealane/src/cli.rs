@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     agent, apiserver, completions, controllers, down, image, ipam, kubeconfig, node, status,
-    supervise, up,
+    supervise, trace, up,
 };
 
 /// The whole Kubernetes network in one binary.
@@ -31,6 +31,7 @@ Examples:
   export KUBECONFIG=$(sealane kubeconfig)     and use it
   kubectl get nodes -o wide
   sealane status                              what it consists of, and how it is
+  sealane trace default/a web:80              how a packet gets there, or where it dies
   ip netns exec sealane-node-1 ip route       look into a node with the tools you know
   sealane down                                remove it, to the last route";
 
@@ -42,6 +43,7 @@ enum Command {
     Kubeconfig(kubeconfig::Args),
     Image(image::Args),
     Ipam(ipam::Args),
+    Trace(trace::Args),
     Completions(completions::Args),
     /// Run the embedded Kubernetes API server (started by `up`).
     Apiserver(sealane_apiserver::Options),
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Kubeconfig(args) => kubeconfig::run(&args),
         Command::Image(args) => image::run(args, log_level),
         Command::Ipam(args) => ipam::run(&args),
+        Command::Trace(args) => trace::run(args, log_level),
         Command::Completions(args) => completions::run(&args),
         Command::Apiserver(options) => apiserver::run(options, log_level),
         Command::Controllers(options) => controllers::run(options, log_level),

@@ -165,6 +165,48 @@ fn down_of_what_is_not_there_is_done_already() {
     assert_eq!(Leftovers::snapshot().naming(&name), Vec::<String>::new());
 }
 
+/// How `sealane trace` ends, and what it prints for programs.
+#[track_caller]
+fn trace(cluster: &Cluster, from: &str, to: &str) -> (Option<i32>, Value) {
+    let asked = ["trace", from, to, "-o", "json", "--name", cluster.name()];
+    let finished = sealane(asked);
+    let told = serde_json::from_str(&finished.stdout);
+    let told = told.unwrap_or_else(|error| panic!("{error}: {finished}"));
+    (finished.status.code(), told)
+}
+
+#[test]
+fn trace_tells_what_the_packets_of_the_same_pods_meet() {
+    let cluster = Shared::cluster();
+    let (near, far) = (Pod::echo("trace-near"), Pod::echo("trace-far"));
+    cluster.start(&[near.on_node(1), far.on_node(2)]);
+    let url = format!("http://{}:8080", cluster.pod_ip("trace-far"));
+    let seen = cluster
+        .exec("trace-near", ["curl", "-s", &url])
+        .succeeds();
+
+    let (code, told) = trace(&cluster, "trace-near", "pod/trace-far:8080");
+    assert_eq!((code, &told["outcome"]["result"]), (Some(0), &"arrives".into()));
+    let stages = told["there"].as_array().unwrap();
+    let source = stages.last().unwrap()["packet"]["source"].as_str().unwrap();
+    assert!(seen.contains(&format!(" {source}:")), "{source}: {seen}");
+    let lines = stages.iter().flat_map(|stage| stage["lines"].as_array().unwrap());
+    let routes = lines.filter(|line| line["label"] == "route");
+    let routes: Vec<&str> = routes.filter_map(|line| line["text"].as_str()).collect();
+    let over = routes.iter().find(|route| route.contains(" proto 94")).unwrap();
+    let words: Vec<&str> = over.split(' ').take(3).collect();
+    let kernel = cluster.node(1).run("ip", ["route"]).succeeds();
+    assert!(kernel.contains(&words.join(" ")), "{words:?}: {kernel}");
+
+    let service = ["create", "service", "clusterip", "nobody", "--tcp=80"];
+    cluster.kubectl(service).succeeds();
+    let (code, told) = trace(&cluster, "trace-near", "nobody:80");
+    let outcome = &told["outcome"];
+    assert_eq!((code, &outcome["object"]), (Some(3), &"service default/nobody".into()));
+    let why = outcome["why"].as_str().unwrap();
+    assert!(why.contains("no pod has the labels app=nobody"), "{why}");
+}
+
 #[test]
 fn every_command_explains_itself() {
     let help = sealane(["--help"]).succeeds();

@@ -11,4 +11,5 @@ pub mod kubeconfig;
 pub mod node;
 pub mod status;
 pub mod supervise;
+pub mod trace;
 pub mod up;

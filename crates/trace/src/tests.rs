@@ -1,0 +1,444 @@
+//! Walks through a small cluster: what is told of them, and where they end.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use sealane_net::{Family, Protocol};
+use sealane_objects::{
+    NodeNet, ObjectName, PodNet, ServiceNet, ServicePortNet, SliceEndpoint, SliceNet, SlicePort,
+    TrafficPolicy,
+};
+
+use super::*;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn node(name: &str, address: &str, pods: &str) -> NodeView {
+    NodeView {
+        net: NodeNet {
+            name: name.into(),
+            internal_ips: vec![ip(address)],
+            pod_cidrs: vec![pods.parse().unwrap()],
+            ..NodeNet::default()
+        },
+        ..NodeView::default()
+    }
+}
+
+fn pod(name: &str, node: &str, address: &str, app: &str) -> PodView {
+    PodView {
+        net: PodNet {
+            name: ObjectName::new("default", name),
+            uid: name.into(),
+            node_name: node.into(),
+            host_network: false,
+            finished: false,
+            pod_ips: vec![ip(address)],
+            ..PodNet::default()
+        },
+        labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
+        not_ready: None,
+        deleting: false,
+        ports: vec![("http".to_owned(), Protocol::Tcp, 8080)],
+    }
+}
+
+fn endpoint(address: &str, node: &str, ready: bool) -> SliceEndpoint {
+    SliceEndpoint {
+        address: ip(address),
+        ready,
+        serving: ready,
+        terminating: false,
+        node: Some(node.into()),
+        hints: None,
+    }
+}
+
+/// Two nodes; pod-a on the first, the backend's pods on both.
+fn world() -> Snapshot {
+    let ports = vec![ServicePortNet {
+        name: "http".into(),
+        protocol: Protocol::Tcp,
+        port: 80,
+        node_port: Some(30080),
+    }];
+    Snapshot {
+        nodes: vec![
+            node("node-1", "172.29.0.2", "10.244.1.0/24"),
+            node("node-2", "172.29.0.3", "10.244.2.0/24"),
+        ],
+        pods: vec![
+            pod("pod-a", "node-1", "10.244.1.2", "client"),
+            pod("web-1", "node-2", "10.244.2.7", "web"),
+            pod("web-2", "node-1", "10.244.1.9", "web"),
+        ],
+        services: vec![ServiceView {
+            name: ObjectName::new("default", "backend"),
+            net: ServiceNet {
+                cluster_ips: vec![ip("10.96.0.17")],
+                ports,
+                ..ServiceNet::default()
+            },
+            kind: "NodePort".into(),
+            selector: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
+            target_names: vec![Some("http".into())],
+            ..ServiceView::default()
+        }],
+        slices: vec![SliceView {
+            name: ObjectName::new("default", "backend-x"),
+            net: SliceNet {
+                service: "backend".into(),
+                family: Some(Family::V4),
+                ports: Arc::from([SlicePort {
+                    name: "http".into(),
+                    protocol: Protocol::Tcp,
+                    port: 8080,
+                }]),
+                endpoints: [endpoint("10.244.2.7", "node-2", true)].into(),
+                triggered_ms: None,
+            },
+        }],
+        service_ranges: vec!["10.96.0.0/12".parse().unwrap()],
+        ..Snapshot::default()
+    }
+}
+
+fn walk_in(world: &Snapshot, from: &str, to: &str) -> Trace {
+    let asked = (from, to);
+    let from = From::parse(from, "default").unwrap();
+    let to = To::parse(to, "default").unwrap();
+    trace(world, &from, &to, asked).unwrap()
+}
+
+fn death(trace: &Trace) -> &Death {
+    match &trace.outcome {
+        Outcome::Dies(death) => death,
+        Outcome::Arrives { at } => panic!("arrives at {at}"),
+    }
+}
+
+fn arrival(trace: &Trace) -> &str {
+    match &trace.outcome {
+        Outcome::Arrives { at } => at,
+        Outcome::Dies(death) => panic!("{death:?}"),
+    }
+}
+
+#[test]
+fn the_first_screen_is_a_speakers_picture() {
+    let trace = walk_in(&world(), "default/pod-a", "backend:80");
+    let expected = include_str!("tests/service.txt");
+    let shown = render(&trace, Colour::No);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/service.txt");
+        std::fs::write(path, &shown).unwrap();
+        return;
+    }
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn packets_arrive_by_every_kind_of_name() {
+    let world = world();
+    for (from, to, at, source) in [
+        ("pod-a", "backend:80", "10.244.2.7:8080", "10.244.1.2"),
+        (
+            "pod-a",
+            "backend.default:80",
+            "10.244.2.7:8080",
+            "10.244.1.2",
+        ),
+        (
+            "pod-a",
+            "backend.default.svc.cluster.local:80",
+            "10.244.2.7:8080",
+            "10.244.1.2",
+        ),
+        ("pod-a", "svc/backend:http", "10.244.2.7:8080", "10.244.1.2"),
+        ("pod-a", "pod/web-1:8080", "10.244.2.7:8080", "10.244.1.2"),
+        ("pod-a", "pod/web-2:8080", "10.244.1.9:8080", "10.244.1.2"),
+        (
+            "pod-a",
+            "node/node-2:30080",
+            "10.244.2.7:8080",
+            "10.244.2.1",
+        ),
+        (
+            "node/node-1",
+            "10.96.0.17:80",
+            "10.244.2.7:8080",
+            "172.29.0.2",
+        ),
+        (
+            "outside",
+            "node/node-1:30080",
+            "10.244.2.7:8080",
+            "172.29.0.2",
+        ),
+        ("outside", "svc/backend", "10.244.2.7:8080", "172.29.0.2"),
+        (
+            "outside/172.29.0.1",
+            "10.244.2.7:8080",
+            "10.244.2.7:8080",
+            "172.29.0.1",
+        ),
+        (
+            "pod-a",
+            "198.51.100.1:443",
+            "198.51.100.1:443",
+            "172.29.0.2",
+        ),
+        ("pod-a", "node/node-2:22", "172.29.0.3:22", "10.244.1.2"),
+    ] {
+        let trace = walk_in(&world, from, to);
+        assert!(arrival(&trace).starts_with(at), "{from} {to}: {trace:?}");
+        let last = trace
+            .there
+            .last()
+            .and_then(|stage| stage.packet.clone())
+            .unwrap();
+        assert_eq!(last.source, ip(source), "{from} {to}");
+        let home = trace
+            .back
+            .last()
+            .and_then(|stage| stage.packet.clone())
+            .unwrap();
+        let first = trace
+            .there
+            .iter()
+            .find_map(|stage| stage.packet.clone())
+            .unwrap();
+        assert_eq!(
+            home.destination, first.source,
+            "{from} {to}: the answer comes home"
+        );
+    }
+}
+
+#[test]
+fn the_answer_seems_to_come_from_the_service() {
+    let trace = walk_in(&world(), "pod-a", "backend:80");
+    let home = trace
+        .back
+        .last()
+        .and_then(|stage| stage.packet.clone())
+        .unwrap();
+    assert_eq!(
+        (home.source, home.source_port),
+        (ip("10.96.0.17"), Some(80))
+    );
+}
+
+#[test]
+fn what_keeps_a_packet_is_named() {
+    let unready = |mut world: Snapshot| {
+        world.slices[0].net.endpoints = [endpoint("10.244.2.7", "node-2", false)].into();
+        world.pods.remove(2);
+        world.pods[1].not_ready = Some("container c runs, its readiness probe fails".into());
+        world
+    };
+    let mislabelled = |mut world: Snapshot| {
+        world.slices[0].net.endpoints = [].into();
+        for pod in &mut world.pods {
+            pod.labels.insert("app".into(), "wbe".into());
+        }
+        world
+    };
+    let misnamed = |mut world: Snapshot| {
+        world.slices[0].net.ports = Arc::from([]);
+        world.services[0].target_names = vec![Some("web".into())];
+        world
+    };
+    let local = |mut world: Snapshot| {
+        world.services[0].net.external_policy = TrafficPolicy::Local;
+        world
+    };
+    let silent = |mut world: Snapshot| {
+        world = unready(world);
+        world.nodes[1].not_ready = Some("NodeStatusUnknown".into());
+        world
+    };
+    let nobody: fn(Snapshot) -> Snapshot = |world| world;
+    type Change<'a> = &'a dyn Fn(Snapshot) -> Snapshot;
+    let cases: [(Change<'_>, &str, &str, &str, &str, &str); 13] = [
+        (
+            &unready,
+            "pod-a",
+            "backend:80",
+            "the pod that it selects is not ready",
+            "pod default/web-1",
+            "readiness probe fails",
+        ),
+        (
+            &silent,
+            "pod-a",
+            "backend:80",
+            "the pod that it selects is not ready",
+            "pod default/web-1",
+            "its node node-2 is not ready: NodeStatusUnknown",
+        ),
+        (
+            &mislabelled,
+            "pod-a",
+            "backend:80",
+            "no pod has the labels app=web",
+            "service default/backend",
+            "pod default/pod-a has app=wbe",
+        ),
+        (
+            &misnamed,
+            "pod-a",
+            "backend:80",
+            "sends to the port named \"web\", which no container of its pods has",
+            "service default/backend",
+            "its containers' ports are http (8080/TCP)",
+        ),
+        (
+            &local,
+            "outside",
+            "node/node-1:30080",
+            "externalTrafficPolicy of service default/backend is Local, and node-1 has no endpoint",
+            "service default/backend",
+            "node-2 has one",
+        ),
+        (
+            &nobody,
+            "pod-a",
+            "backend:81",
+            "service default/backend has no port 81/TCP",
+            "service default/backend",
+            "it has 80/TCP (http)",
+        ),
+        (
+            &nobody,
+            "pod-a",
+            "10.96.0.17:81",
+            "service default/backend has no port 81/TCP",
+            "service default/backend",
+            "it has 80/TCP (http)",
+        ),
+        (
+            &nobody,
+            "pod-a",
+            "backen:80",
+            "backen is no name of the cluster",
+            "",
+            "there is default/backend",
+        ),
+        (
+            &nobody,
+            "pod-a",
+            "10.96.9.9:80",
+            "no Service has it",
+            "",
+            "",
+        ),
+        (
+            &nobody,
+            "pod-a",
+            "10.244.2.99:80",
+            "no pod has 10.244.2.99",
+            "",
+            "",
+        ),
+        (
+            &nobody,
+            "pod-a",
+            "10.244.1.99:80",
+            "no pod has 10.244.1.99",
+            "",
+            "",
+        ),
+        (
+            &nobody,
+            "outside",
+            "10.96.0.17:80",
+            "nobody outside has a route to it",
+            "",
+            "",
+        ),
+        (
+            &nobody,
+            "pod-a",
+            "pod/gone:80",
+            "there is no pod default/gone",
+            "",
+            "",
+        ),
+    ];
+    for (change, from, to, why, object, detail) in cases {
+        let trace = walk_in(&change(world()), from, to);
+        let death = death(&trace);
+        assert!(death.why.contains(why), "{from} {to}: {death:?}");
+        assert_eq!(
+            death.object.as_deref().unwrap_or_default(),
+            object,
+            "{from} {to}"
+        );
+        let told = death.details.iter().any(|one| one.contains(detail));
+        assert!(detail.is_empty() || told, "{from} {to}: {death:?}");
+        assert!(trace.back.is_empty());
+    }
+}
+
+#[test]
+fn a_pod_that_reaches_itself_sees_the_bridge() {
+    let mut world = world();
+    world.slices[0].net.endpoints = [endpoint("10.244.1.9", "node-1", true)].into();
+    let trace = walk_in(&world, "web-2", "backend:80");
+    let last = trace
+        .there
+        .last()
+        .and_then(|stage| stage.packet.clone())
+        .unwrap();
+    assert_eq!(last.source, ip("10.244.1.1"));
+}
+
+#[test]
+fn nodes_behind_a_router_are_reached_in_datagrams() {
+    let mut world = world();
+    world.nodes[1].net.internal_ips = vec![ip("172.30.0.3")];
+    world.settings.node_ranges = ["172.29.0.0/24", "172.30.0.0/24"]
+        .map(|range| range.parse().unwrap())
+        .to_vec();
+    let trace = walk_in(&world, "pod-a", "pod/web-1:8080");
+    let wrapped = trace
+        .there
+        .iter()
+        .find_map(|stage| stage.packet.as_ref()?.datagram);
+    assert_eq!(wrapped, Some((ip("172.29.0.2"), ip("172.30.0.3"))));
+    world.settings.routing = sealane_route::Routing::Direct;
+    let trace = walk_in(&world, "pod-a", "pod/web-1:8080");
+    let death = death(&trace);
+    assert!(
+        death.why.contains("no route to the pods of node node-2"),
+        "{death:?}"
+    );
+    assert!(
+        death.details[0].contains("is on no link of this node"),
+        "{death:?}"
+    );
+}
+
+#[test]
+fn whoever_cannot_send_is_told_apart() {
+    let mut world = world();
+    world.pods[0].net.pod_ips.clear();
+    world.pods[0].not_ready = Some("not scheduled: no nodes".into());
+    let told = |from: &str| {
+        let from = From::parse(from, "default").unwrap();
+        let to = To::parse("backend:80", "default").unwrap();
+        trace(&world, &from, &to, ("", "")).unwrap_err().to_string()
+    };
+    assert_eq!(
+        told("pod-a"),
+        "send from pod default/pod-a: it has no address: not scheduled: no nodes"
+    );
+    assert_eq!(
+        told("node/node-9"),
+        "find node node-9: there is none; there are node-1, node-2"
+    );
+}
