@@ -1,11 +1,14 @@
 //! The objects that every cluster has from its first moment.
 
+use std::{sync::Arc, time::Duration};
+
 use futures::{
     TryFutureExt as _,
-    future::{try_join, try_join_all, try_join4},
+    future::{try_join, try_join_all, try_join3},
 };
 use http::StatusCode;
 use jiff::Timestamp;
+use sealane_store::{Watch, WatchError};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,6 +23,8 @@ use crate::{
 
 /// Namespaces that are there from the start.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// Pause after a failure: a disk that is full stays so for a while.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The Service of this server.
 const KUBERNETES: &str = "kubernetes";
 
@@ -40,14 +45,58 @@ pub async fn make(server: &Server, options: &Options) -> anyhow::Result<()> {
     )
     .await?;
     let roles = authz::system::ensure(server).map_err(refused);
-    try_join4(
+    try_join(own_service(server, options), roles).await?;
+    Ok(())
+}
+
+/// Makes this server's own Service and its endpoint again whenever somebody deletes or changes
+/// them: pods find the server by it. Runs until the server stops.
+pub async fn keep(server: Arc<Server>, options: Options) {
+    loop {
+        tokio::select! {
+            () = server.shutdown.cancelled() => return,
+            result = follow(&server, &options) => if let Err(cause) = result {
+                tracing::warn!("look after Service {KUBERNETES}: starting over: {cause:#}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn follow(server: &Server, options: &Options) -> anyhow::Result<()> {
+    let since = server.store.revision();
+    let watch = |kind: &Kind| server.store.watch(&kind.bucket(), since);
+    let (mut services, mut slices) = (watch(&SERVICE)?, watch(&ENDPOINT_SLICE)?);
+    let mut endpoints = watch(&ENDPOINTS)?;
+    loop {
+        own_service(server, options).await?;
+        tokio::select! {
+            changed = next(&mut services) => changed?,
+            changed = next(&mut slices) => changed?,
+            changed = next(&mut endpoints) => changed?,
+        }
+    }
+}
+
+/// Waits for a change of an object of ours; others do not matter.
+async fn next(watch: &mut Watch) -> Result<(), WatchError> {
+    loop {
+        let change = watch.next().await?;
+        let key = &change.entry.key;
+        if (key.namespace(), key.name()) == ("default", KUBERNETES) {
+            return Ok(());
+        }
+    }
+}
+
+async fn own_service(server: &Server, options: &Options) -> anyhow::Result<()> {
+    try_join3(
         ensure(server, &SERVICE, "default", service(server, options)),
         renew(server, &ENDPOINT_SLICE, slice(options)),
         endpoints(server, options),
-        roles,
     )
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
 /// Makes an object of this server's own Service, or brings it up to date.
@@ -58,7 +107,11 @@ async fn renew(server: &Server, kind: &'static Kind, object: Value) -> anyhow::R
     let found = server.store.get(&kind.key("default", KUBERNETES));
     if let Some(current) = found {
         let replaced = replace(server, kind, Part::Main, object, &current, false);
-        replaced.await.map_err(refused)?;
+        match replaced.await {
+            // Somebody was faster, which leads to another look.
+            Err(error) if ["Conflict", "NotFound"].contains(&error.reason) => {}
+            result => drop(result.map_err(refused)?),
+        }
     }
     Ok(())
 }

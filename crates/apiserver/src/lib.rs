@@ -17,8 +17,8 @@
 //! the job of kube-apiserver and etcd.
 //!
 //! Tasks, all on one thread beside the store's writer: one for each connection, one that fills
-//! and empties namespaces, one that looks after the addresses of Services, one that forgets old
-//! events. A watcher that does not read waits in
+//! and empties namespaces, one that looks after the addresses of Services, one that keeps the Service
+//! `kubernetes`, one that forgets old events. A watcher that does not read waits in
 //! its own connection; it costs others nothing, and catches up from the event log.
 
 mod admission;
@@ -92,6 +92,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         .with_context(|| format!("read certificates from {}", options.root_ca().display()))?;
     tasks.spawn(namespaces::run(server.clone(), root_ca));
     tasks.spawn(service_addresses::run(server.clone(), repaired));
+    tasks.spawn(bootstrap::keep(server.clone(), options.clone()));
     tasks.spawn(expiry::run(server.clone()));
     let _debug = debug::serve(&introspect, &server, &options)?;
     for listener in listeners {

@@ -208,6 +208,28 @@ fn a_service_and_its_addresses_come_and_go_together() {
 }
 
 #[test]
+fn the_servers_own_service_comes_back() {
+    let server = Server::start();
+    let version =
+        || server.ok("get endpointslices kubernetes -o jsonpath={.metadata.resourceVersion}");
+    let before = version();
+    server.ok("delete svc --all -n default");
+    wait_for("the Service is there again", || {
+        let said = server.kubectl("get svc kubernetes -o jsonpath={.spec.clusterIP}");
+        (said.out == "10.96.0.1").then_some(())
+    });
+    assert_eq!(addresses(&server), ["10.96.0.1 kubernetes"]);
+    assert_eq!(version(), before, "what is right is not written again");
+    server.ok("delete endpointslices kubernetes");
+    wait_for("the endpoint is there again", || {
+        server
+            .kubectl("get endpointslices kubernetes")
+            .ok
+            .then_some(())
+    });
+}
+
+#[test]
 fn an_address_that_somebody_else_has_is_not_handed_out() {
     let server = Server::start();
     let theirs = ADDRESS
