@@ -1,6 +1,6 @@
 //! The flags of `sealane node`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -21,6 +21,11 @@ pub struct Options {
     /// Where the API server is and who we are.
     #[command(flatten)]
     pub access: Access,
+
+    /// Where pods are told that the API server is: the Service `kubernetes` [default: where this
+    /// node itself finds it, which needs nobody to program Services].
+    #[arg(long, value_name = "IP:PORT")]
+    pub kubernetes_service: Option<SocketAddr>,
 
     /// Name of the Node object and of this node.
     #[arg(long, value_name = "NAME")]
@@ -157,6 +162,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 /// What `/debug/config` shows.
 #[derive(Debug, Serialize)]
 pub struct Shown<'a> {
+    kubernetes_service: Option<SocketAddr>,
     node_name: &'a str,
     node_ip: &'a [IpAddr],
     state_dir: &'a PathBuf,
@@ -181,6 +187,7 @@ impl Options {
     /// The settings as they are shown to whoever debugs; no keys.
     pub fn shown(&self) -> Shown<'_> {
         Shown {
+            kubernetes_service: self.kubernetes_service,
             node_name: &self.node_name,
             node_ip: &self.node_ip,
             state_dir: &self.state_dir,

@@ -69,7 +69,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
             recorder,
             network,
             confirmed,
-            api_server: api_server(&options.access.server().await?),
+            api_server: match options.kubernetes_service {
+                Some(at) => Some(Link::api_server(&at.ip().to_string(), at.port())),
+                None => api_server(&options.access.server().await?),
+            },
             allocatable,
         },
     ));

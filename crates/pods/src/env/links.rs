@@ -45,7 +45,7 @@ impl Link {
         .filter(|link| !link.ports.is_empty())
     }
 
-    /// The API server, at the address that the node itself uses.
+    /// The API server, where pods reach it.
     pub fn api_server(host: &str, port: u16) -> Self {
         let port = Port {
             name: Some("https".to_owned()),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_server_is_where_the_node_finds_it() {
+    fn the_api_server_is_where_pods_are_told() {
         let api = Link::api_server("172.29.0.1", 6443);
         let own = link("kubernetes", "10.96.0.1", json!([{"port": 443}])).unwrap();
         let host = |namespace| {
