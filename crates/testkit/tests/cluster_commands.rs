@@ -181,19 +181,25 @@ fn trace_tells_what_the_packets_of_the_same_pods_meet() {
     let (near, far) = (Pod::echo("trace-near"), Pod::echo("trace-far"));
     cluster.start(&[near.on_node(1), far.on_node(2)]);
     let url = format!("http://{}:8080", cluster.pod_ip("trace-far"));
-    let seen = cluster
-        .exec("trace-near", ["curl", "-s", &url])
-        .succeeds();
+    let seen = cluster.exec("trace-near", ["curl", "-s", &url]).succeeds();
 
     let (code, told) = trace(&cluster, "trace-near", "pod/trace-far:8080");
-    assert_eq!((code, &told["outcome"]["result"]), (Some(0), &"arrives".into()));
+    assert_eq!(
+        (code, &told["outcome"]["result"]),
+        (Some(0), &"arrives".into())
+    );
     let stages = told["there"].as_array().unwrap();
     let source = stages.last().unwrap()["packet"]["source"].as_str().unwrap();
     assert!(seen.contains(&format!(" {source}:")), "{source}: {seen}");
-    let lines = stages.iter().flat_map(|stage| stage["lines"].as_array().unwrap());
+    let lines = stages
+        .iter()
+        .flat_map(|stage| stage["lines"].as_array().unwrap());
     let routes = lines.filter(|line| line["label"] == "route");
     let routes: Vec<&str> = routes.filter_map(|line| line["text"].as_str()).collect();
-    let over = routes.iter().find(|route| route.contains(" proto 94")).unwrap();
+    let over = routes
+        .iter()
+        .find(|route| route.contains(" proto 94"))
+        .unwrap();
     let words: Vec<&str> = over.split(' ').take(3).collect();
     let kernel = cluster.node(1).run("ip", ["route"]).succeeds();
     assert!(kernel.contains(&words.join(" ")), "{words:?}: {kernel}");
@@ -202,7 +208,10 @@ fn trace_tells_what_the_packets_of_the_same_pods_meet() {
     cluster.kubectl(service).succeeds();
     let (code, told) = trace(&cluster, "trace-near", "nobody:80");
     let outcome = &told["outcome"];
-    assert_eq!((code, &outcome["object"]), (Some(3), &"service default/nobody".into()));
+    assert_eq!(
+        (code, &outcome["object"]),
+        (Some(3), &"service default/nobody".into())
+    );
     let why = outcome["why"].as_str().unwrap();
     assert!(why.contains("no pod has the labels app=nobody"), "{why}");
 }

@@ -58,6 +58,9 @@ pub(crate) fn walk(
     for step in &trace.steps {
         let text = loaded.rule_text(step).unwrap_or_default();
         let text = format!("{}: {text}", step.chain);
+        if step.effect.starts_with("jump ") {
+            continue;
+        }
         if step.hook != Hook::Postrouting {
             walked.texts.push(text);
         } else if step.effect == "masquerade" {

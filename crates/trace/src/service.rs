@@ -200,9 +200,11 @@ fn shut_out(port: &ServicePort, packet: &Packet) -> Death {
     let ranges = port.source_ranges.iter().flat_map(|ranges| ranges.iter());
     let ranges: Vec<String> = ranges.map(ToString::to_string).collect();
     let (key, ranges, source) = (&port.key, ranges.join(", "), packet.source);
-    Death::new(format!("{key} lets in {ranges} alone, and the sender is {source}"))
-        .of(format!("service {}", key.service))
-        .next("see loadBalancerSourceRanges in its spec")
+    Death::new(format!(
+        "{key} lets in {ranges} alone, and the sender is {source}"
+    ))
+    .of(format!("service {}", key.service))
+    .next("see loadBalancerSourceRanges in its spec")
 }
 
 /// There are endpoints, but none that the policy allows here.

@@ -424,6 +424,17 @@ fn nodes_behind_a_router_are_reached_in_datagrams() {
 }
 
 #[test]
+fn what_is_beside_the_nodes_is_reached_without_a_way_out() {
+    let mut world = world();
+    world.settings.node_ranges = vec!["172.29.0.0/24".parse().unwrap()];
+    world.settings.internet = Some(false);
+    let trace = walk_in(&world, "pod-a", "172.29.0.1:6443");
+    assert!(arrival(&trace).contains("beside the nodes"), "{trace:?}");
+    let trace = walk_in(&world, "pod-a", "198.51.100.1:443");
+    assert!(death(&trace).why.contains("--no-internet"), "{trace:?}");
+}
+
+#[test]
 fn whoever_cannot_send_is_told_apart() {
     let mut world = world();
     world.pods[0].net.pod_ips.clear();

@@ -649,13 +649,24 @@ impl<'a> Walk<'a> {
         let place = Place::Node(node.net.name.clone());
         packet.ethernet = Some(Ethernet {
             from: node.net.name.clone(),
-            to: "router".to_owned(),
+            to: "next hop".to_owned(),
         });
-        let stage = Stage::new(place, "route");
-        let stage = stage.line("route", format!("default dev {}", names::UPLINK));
+        let mut ranges = self.world.settings.node_ranges.iter();
+        let near = ranges.find(|range| range.contains(&packet.destination));
+        let route = match near {
+            Some(range) => format!("{range} dev {}", names::UPLINK),
+            None => format!("default dev {}", names::UPLINK),
+        };
+        let stage = Stage::new(place, "route").line("route", route);
         self.there.push(stage.with(packet));
         packet.ethernet = None;
         self.hop(HopKind::Outside, "outside", Some(packet.destination));
+        if near.is_some() {
+            let at = packet.target();
+            return Ok(Step::Arrived(format!(
+                "{at}  beside the nodes, outside of the cluster"
+            )));
+        }
         if self.world.settings.internet == Some(false) {
             return Err(
                 Death::new("this machine lets nothing of the nodes out: --no-internet")
@@ -683,6 +694,8 @@ impl<'a> Walk<'a> {
         if packet.source == address {
             return;
         }
+        // The node has taken the frame off.
+        packet.ethernet = None;
         let before = packet.clone();
         packet.source = address;
         let stage = Stage::new(Place::Node(node.net.name.clone()), "masquerade");

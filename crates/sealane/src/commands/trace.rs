@@ -127,7 +127,7 @@ fn cluster(args: &Args) -> anyhow::Result<(Access, Settings)> {
         Some(layout) => {
             if let Some(record) = Record::read(&layout.cluster_file())? {
                 let plan = record.plan;
-                settings.node_ranges = plan.node_cidr.iter().copied().collect();
+                settings.node_ranges = plan.node_cidr.iter().collect();
                 settings.routing = plan.routing;
                 settings.attachment = plan.attachment;
                 settings.internet = Some(plan.internet);
