@@ -422,10 +422,10 @@ impl<'a> Walk<'a> {
             return self.deliver(node, origin, packet, is_served, masquerade);
         }
         if let Some(other) = behind {
-            return self.to_node(node, other, packet, masquerade);
+            return self.cross_to(node, other, packet, masquerade);
         }
         if let Some(other) = self.world.node_at(address) {
-            return self.to_node(node, other, packet, masquerade);
+            return self.cross_to(node, other, packet, masquerade);
         }
         let within = |range: &IpNet| range.contains(&address);
         if self.world.service_ranges.iter().any(within) && !is_served {
@@ -528,7 +528,7 @@ impl<'a> Walk<'a> {
         );
         self.there.push(stage.with(packet));
         self.hop(HopKind::Pod, &name.name, Some(packet.destination));
-        Ok(self.into_pod(pod, packet))
+        Ok(self.enter_pod(pod, packet))
     }
 
     /// What pods of a node are attached to.
@@ -543,7 +543,7 @@ impl<'a> Walk<'a> {
         node.has_pods_at(packet.source)
     }
 
-    fn into_pod(&mut self, pod: &PodView, packet: &mut Packet) -> Step<'a> {
+    fn enter_pod(&mut self, pod: &PodView, packet: &mut Packet) -> Step<'a> {
         packet.ethernet = None;
         let name = &pod.net.name;
         let port = packet.destination_port;
@@ -576,7 +576,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Over the wire to another node.
-    fn to_node(
+    fn cross_to(
         &mut self,
         node: &'a NodeView,
         other: &'a NodeView,
