@@ -12,6 +12,7 @@ use crate::types::{CniError, code};
 const BRIDGE: &str = "docker0";
 const SUBNET: &str = "172.17.0.0/16";
 const DATA_DIR: &str = "/var/lib/sealane/bridge";
+const NEXT: &str = "correct the network's configuration (docs/cni.md)";
 
 /// Keys as they stand in the JSON text.
 #[derive(Deserialize)]
@@ -51,6 +52,7 @@ impl BridgeConf {
                 code::DECODE_FAILURE,
                 format!("read network configuration: {error}"),
             )
+            .with_details(NEXT)
         })?;
         let listed = fields.subnets.unwrap_or_default();
         let given: Vec<String> = fields.subnet.into_iter().chain(listed).collect();
@@ -127,8 +129,7 @@ fn mtu(bytes: u32) -> Result<Mtu, CniError> {
 }
 
 fn invalid(msg: String) -> CniError {
-    CniError::new(code::INVALID_CONFIG, msg)
-        .with_details("correct the network's configuration (docs/cni.md)")
+    CniError::new(code::INVALID_CONFIG, msg).with_details(NEXT)
 }
 
 #[cfg(test)]
