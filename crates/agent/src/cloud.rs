@@ -8,7 +8,7 @@
 //!              is leased                                  anew each minute
 //! ```
 //!
-//! One task, [`keep`], owns what is known of EC2. It plans by
+//! One task, [`keep()`], owns what is known of EC2. It plans by
 //! [`sealane_cloud`], carries out, and tells the core which addresses pods may
 //! have. Before it gives any back it tells the core, which leases none of them
 //! from then on, and asks what is leased: what a pod has got meanwhile stays.

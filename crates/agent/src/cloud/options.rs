@@ -57,11 +57,11 @@ pub struct CloudOptions {
     #[arg(long, value_name = "ID")]
     pub ec2_instance: Option<String>,
 
-    /// URL of the EC2 API [default: https://ec2.REGION.amazonaws.com]
+    /// URL of the EC2 API [default: that of the region]
     #[arg(long, value_name = "URL")]
     pub ec2_endpoint: Option<String>,
 
-    /// URL of the instance's metadata service [default: http://169.254.169.254]
+    /// URL of the instance's metadata service [default: the one of every instance]
     #[arg(long, value_name = "URL")]
     pub ec2_metadata: Option<String>,
 }
