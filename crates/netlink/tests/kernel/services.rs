@@ -38,19 +38,19 @@ fn table(count: u8) -> ServiceTable {
         let service = ServiceNet {
             cluster_ips: ips([&format!("10.96.0.{n}"), &v6("96")]),
             load_balancer_ips: ips([&format!("192.0.2.{n}"), &v6("192")]),
-            source_ranges: (n % 4 == 0).then(|| {
+            source_ranges: n.is_multiple_of(4).then(|| {
                 ips(["203.0.113.9", "2001:db8::1"])
                     .into_iter()
                     .map(IpNet::from)
                     .chain(pods())
                     .collect()
             }),
-            external_policy: if n % 2 == 0 {
+            external_policy: if n.is_multiple_of(2) {
                 Default::default()
             } else {
                 sealane_objects::TrafficPolicy::Local
             },
-            affinity_seconds: (n % 5 == 0).then_some(90),
+            affinity_seconds: n.is_multiple_of(5).then_some(90),
             ports: vec![port.clone()],
             ..ServiceNet::default()
         };
@@ -64,7 +64,7 @@ fn table(count: u8) -> ServiceTable {
                 ready: true,
                 serving: true,
                 terminating: false,
-                node: Some(if e % 2 == 0 {
+                node: Some(if e.is_multiple_of(2) {
                     "node-2".into()
                 } else {
                     "node-1".into()

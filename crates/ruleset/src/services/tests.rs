@@ -444,7 +444,13 @@ fn random_service((last, local, guarded, affinity): (u8, bool, bool, u8)) -> Ser
 }
 
 fn random_slice((service, bits): (usize, u8)) -> SliceNet {
-    let node = |n| if n % 2 == 0 { "node-1" } else { "node-2" };
+    let node = |n: u8| {
+        if n.is_multiple_of(2) {
+            "node-1"
+        } else {
+            "node-2"
+        }
+    };
     let chosen = (0..8_u8).filter(|n| bits >> n & 1 == 1);
     let endpoints: Vec<_> = chosen
         .map(|n| (IpAddr::from([10, 244, 9, n + 1]), node(n)))
