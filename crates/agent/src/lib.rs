@@ -81,7 +81,11 @@ const FEED: usize = 256;
 /// on the same folders. An API server that is away is waited for.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let settings = options.resolve()?;
-    privileges::drop_unneeded()?;
+    let also = match settings.proxy_mode {
+        ProxyMode::Iptables => privileges::OF_IPTABLES,
+        ProxyMode::Nftables | ProxyMode::None => &[],
+    };
+    privileges::drop_unneeded(also)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -145,6 +145,8 @@ pub enum ProxyMode {
     /// By rules of nftables, in tables of our own.
     #[default]
     Nftables,
+    /// By chains of iptables, as kube-proxy writes them; needs iptables on the node.
+    Iptables,
     /// Not at all: somebody else does.
     None,
 }

@@ -12,13 +12,16 @@ const KEPT: [Capability; 3] = [
     Capability::CAP_DAC_OVERRIDE,
 ];
 
-/// Gives up everything else, for this process and for what it might execute.
+/// What `iptables-legacy` asks for, which we execute: its sockets are raw ones.
+pub const OF_IPTABLES: &[Capability] = &[Capability::CAP_NET_RAW];
+
+/// Gives up everything but that and `also`, for this process and for what it might execute.
 ///
 /// Capabilities belong to a thread, so this comes before any other is started.
 ///
 /// # Errors
 /// When one that is needed is not there.
-pub fn drop_unneeded() -> anyhow::Result<()> {
+pub fn drop_unneeded(also: &[Capability]) -> anyhow::Result<()> {
     let permitted = caps::read(None, CapSet::Permitted).context("read capabilities")?;
     let needed = [Capability::CAP_NET_ADMIN, Capability::CAP_SYS_ADMIN];
     if let Some(missing) = needed.iter().find(|cap| !permitted.contains(cap)) {
@@ -29,6 +32,7 @@ pub fn drop_unneeded() -> anyhow::Result<()> {
     }
     let kept: CapsHashSet = KEPT
         .into_iter()
+        .chain(also.iter().copied())
         .filter(|cap| permitted.contains(cap))
         .collect();
     if permitted.contains(&Capability::CAP_SETPCAP) {
@@ -52,10 +56,10 @@ mod tests {
     #[test]
     fn what_is_not_needed_is_gone_for_good() {
         let left = thread::spawn(|| {
-            drop_unneeded().unwrap();
+            drop_unneeded(&[]).unwrap();
             let left = caps::read(None, CapSet::Permitted).unwrap();
             assert!(caps::raise(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).is_err());
-            drop_unneeded().unwrap();
+            drop_unneeded(&[]).unwrap();
             left
         });
         let left = left.join().unwrap();

@@ -120,6 +120,7 @@ pub async fn serve(
     if let Some((kernel, conntrack)) = for_services {
         let services::Queue { sender, receiver } = services;
         services::start(services::Parts {
+            mode: settings.proxy_mode,
             kernel: kernel.clone(),
             conntrack,
             introspect: introspect.clone(),
@@ -164,7 +165,7 @@ fn for_services(
         None => Netlink::in_current()?,
     };
     if settings.proxy_mode == ProxyMode::None {
-        services::remove(own)?;
+        services::remove(&own)?;
         return Ok(None);
     }
     let conntrack = kernel.run(Conntrack::open)??;

@@ -1,7 +1,7 @@
 //! Task: the Services of one node, in the kernel.
 //!
 //! ```text
-//! watch of Services ────────┐ Input, one after the other      ┌─► nft tables sealane-services
+//! watch of Services ────────┐ Input, one after the other      ┌─► nft tables sealane-services, or KUBE-… chains of iptables
 //! watch of EndpointSlices ──┼──────────────► thread ──────────┼─► conntrack: flows that would mislead
 //! node: addresses, zone ────┘  ServiceTable, ServiceProgram   └─► Shown, metrics, readiness
 //! ```
@@ -21,8 +21,10 @@
 //! * Nothing is removed when the agent ends.
 //! * Every minute, and after a refusal, all is compared with the kernel and repaired.
 
+mod backend;
 mod conntrack;
 mod facts;
+mod iptables;
 mod meters;
 mod nft;
 mod task;
@@ -30,10 +32,11 @@ mod task;
 use std::sync::mpsc;
 
 use sealane_kube::Change;
-use sealane_netlink::{Error, Netlink};
+use sealane_netlink::Netlink;
 use sealane_objects::{ServiceNet, SliceNet};
 use sealane_service::NodeFacts;
 
+pub use backend::Refused;
 pub use facts::follow_node;
 pub use task::{Parts, start};
 
@@ -78,6 +81,7 @@ impl Default for Queue {
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn remove(kernel: Netlink) -> Result<(), Error> {
-    nft::Nft::new(kernel).remove()
+pub fn remove(kernel: &Netlink) -> Result<(), Refused> {
+    nft::Nft::new(kernel.clone()).remove()?;
+    iptables::remove(kernel)
 }

@@ -38,25 +38,30 @@ struct Scene {
     service: Mutex<Option<ServiceNet>>,
     slice: Mutex<Option<SliceNet>>,
     pods: Vec<(Namespace, IpAddr)>,
+    mode: ProxyMode,
     stage: Stage,
     _topology: Topology,
 }
 
-fn settings(stage: &Stage) -> Settings {
+fn settings(stage: &Stage, mode: ProxyMode) -> Settings {
     Settings {
-        proxy_mode: ProxyMode::Nftables,
+        proxy_mode: mode,
         ..stage.settings()
     }
 }
 
 impl Scene {
     fn new() -> Self {
+        Self::with(ProxyMode::Nftables)
+    }
+
+    fn with(mode: ProxyMode) -> Self {
         let stage = Stage::new();
         let way = ["route", "add", "default", "via", OUTSIDE_IP];
         stage.node.run("ip", way).succeeds();
         let way = ["route", "add", "10.96.0.0/12", "via", NODE_IP];
         stage.outside.run("ip", way).succeeds();
-        let agent = Agent::start(settings(&stage), stage.node.title());
+        let agent = Agent::start(settings(&stage, mode), stage.node.title());
         let (topology, pods) = Topology::new(["a", "b", "c"]);
         agent.tell_nodes(vec![this_node(&[SUBNET])]);
         agent.tell_pods(["a", "b", "c"].map(|name| pod(name, &[])).to_vec());
@@ -77,6 +82,7 @@ impl Scene {
             service: Mutex::default(),
             slice: Mutex::default(),
             pods,
+            mode,
             stage,
             _topology: topology,
         }
@@ -136,6 +142,9 @@ impl Scene {
     }
 
     fn rules(&self) -> String {
+        if self.mode == ProxyMode::Iptables {
+            return self.stage.node.run("iptables-nft-save", [""; 0]).succeeds();
+        }
         let list = ["list", "table", "ip", "sealane-services"];
         self.stage.node.run("nft", list).succeeds()
     }
@@ -305,6 +314,104 @@ fn what_somebody_takes_away_comes_back_and_without_a_mode_nothing_stays() {
     });
 }
 
+#[test]
+fn iptables_serve_alike_and_a_change_of_backend_cuts_no_connection() {
+    let mut scene = Scene::with(ProxyMode::Iptables);
+    scene.tell(Protocol::Tcp, |_| {});
+    scene.wait("the Service is there", "default/web has no endpoints");
+    let (node, outside) = (scene.stage.node.clone(), scene.stage.outside.clone());
+    let (cluster_ip, node_port) = (at(CLUSTER_IP, 80), at(NODE_IP, NODE_PORT));
+    let a = scene.pod(0).clone();
+    assert_eq!(ask_tcp(&a, cluster_ip), Err(ErrorKind::ConnectionRefused));
+    scene.endpoints(Protocol::Tcp, &[1, 2]);
+    scene.wait("the endpoints are there", &scene.pods[2].1.to_string());
+    let both = |client: &str| set(&[format!("b {client}"), format!("c {client}")]);
+    let a_ip = scene.pods[0].1.to_string();
+    let everybody = |scene: &Scene| {
+        assert_eq!(scene.answering(&a, cluster_ip), both(&a_ip));
+        assert_eq!(scene.answering(&node, cluster_ip), both("10.244.1.1"));
+        assert_eq!(scene.answering(&outside, node_port), both("10.244.1.1"));
+    };
+    everybody(&scene);
+    assert_eq!(
+        scene.answering(&node, at("127.0.0.1", NODE_PORT)),
+        both("10.244.1.1")
+    );
+
+    let (mut client, mut server) = held(&scene);
+    let mut exchange = || {
+        client.write_all(b"ping").unwrap();
+        let mut got = [0; 4];
+        server.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"ping");
+    };
+    let has = |what: &str| {
+        let rules = node.run("nft", ["list", "ruleset"]).succeeds();
+        rules.contains(what)
+    };
+    exchange();
+    for (mode, ours, theirs) in [
+        (ProxyMode::Iptables, "KUBE-SEALANE", "sealane-services"),
+        (ProxyMode::Nftables, "sealane-services", "KUBE-"),
+        (ProxyMode::Iptables, "KUBE-SEALANE", "sealane-services"),
+    ] {
+        scene.kill();
+        exchange();
+        scene.mode = mode;
+        scene.start_again();
+        assert!(has(ours) && !has(theirs), "{mode:?}");
+        exchange();
+        everybody(&scene);
+    }
+    scene.kill();
+    let _none = scene.stage.start();
+    eventually(SOON, "the chains are gone", || !has("KUBE-"));
+    exchange();
+}
+
+/// A connection through the Service's cluster IP at another port, and its far end.
+fn held(scene: &Scene) -> (TcpStream, TcpStream) {
+    let listener = scene.pod(1).enter(|| TcpListener::bind("0.0.0.0:9000"));
+    let listener = listener.unwrap();
+    let service = ServiceNet {
+        cluster_ips: vec!["10.96.0.10".parse().unwrap()],
+        ports: vec![ServicePortNet {
+            name: "".into(),
+            protocol: Protocol::Tcp,
+            port: 80,
+            node_port: None,
+        }],
+        ..ServiceNet::default()
+    };
+    let slice = SliceNet {
+        service: "held".into(),
+        family: Some(Family::V4),
+        ports: [SlicePort {
+            name: "".into(),
+            protocol: Protocol::Tcp,
+            port: 9000,
+        }]
+        .into(),
+        endpoints: [SliceEndpoint {
+            address: scene.pods[1].1,
+            ready: true,
+            serving: true,
+            terminating: false,
+            node: Some("node-1".into()),
+            hints: None,
+        }]
+        .into(),
+        triggered_ms: None,
+    };
+    let name = ObjectName::new("default", "held");
+    let agent = scene.agent();
+    agent.tell_services(Input::Services(Change::Applied(name.clone(), service)));
+    agent.tell_services(Input::Slices(Change::Applied(name, slice)));
+    scene.wait("it is there", ":9000");
+    let client = scene.pod(0).enter(|| TcpStream::connect("10.96.0.10:80"));
+    (client.unwrap(), listener.accept().unwrap().0)
+}
+
 impl Scene {
     fn agent(&self) -> &Agent {
         self.agent.as_ref().unwrap()
@@ -316,7 +423,7 @@ impl Scene {
 
     /// Another agent, which hears of everything.
     fn start_again(&mut self) {
-        let agent = Agent::start(settings(&self.stage), self.stage.node.title());
+        let agent = Agent::start(settings(&self.stage, self.mode), self.stage.node.title());
         agent.tell_nodes(vec![this_node(&[SUBNET])]);
         agent.tell_pods(["a", "b", "c"].map(|name| pod(name, &[])).to_vec());
         let named = |name: &str| ObjectName::new("default", name);

@@ -35,22 +35,14 @@ pub struct Tables {
     loaded: Option<Loaded>,
 }
 
-/// Removes what programs of ours have put into either of the two iptables, in both families, see [`Tables::remove`].
-///
-/// A program that the node does not have has left nothing.
-///
-/// # Errors
-/// When there is something and it cannot be removed.
-pub fn remove_all() -> Result<(), Error> {
-    for family in Family::ALL {
-        for variant in [Variant::Nft, Variant::Legacy] {
-            match Tables::with(family, variant).remove() {
-                Ok(_) | Err(Error::Absent { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(())
+/// Whether iptables-legacy translates anything here; asking the program would load its modules.
+pub fn has_legacy(family: Family) -> bool {
+    let file = match family {
+        Family::V4 => "ip_tables_names",
+        Family::V6 => "ip6_tables_names",
+    };
+    let names = std::fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+    names.is_ok_and(|names| names.lines().any(|name| name == "nat"))
 }
 
 /// What [`Tables::sync`] has changed.
@@ -68,8 +60,10 @@ impl Tables {
     /// # Errors
     /// When the node has neither.
     pub fn open(family: Family) -> Result<Self, Error> {
-        let list = |variant| process::save(family, variant);
-        let (nft, legacy) = (list(Variant::Nft), list(Variant::Legacy));
+        let (nft, legacy) = (
+            process::save(family, Variant::Nft),
+            process::save(family, Variant::Legacy),
+        );
         if let (Err(error), Err(_)) = (&nft, &legacy) {
             return Err(error.clone());
         }

@@ -11,10 +11,12 @@ use sealane_objects::SliceNet;
 use sealane_service::{NodeFacts, PortChange, ServiceTable};
 use serde_json::{Value, json};
 
+use super::backend::{Backend, Refused};
 use super::conntrack;
 use super::meters::Meters;
-use super::nft::{Done, Nft};
+use super::nft::Done;
 use super::{Input, Receiver};
+use crate::ProxyMode;
 
 /// How often everything is compared with the kernel although nothing happened.
 const RESYNC: Duration = Duration::from_secs(60);
@@ -27,6 +29,8 @@ const SHOWN: usize = 1000;
 
 /// What the thread needs from outside.
 pub struct Parts {
+    /// Which backend.
+    pub mode: ProxyMode,
     /// Sockets of its own in the node's namespace.
     pub kernel: Netlink,
     pub conntrack: Conntrack,
@@ -37,7 +41,7 @@ pub struct Parts {
 /// State of the node's Services.
 struct Task {
     table: Arc<Mutex<ServiceTable>>,
-    nft: Nft,
+    backend: Backend,
     conntrack: Conntrack,
     meters: Meters,
     readiness: Readiness,
@@ -63,7 +67,7 @@ pub fn start(parts: Parts) -> std::io::Result<()> {
         .state("services", move || show(&lock(&shown)));
     let mut task = Task {
         table,
-        nft: Nft::new(parts.kernel),
+        backend: Backend::new(parts.mode, parts.kernel),
         conntrack: parts.conntrack,
         meters: Meters::new(&parts.introspect),
         readiness: parts.introspect.readiness("services"),
@@ -183,22 +187,21 @@ impl Task {
         changes: &[PortChange],
         new_pods: bool,
         due: bool,
-    ) -> Result<Done, sealane_netlink::Error> {
+    ) -> Result<Done, Refused> {
         let table = lock(&self.table);
         if !self.running {
-            let done = self.nft.take_over(&table)?;
+            let done = self.backend.take_over(&table)?;
             self.running = true;
             return Ok(done);
         }
         if new_pods {
             // Families may have come or gone with them.
-            self.nft.set_pods(&table.node().pod_cidrs)?;
-            return self.nft.take_over(&table);
+            return self.backend.set_pods(&table);
         }
         // The program must know of them even if the kernel refuses one.
-        let done = self.nft.update(changes)?;
+        let done = self.backend.update(&table, changes)?;
         if due {
-            let repaired = self.nft.repair(&table)?;
+            let repaired = self.backend.repair(&table)?;
             if repaired != Done::default() {
                 let Done { elements, .. } = repaired;
                 tracing::warn!(
