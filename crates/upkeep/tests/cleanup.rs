@@ -131,7 +131,7 @@ fn what_is_ours_goes_and_what_is_others_stays() {
 
     let done = clean(&node, &settings, EVERYTHING);
     assert!(
-        done.contains(&"delete 3 chains of kube-proxy by iptables-legacy-restore".to_owned()),
+        done.contains(&"delete 3 chains of Services by iptables-legacy-restore".to_owned()),
         "{done:?}"
     );
     similar(&before, &dump(&node));

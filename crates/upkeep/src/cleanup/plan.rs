@@ -68,7 +68,7 @@ impl fmt::Display for Step {
             Self::File(path) => write!(f, "remove {}", path.display()),
             Self::Chains {
                 program, chains, ..
-            } => write!(f, "delete {chains} chains of kube-proxy by {program}"),
+            } => write!(f, "delete {chains} chains of Services by {program}"),
             Self::Left(what) => write!(f, "leave {what}"),
         }
     }
@@ -95,9 +95,7 @@ pub fn plan(found: &Found, asked: Asked) -> Vec<Step> {
             .cloned()
             .map(Step::Table),
     );
-    if asked.kube_proxy {
-        steps.extend(proxy_steps(found));
-    }
+    steps.extend(proxy_steps(found, asked.kube_proxy));
     steps.extend(found.rules.iter().map(|rule| Step::Rule(*rule)));
     let ours = found
         .routes
@@ -193,11 +191,14 @@ fn made_by_us(found: &Found, bridge: &Link) -> bool {
     bridge.kind == "bridge" && (own.is_empty() || bridge.mac == Some(expected))
 }
 
-fn proxy_steps(found: &Found) -> Vec<Step> {
+/// Chains of kube-proxy only when `all` is asked for; those of our own mode iptables, which say so, in any case.
+fn proxy_steps(found: &Found, all: bool) -> Vec<Step> {
     let mut steps = Vec::new();
-    let of_proxy = found.tables.iter().filter(|t| t.name == PROXY_TABLE);
-    steps.extend(of_proxy.cloned().map(Step::Table));
-    for listing in &found.iptables {
+    for listing in found
+        .iptables
+        .iter()
+        .filter(|l| all || proxy::is_ours(&l.text))
+    {
         if let Some((text, chains)) = proxy::leftovers(&listing.text) {
             steps.push(Step::Chains {
                 program: restore(listing),
@@ -206,10 +207,17 @@ fn proxy_steps(found: &Found) -> Vec<Step> {
             });
         }
     }
+    if !all {
+        return steps;
+    }
+    let of_proxy = found.tables.iter().filter(|t| t.name == PROXY_TABLE);
+    steps.extend(of_proxy.cloned().map(Step::Table));
     if found.links.iter().any(|link| link.name == IPVS_LINK) {
         steps.push(Step::Link(IPVS_LINK.into()));
         steps.push(Step::Left(
-            "virtual servers of ipvs, which may be others' too: `ipvsadm --clear`, then `ipset list -n | grep ^KUBE- | xargs -n1 ipset destroy`".into(),
+            "virtual servers of ipvs, which may be others' too: `ipvsadm --clear`, \
+             then `ipset list -n | grep ^KUBE- | xargs -n1 ipset destroy`"
+                .into(),
         ));
     }
     steps
@@ -330,6 +338,23 @@ mod tests {
         assert_eq!(
             steps.last().unwrap(),
             "leave bridge cbr0, of which sl-other are ports"
+        );
+    }
+
+    #[test]
+    fn chains_of_kube_proxy_go_on_request_and_our_own_always() {
+        let listing = |text: &str| Found {
+            iptables: vec![Listing {
+                prefix: "ip",
+                variant: Variant::Nft,
+                text: format!("*nat\n:KUBE-SERVICES - [0:0]\n{text}COMMIT\n"),
+            }],
+            ..Found::default()
+        };
+        assert_eq!(shown(&listing(""), Asked::default()), [""; 0]);
+        assert_eq!(
+            shown(&listing(":KUBE-SEALANE - [0:0]\n"), Asked::default()),
+            ["delete 2 chains of Services by iptables-nft-restore"]
         );
     }
 

@@ -38,6 +38,11 @@ fn is_of_proxy(chain: &str) -> bool {
     CHAINS.contains(&chain) || FAMILIES.iter().any(|start| chain.starts_with(start))
 }
 
+/// Whether the chains are those of our own mode iptables, which has one more.
+pub fn is_ours(saved: &str) -> bool {
+    saved.lines().any(|line| line.starts_with(":KUBE-SEALANE "))
+}
+
 /// What `iptables-restore --noflush` has to read, and how many chains that removes; `None` when there is none.
 ///
 /// In each table the rules that lead into the chains go first, then the chains

@@ -27,7 +27,7 @@ pub struct Args {
     pods: bool,
 
     /// Remove what kube-proxy has left, too: KUBE-* chains in iptables (nft and legacy),
-    /// nft tables kube-proxy, link kube-ipvs0. The rules of the agent's own mode iptables are among them
+    /// nft tables kube-proxy, link kube-ipvs0
     #[arg(long)]
     kube_proxy: bool,
 
