@@ -66,8 +66,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use core::Announce;
-pub use options::{Options, ProxyMode, Settings};
-pub use sealane_net::{AntiSpoofing, Attachment};
+pub use options::{Options, Settings};
+pub use sealane_net::{AntiSpoofing, Attachment, ProxyMode};
 pub use sealane_route::Routing;
 pub use serve::{Feed, Surroundings, serve};
 

@@ -13,7 +13,7 @@ use clap::{
 };
 use sealane_cni::types::is_valid_identifier;
 use sealane_kube::Access;
-use sealane_net::{AntiSpoofing, Attachment, IpNet, Ranges, names, parse_network};
+use sealane_net::{AntiSpoofing, Attachment, IpNet, ProxyMode, Ranges, names, parse_network};
 use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +91,7 @@ pub struct Options {
 
     /// How Services are served on this node; `none` leaves them to somebody else, kube-proxy for instance
     /// [default: nftables]
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(ProxyMode::NAMES).try_map(|name| name.parse::<ProxyMode>()))]
     pub proxy_mode: Option<ProxyMode>,
 
     /// Serve the externalIPs of Services; whoever may write a Service can then take any address to himself
@@ -136,19 +136,6 @@ pub struct Options {
     // Last, since its heading would go on to what follows.
     #[command(flatten)]
     pub access: Access,
-}
-
-/// How Services are served.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProxyMode {
-    /// By rules of nftables, in tables of our own.
-    #[default]
-    Nftables,
-    /// By chains of iptables, as kube-proxy writes them; needs iptables on the node.
-    Iptables,
-    /// Not at all: somebody else does.
-    None,
 }
 
 /// The file's form: every flag, without the dashes.

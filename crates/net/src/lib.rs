@@ -19,6 +19,7 @@ mod mtu;
 pub mod names;
 mod overlap;
 mod protocol;
+mod proxy_mode;
 mod ranges;
 mod route;
 
@@ -31,5 +32,6 @@ pub use mac::{Mac, MacError};
 pub use mtu::{Mtu, MtuError};
 pub use overlap::{Overlap, Use, check_overlaps};
 pub use protocol::{Protocol, UnknownProtocol};
+pub use proxy_mode::{ProxyMode, UnknownProxyMode};
 pub use ranges::{RangeError, Ranges, parse_network};
 pub use route::Route;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sealane_net::{AntiSpoofing, Attachment, Family, IpNet, Ranges};
+use sealane_net::{AntiSpoofing, Attachment, Family, IpNet, ProxyMode, Ranges};
 use sealane_objects::ImageAlias;
 use sealane_route::Routing;
 
@@ -40,6 +40,8 @@ pub struct Asked {
     pub anti_spoofing: Option<AntiSpoofing>,
     /// `--non-masquerade-cidrs`
     pub non_masquerade_cidrs: Option<Vec<IpNet>>,
+    /// `--proxy-mode`
+    pub proxy_mode: Option<ProxyMode>,
     /// `--ip-family`
     pub ip_family: Option<IpFamily>,
     /// `--node-monitor-grace-period`
@@ -156,6 +158,11 @@ impl Asked {
             "--non-masquerade-cidrs",
             networks(&plan.non_masquerade_cidrs),
             self.non_masquerade_cidrs.as_deref().map(networks),
+        );
+        compare(
+            "--proxy-mode",
+            plan.proxy_mode.to_string(),
+            text(&self.proxy_mode),
         );
         let patience = plan.patience;
         for (flag, has, asked) in [

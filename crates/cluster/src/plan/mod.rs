@@ -33,7 +33,7 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use sealane_net::{AntiSpoofing, Attachment, Mtu, Ranges, Use, names};
+use sealane_net::{AntiSpoofing, Attachment, Mtu, ProxyMode, Ranges, Use, names};
 use sealane_objects::ImageAlias;
 use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
@@ -91,6 +91,9 @@ pub struct Plan {
     /// Where pods' packets go with the pods' own addresses, besides pods and nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub non_masquerade_cidrs: Vec<IpNet>,
+    /// How Services are served on the nodes.
+    #[serde(default)]
+    pub proxy_mode: ProxyMode,
     /// Processor time that each node declares; none: all of this machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_cpu: Option<String>,

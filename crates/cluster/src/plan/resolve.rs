@@ -70,6 +70,7 @@ pub fn resolve(asked: &Asked, observed: &Observed) -> Result<Plan, PlanErrors> {
         attachment: asked.attachment.unwrap_or_default(),
         anti_spoofing: asked.anti_spoofing.unwrap_or_default(),
         non_masquerade_cidrs: asked.non_masquerade_cidrs.clone().unwrap_or_default(),
+        proxy_mode: asked.proxy_mode.unwrap_or_default(),
         node_cpu: asked.node_cpu.clone(),
         node_memory: asked.node_memory.clone(),
         patience: asked.patience(),

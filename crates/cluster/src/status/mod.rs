@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use sealane_net::{Attachment, Ranges};
+use sealane_net::{Attachment, ProxyMode, Ranges};
 use sealane_objects::ImageAlias;
 use sealane_route::Routing;
 use serde::Serialize;
@@ -67,6 +67,8 @@ pub struct Status {
     pub routing: Routing,
     /// Addresses of the Services.
     pub service_cidr: Ranges,
+    /// How Services are served on the nodes.
+    pub proxy_mode: ProxyMode,
     /// Whether pods may reach the internet.
     pub internet: bool,
     /// Which images stand in for others.
@@ -181,6 +183,7 @@ fn compose(
         node_cidr: plan.node_cidr.clone(),
         cluster_cidr: plan.cluster_cidr.clone(),
         attachment: plan.attachment,
+        proxy_mode: plan.proxy_mode,
         routing: plan.routing,
         service_cidr: plan.service_cidr.clone(),
         internet: plan.internet,

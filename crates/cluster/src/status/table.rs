@@ -42,7 +42,7 @@ pub fn render(status: &Status) -> String {
         [
             "Services".to_owned(),
             status.service_cidr.to_string(),
-            String::new(),
+            format!("(proxy mode {})", status.proxy_mode),
         ],
         ["internet".to_owned(), internet.to_owned(), String::new()],
     ];

@@ -128,6 +128,7 @@ fn agent(layout: &Layout, plan: &Plan, node: &NodePlan) -> Role {
         .flag("--cluster-cidr", &plan.cluster_cidr)
         .flag("--attachment", plan.attachment)
         .flag("--routing", plan.routing)
+        .flag("--proxy-mode", plan.proxy_mode)
         .flag("--anti-spoofing", plan.anti_spoofing);
     if !plan.non_masquerade_cidrs.is_empty() {
         args = args.flag(
@@ -282,7 +283,7 @@ mod tests {
             "agent --kubeconfig /S/kubeconfigs/agent-node-1.kubeconfig --node-name node-1 \
              --cni-bin-dir /S/nodes/node-1/cni/bin --cni-conf-dir /S/nodes/node-1/cni/net.d \
              --state-dir /S/nodes/node-1/agent --run-dir /run/sealane/sealane/node-1 \
-             --cluster-cidr 10.244.0.0/16 --attachment bridge --routing auto --anti-spoofing pod"
+             --cluster-cidr 10.244.0.0/16 --attachment bridge --routing auto --proxy-mode nftables --anti-spoofing pod"
         );
         assert_eq!(
             lines[3],

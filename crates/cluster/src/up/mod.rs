@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
-use sealane_net::{AntiSpoofing, Attachment, Ranges, parse_network};
+use sealane_net::{AntiSpoofing, Attachment, ProxyMode, Ranges, parse_network};
 use sealane_objects::{ImageAlias, quantity};
 use sealane_route::Routing;
 use serde::Serialize;
@@ -90,6 +90,9 @@ pub struct Options {
     /// multicast. Comma between two [default: none].
     #[arg(long, value_name = "CIDRS", value_delimiter = ',', value_parser = parse_network)]
     pub non_masquerade_cidrs: Option<Vec<IpNet>>,
+    /// How Services are served: `nftables`, `iptables` as by kube-proxy, `none` not at all [default: nftables].
+    #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(ProxyMode::NAMES).try_map(|name| name.parse::<ProxyMode>()))]
+    pub proxy_mode: Option<ProxyMode>,
 
     /// Processor time that each node declares, as 2 or 500m [default: all of this machine's].
     #[arg(long, value_name = "CPUS", value_parser = cpus)]
@@ -141,6 +144,7 @@ impl Options {
             attachment: self.attachment,
             anti_spoofing: self.anti_spoofing,
             non_masquerade_cidrs: self.non_masquerade_cidrs.clone(),
+            proxy_mode: self.proxy_mode,
             ip_family: self.ip_family,
             node_cpu: self.node_cpu.clone(),
             node_memory: self.node_memory.clone(),
