@@ -116,6 +116,39 @@ fn status_tells_nodes_addresses_subnets_pods_and_health() {
 }
 
 #[test]
+fn check_finds_nothing_on_a_new_cluster_and_names_what_is_broken_then() {
+    let cluster = Shared::cluster();
+    let check = |more: &[&str]| {
+        let words = ["agent", "check", "--name", cluster.name()];
+        sealane(words.iter().chain(more))
+    };
+    let well = check(&[]).succeeds();
+    assert_eq!(well.matches("nothing wrong found").count(), 2, "{well}");
+    let node = cluster.node(1);
+    let forwarding = |value: &str| {
+        let setting = format!("net.ipv4.ip_forward={value}");
+        node.run("sysctl", ["-qw", &setting]).succeeds();
+    };
+    forwarding("0");
+    check(&["-q", "--node", "node-1"]).fails();
+    check(&["-q", "--node", "node-2"]).succeeds();
+    let told = check(&["-o", "json"]);
+    assert_eq!(told.status.code(), Some(1), "{told}");
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    let finding = &told[0]["findings"][0];
+    assert_eq!(finding["check"], "forwarding", "{told:#}");
+    assert_eq!(finding["severity"], "error");
+    forwarding("1");
+    let plan = sealane(["agent", "cleanup", "--dry-run", "--name", cluster.name()]).succeeds();
+    assert!(
+        plan.contains("node-2: would delete nft table ip sealane\n"),
+        "{plan}"
+    );
+    let refused = sealane(["agent", "cleanup", "--name", cluster.name()]).fails();
+    assert!(refused.contains("its agent runs"), "{refused}");
+}
+
+#[test]
 fn kubeconfig_prints_a_path_that_kubectl_can_use() {
     let cluster = Shared::cluster();
     let path = sealane(["kubeconfig", "--name", cluster.name()]).succeeds();
