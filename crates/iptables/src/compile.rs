@@ -142,7 +142,7 @@ fn frame(choices: &Choices) -> Program {
 fn localnet() -> String {
     Rule::new()
         .not_from(loopback(Family::V4))
-        .to_net(loopback(Family::V4))
+        .towards(loopback(Family::V4))
         .comment("block incoming localnet connections")
         .matching("conntrack ! --ctstate RELATED,ESTABLISHED,DNAT")
         .jump("DROP")
@@ -218,7 +218,7 @@ fn last_of_services(choices: &Choices) -> Vec<String> {
     let rule = if choices.localhost_node_ports {
         Rule::new()
     } else {
-        Rule::new().not_to_net(loopback(choices.family))
+        Rule::new().not_towards(loopback(choices.family))
     };
     let rule = rule.comment(comment).matching("addrtype --dst-type LOCAL");
     vec![rule.jump(NODE_PORTS)]
@@ -364,7 +364,7 @@ impl<'a> Port<'a> {
                 .port(self.protocol, port);
             program.add(Table::Nat, NODE_PORTS, [rule.jump(&ext)]);
         }
-        program.add(Table::Nat, &ext, self.from_outside());
+        program.add(Table::Nat, &ext, self.outside_rules());
         // A chain must be there to be jumped to, also while it is empty.
         program.add(Table::Nat, &self.chain("KUBE-SVC"), []);
     }
@@ -421,7 +421,7 @@ impl<'a> Port<'a> {
     }
 
     /// The rules of KUBE-EXT: with policy Local, senders on this node get any endpoint all the same.
-    fn from_outside(&self) -> Vec<String> {
+    fn outside_rules(&self) -> Vec<String> {
         let title = &self.title;
         let cluster = self.chain("KUBE-SVC");
         if self.port.external_policy == TrafficPolicy::Cluster {

@@ -36,11 +36,11 @@ impl Rule {
         self.with(format_args!("-d {}", IpNet::from(address)))
     }
 
-    pub fn to_net(self, net: IpNet) -> Self {
+    pub fn towards(self, net: IpNet) -> Self {
         self.with(format_args!("-d {net}"))
     }
 
-    pub fn not_to_net(self, net: IpNet) -> Self {
+    pub fn not_towards(self, net: IpNet) -> Self {
         self.with(format_args!("! -d {net}"))
     }
 
