@@ -32,9 +32,8 @@ pub async fn follow_node(
                 return;
             }
         }
-        match time::timeout(LOOK_AGAIN, view.changed()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = time::timeout(LOOK_AGAIN, view.changed()).await {
+            return;
         }
     }
 }
