@@ -1,5 +1,6 @@
 //! `sealane agent cleanup`
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -81,7 +82,8 @@ pub fn run(args: Args, log_level: Option<String>) -> anyhow::Result<ExitCode> {
 fn clean(node: &Node, asked: Asked, dry_run: bool, quiet: bool) -> anyhow::Result<bool> {
     let say = |line: &str| {
         if !quiet {
-            println!("{}: {line}", node.settings.node_name);
+            // A reader that has seen enough must not stop the work half way.
+            let _ = writeln!(io::stdout(), "{}: {line}", node.settings.node_name);
         }
     };
     role::runtime()?.block_on(async {
