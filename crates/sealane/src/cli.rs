@@ -51,7 +51,7 @@ enum Command {
     Controllers(sealane_controllers::Options),
     /// Run the kubelet's part of one node (started by `up`).
     Node(sealane_pods::Options),
-    Agent(agent::Args),
+    Agent(Box<agent::Args>),
     #[command(hide = true)]
     Supervise(sealane_cluster::supervisor::Options),
 }
@@ -71,7 +71,7 @@ pub fn main() -> ExitCode {
         Command::Apiserver(options) => apiserver::run(options, log_level),
         Command::Controllers(options) => controllers::run(options, log_level),
         Command::Node(options) => node::run(options, log_level),
-        Command::Agent(args) => agent::run(args, log_level),
+        Command::Agent(args) => agent::run(*args, log_level),
         Command::Supervise(options) => supervise::run(options, log_level),
     };
     result.unwrap_or_else(|error| {
