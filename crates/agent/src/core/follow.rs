@@ -23,6 +23,9 @@ use crate::wire::attachment;
 /// Changes come in bursts, and one run serves a whole burst.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// While a table that translates is away, packets of streams leave untranslated, and the answer to one cuts its stream.
+const PAUSE_OF_TABLES: Duration = Duration::from_millis(5);
+
 /// What has to be looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Noticed {
@@ -42,7 +45,11 @@ pub async fn follow(mut events: BoxStream<'static, Event>, inbox: mpsc::Sender<M
         if noticed == Noticed::default() {
             continue;
         }
-        let pause = tokio::time::sleep(PAUSE);
+        let pause = tokio::time::sleep(if noticed.tables {
+            PAUSE_OF_TABLES
+        } else {
+            PAUSE
+        });
         tokio::pin!(pause);
         loop {
             tokio::select! {
