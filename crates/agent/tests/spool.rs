@@ -44,6 +44,7 @@ fn a_del_without_an_agent_is_carried_out_by_the_next_one() {
     });
     eventually(SOON, "the entry is gone", || waiting(&stage) == 0);
     assert!(!a.run("ip", ["link"]).succeeds().contains("eth0"));
+    agent.wait_ready();
     runtime.check("b", &b).unwrap();
 }
 

@@ -328,6 +328,10 @@ fn another_attachment_is_for_new_pods_and_cuts_no_stream() {
         for ip in c_ips {
             reach(&stage.node, ip);
         }
-        assert_eq!(agent.leases(), 1);
+        agent.wait("one lease is left", |state| {
+            state["leases"]
+                .as_array()
+                .is_some_and(|leases| leases.len() == 1)
+        });
     }
 }
