@@ -7,7 +7,8 @@
 #
 #     kubectl       the newest that the package mirrors have
 #     kubectl-old   one of an older generation, for `tests`
-#     python        an environment with the Python client of Kubernetes and moto's EC2, for `tests`
+#     python        an environment with the Python client of Kubernetes, for `tests`
+#     moto          one with moto's EC2, for `tests`
 #
 # Quick, and without network, when nothing is missing. On other distributions it
 # says what to install.
@@ -259,19 +260,25 @@ fetch_kubectl() {
 
 ### Python
 
-# The system's own Python, so that pods of the host image can use the environment too.
-ensure_python_packages() {
-    local python=$tools/python
-    has_python_package kubernetes "$python_client" && has_python_package moto "$moto" && return 0
-    say "making an environment with the Python client of Kubernetes $python_client and moto $moto"
+# ensure_environment NAME PACKAGE...: the first with its version says whether all is there.
+#
+# The system's own Python, so that pods of the host image can use it too. One for each purpose: the client of
+# Kubernetes and moto ask for versions of python-dateutil that exclude each other, and pip would look for hours.
+ensure_environment() {
+    local name=$1 python=$tools/$1
+    shift
+    has_python_package "$python" "$1" && return 0
+    say "making an environment with $1"
     rm -rf "$python"
     /usr/bin/python3 -m venv "$python"
-    "$python/bin/pip" install --quiet --disable-pip-version-check \
-        "kubernetes==$python_client" "moto[ec2]==$moto" flask==3.1.3 flask-cors==6.0.5
+    "$python/bin/pip" install --quiet --disable-pip-version-check "$@" ||
+        fail "no environment $name: pip could not install $*"
 }
 
+# has_python_package FOLDER NAME==VERSION; extras in brackets do not count.
 has_python_package() {
-    "$tools/python/bin/python" -c "import importlib.metadata as m; assert m.version('$1') == '$2'" 2>/dev/null
+    local name=${2%%[\[=]*} version=${2##*==}
+    "$1/bin/python" -c "import importlib.metadata as m; assert m.version('$name') == '$version'" 2>/dev/null
 }
 
 scratch=$(mktemp -d)
@@ -281,4 +288,5 @@ install_packages
 ensure_kubectl
 [ "$purpose" = tests ] || exit 0
 ensure_old_kubectl
-ensure_python_packages
+ensure_environment python "kubernetes==$python_client"
+ensure_environment moto "moto[ec2]==$moto" flask==3.1.3 flask-cors==6.0.5

@@ -31,10 +31,10 @@ pub fn server() -> &'static Server {
 
 impl Server {
     fn start() -> Self {
-        let python = kubectl::tools().map(|tools| tools.join("python/bin/python"));
-        let python = python.filter(|python| python.exists()).expect(
-            "target/tools/python is missing: `scripts/setup.sh target/tools tests` makes it",
-        );
+        let python = kubectl::tools().map(|tools| tools.join("moto/bin/python"));
+        let python = python
+            .filter(|python| python.exists())
+            .expect("target/tools/moto is missing: `scripts/setup.sh target/tools tests` makes it");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cloud/server.py");
         let mut child = Command::new(python)
             .arg(script)
@@ -46,7 +46,7 @@ impl Server {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
         let port = line.trim().parse().unwrap_or_else(|_| {
-            panic!("moto did not start (see above): is it in target/tools/python? `scripts/setup.sh target/tools tests` puts it there")
+            panic!("moto did not start (see above): is it in target/tools/moto? `scripts/setup.sh target/tools tests` puts it there")
         });
         Self {
             port,
