@@ -227,7 +227,12 @@ fn an_agent_reads_nodes_and_the_pods_of_its_node() {
             ("delete node node-1", No("cannot delete resource \"nodes\"")),
             ("get secret needed", No("cannot get resource \"secrets\"")),
             ("get configmaps", No("cannot list resource \"configmaps\"")),
-            ("get services", No("cannot list resource \"services\"")),
+            ("get services -A", Good),
+            ("get endpointslices -A", Good),
+            (
+                "delete service kubernetes",
+                No("cannot delete resource \"services\""),
+            ),
             (
                 "create configmap x",
                 No("cannot create resource \"configmaps\""),
