@@ -166,7 +166,7 @@ fn conflist_text(settings: &Settings) -> String {
         "type": PLUGIN,
         "socket": settings.cni_socket(),
         "spool": settings.spool_dir(),
-        "capabilities": {"ips": true, "mac": true, "dns": true, POD_ANNOTATIONS: true},
+        "capabilities": {"ips": true, "mac": true, "dns": true, "bandwidth": settings.limits_bandwidth(), POD_ANNOTATIONS: true},
     });
     // A runtime calls every plugin of a chain in the version that it chose, and stock plugins
     // before 1.4 refuse 1.1.0, so a chain goes without its GC and STATUS.

@@ -42,6 +42,7 @@ mod privileges;
 pub mod reconcile;
 mod serve;
 pub mod services;
+mod shape;
 mod socket;
 pub mod wire;
 

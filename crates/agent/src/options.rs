@@ -303,6 +303,11 @@ impl Options {
 }
 
 impl Settings {
+    /// Whether the agent limits pods itself: unless the stock plugin behind ours does.
+    pub fn limits_bandwidth(&self) -> bool {
+        !self.cni_chain.iter().any(|plugin| plugin == "bandwidth")
+    }
+
     /// Where the CNI plugin reaches the agent.
     pub fn cni_socket(&self) -> PathBuf {
         self.run_dir.join("agent.sock")
@@ -329,6 +334,7 @@ impl Settings {
             anti_spoofing: self.anti_spoofing,
             non_masquerade: self.non_masquerade_cidrs.clone(),
             cloud: None,
+            limit_bandwidth: self.limits_bandwidth(),
         }
     }
 

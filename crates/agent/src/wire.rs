@@ -26,6 +26,7 @@
 
 mod far;
 mod label;
+mod limit;
 mod make;
 mod near;
 mod worker;

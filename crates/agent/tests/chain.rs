@@ -5,7 +5,7 @@
 mod stage;
 
 use std::{
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::unix::fs::symlink,
 };
 
@@ -16,7 +16,8 @@ use sealane_cni::{
 use sealane_testkit::{Namespace, SOON, Topology};
 use serde_json::{Value, json};
 use stage::{
-    Agent, ContainerRuntime, NODE_IP, Stage, attachment, calls::conf, ip, reach, this_node,
+    Agent, ContainerRuntime, NODE_IP, OUTSIDE_IP, Stage, attachment, calls::conf, ip, reach,
+    this_node,
 };
 
 const SUBNET: &str = "10.244.1.0/24";
@@ -95,6 +96,73 @@ fn stock_plugins_behind_ours_open_host_ports_and_limit_bandwidth() {
     let rules = stage.node.run("iptables-save", ["-t", "nat"]).succeeds();
     assert!(!rules.contains(&HOST_PORT.to_string()), "{rules}");
     assert!(!stage.node.run("ip", ["link"]).succeeds().contains(": sl"));
+}
+
+/// How many bytes have gone through the near end of a pod's link, `tx` to the pod and `rx` from it.
+fn bytes(stage: &Stage, near: &str, direction: &str) -> u64 {
+    let shown = stage.node.run("ip", ["-s", "-j", "link", "show", near]);
+    let shown: Value = serde_json::from_str(&shown.succeeds()).unwrap();
+    shown[0]["stats64"][direction]["bytes"].as_u64().unwrap()
+}
+
+/// Sends datagrams as fast as it can, much more than the limits of the test let pass in a minute.
+fn flood(from: &Namespace, to: IpAddr) -> u64 {
+    const DATAGRAM: usize = 1400;
+    const COUNT: usize = 15_000;
+    let socket = from.enter(|| UdpSocket::bind("0.0.0.0:0")).unwrap();
+    for _ in 0..COUNT {
+        // What does not fit into a queue is lost.
+        let _ = socket.send_to(&[0; DATAGRAM], (to, 9));
+    }
+    (DATAGRAM * COUNT) as u64
+}
+
+#[test]
+fn a_pod_gets_the_bandwidth_that_it_asks_for_and_no_more() {
+    let stage = Stage::new();
+    let agent = stage.start_ready(&["10.244.1.0/24"]);
+    let runtime = stage.runtime();
+    let (_pods, [free, slow, odd]) = Topology::new(["free", "slow", "odd"]);
+    let annotations = json!({
+        "kubernetes.io/ingress-bandwidth": "1M",
+        "kubernetes.io/egress-bandwidth": "1M",
+    });
+    let asked = offering("slow", &slow, json!({POD_ANNOTATIONS: annotations}));
+    let without = offering("free", &free, json!({}));
+    for (netns, attachment, limited) in [(&free, without, false), (&slow, asked, true)] {
+        let result = add(&stage, &runtime, &attachment).unwrap();
+        let near = &result.interfaces[1].name;
+        let outside = OUTSIDE_IP.parse().unwrap();
+        for (from, to, direction) in [(&stage.node, ip(&result), "tx"), (netns, outside, "rx")] {
+            let before = bytes(&stage, near, direction);
+            let sent = flood(from, to);
+            let passed = bytes(&stage, near, direction) - before;
+            let whole = passed > sent / 4 * 3;
+            let little = passed < sent / 4;
+            let right = if limited { little } else { whole };
+            assert!(right, "{direction} {near}: {passed} of {sent} bytes");
+            assert!(passed > 0);
+        }
+        let network = runtime.network();
+        let del = runtime.runtime.del(Some(&network), &attachment);
+        runtime.tokio.block_on(del).unwrap();
+    }
+    let queues = stage.node.run("tc", ["qdisc"]).succeeds();
+    assert!(!queues.contains("tbf"), "{queues}");
+    let nonsense = json!({"kubernetes.io/egress-bandwidth": "fast"});
+    let attachment = offering("odd", &odd, json!({POD_ANNOTATIONS: nonsense}));
+    let error = add(&stage, &runtime, &attachment).unwrap_err().to_string();
+    assert!(
+        error.contains("egress-bandwidth") && error.contains("fast"),
+        "{error}"
+    );
+    let told = agent.told();
+    assert!(
+        told.iter()
+            .any(|line| line.starts_with("BandwidthRefused default/odd")),
+        "{told:?}"
+    );
+    assert_eq!(agent.leases(), 0);
 }
 
 #[test]

@@ -24,6 +24,7 @@ use sealane_net::{IpNet, Mac, Route};
 use crate::error::{Error, Refusal, Result};
 use crate::link::{self, Bridge, Link, LinkChange, LinkRef, Veth};
 use crate::netlink::Failure;
+use crate::shaping::{self, Rate};
 use crate::{Address, address, multicast, neighbour, netns, route};
 
 /// Room for the largest answer; a link without statistics has two kilobytes.
@@ -134,6 +135,13 @@ impl<'a> Batch<'a> {
     pub fn set_neighbour(&mut self, index: u32, address: IpAddr, mac: Mac) -> &mut Self {
         let message = RouteNetlinkMessage::NewNeighbour(neighbour::permanent(index, address, mac));
         let action = format!("set neighbour {address} to {mac} on #{index}");
+        self.push(action, message, NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Puts a limit in the place of a link's queue.
+    pub fn set_rate(&mut self, index: u32, rate: Rate) -> &mut Self {
+        let message = RouteNetlinkMessage::NewQueueDiscipline(shaping::bucket(index, rate));
+        let action = format!("limit #{index} to {} bits a second", rate.bits);
         self.push(action, message, NLM_F_CREATE | NLM_F_REPLACE)
     }
 

@@ -43,6 +43,7 @@ mod nft;
 mod removal;
 mod route;
 mod rule;
+mod shaping;
 pub mod sysctl;
 
 pub use address::Address;
@@ -56,3 +57,4 @@ pub use neighbour::Neighbour;
 pub use netlink::Netlink;
 pub use nft::{Nft, sync_tables};
 pub use rule::Rule;
+pub use shaping::Rate;

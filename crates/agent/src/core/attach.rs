@@ -17,6 +17,7 @@ use super::{
 use crate::{
     answer,
     leases::{Key, Lease, LeaseError, PodRef, Wanted},
+    shape::Shape,
     wire::{self, Ground, Job, WireError, Wired},
 };
 
@@ -117,6 +118,7 @@ impl Core {
         let known = pod.as_ref().and_then(|pod| self.pods.get(&pod.name));
         let annotations = known.map(|pod| &pod.annotations);
         let asked = Asked::of(request, annotations).map_err(LeaseFailure::Asked)?;
+        self.shape(request).map_err(LeaseFailure::Shape)?;
         let wanted = Wanted {
             network: &request.network,
             pod,
@@ -126,6 +128,16 @@ impl Core {
         };
         self.book.lease(key, wanted, wall_clock())?;
         Ok(())
+    }
+
+    /// How much a pod may send and receive, unless a plugin behind ours sees to it.
+    fn shape(&self, request: &Request) -> Result<Shape, CniError> {
+        if !self.choices.limit_bandwidth {
+            return Ok(Shape::default());
+        }
+        let pod = pod_of(request);
+        let known = pod.as_ref().and_then(|pod| self.pods.get(&pod.name));
+        Shape::of(request, known.map(|pod| &pod.annotations))
     }
 
     /// What people who look at the pod should know of a refusal.
@@ -138,6 +150,7 @@ impl Core {
                 self.meters.exhausted();
                 tell("AddressesUsedUp", why);
             }
+            LeaseFailure::Shape(error) => tell("BandwidthRefused", &error.msg),
             LeaseFailure::Lease(error) => match error {
                 LeaseError::Exhausted(_)
                 | LeaseError::Resting { .. }
@@ -204,6 +217,8 @@ impl Core {
         self.wirer.wire(Job {
             ground,
             admit: self.guard.elements(&lease),
+            // Read before, when the address was leased.
+            shape: self.shape(&add.request).unwrap_or_default(),
             lease,
             netns: add.netns,
             done: Box::new(move |result| {
@@ -451,6 +466,8 @@ impl Core {
 enum LeaseFailure {
     /// What it asks for cannot be read.
     Asked(CniError),
+    /// Its bandwidth cannot be read.
+    Shape(CniError),
     Lease(LeaseError),
     /// EC2 gives none, and why.
     Shortage(String),
@@ -465,7 +482,7 @@ impl From<LeaseError> for LeaseFailure {
 impl LeaseFailure {
     fn answer(&self) -> CniError {
         match self {
-            Self::Asked(error) => error.clone(),
+            Self::Asked(error) | Self::Shape(error) => error.clone(),
             Self::Shortage(why) => CniError::new(code::ADDRESSES_USED_UP, why)
                 .with_details("the runtime tries again; docs/cloud.md says which limits there are"),
             Self::Lease(error) => answer::no_lease(error),

@@ -20,6 +20,8 @@ pub struct Choices {
     pub non_masquerade: Vec<IpNet>,
     /// What EC2 has given, where addresses come from it: then it is no choice, but as fixed for one run.
     pub cloud: Option<CloudNet>,
+    /// Whether the bandwidth that pods ask for is seen to here, not by a plugin behind ours.
+    pub limit_bandwidth: bool,
 }
 
 impl Default for Choices {
@@ -33,6 +35,7 @@ impl Default for Choices {
             anti_spoofing: AntiSpoofing::default(),
             non_masquerade: Vec::new(),
             cloud: None,
+            limit_bandwidth: true,
         }
     }
 }

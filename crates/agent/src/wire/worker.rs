@@ -17,8 +17,8 @@ use nix::sched::{CloneFlags, setns};
 use sealane_netlink::{Direct, Nft};
 use sealane_ruleset::{Change, Element};
 
-use super::{Ground, WireError, Wired, make};
-use crate::leases::Lease;
+use super::{Ground, WireError, Wired, limit::limit, make};
+use crate::{leases::Lease, shape::Shape};
 
 /// How many pods are wired side by side. The kernel changes links one after
 /// the other anyway; if all of a burst proceeded together, all would be done
@@ -33,6 +33,7 @@ pub struct Job {
     pub lease: Arc<Lease>,
     /// What has to be in the node's sets before the pod's first packet.
     pub admit: Vec<Element>,
+    pub shape: Shape,
     /// The pod's network namespace.
     pub netns: OwnedFd,
     /// Called on the worker's thread, so it may wait.
@@ -107,6 +108,14 @@ fn work_off(queue: &Mutex<mpsc::Receiver<Job>>, node: &mut Direct, nft: &mut Nft
                 job.netns.as_fd(),
             )
         });
+        let result = match result {
+            Ok(wired) if !job.shape.is_free() => {
+                let ends = (&*wired.link, &*job.lease.ifname);
+                let netns = job.netns.as_fd();
+                limit(node, home.as_fd(), netns, ends, job.shape).map(|()| wired)
+            }
+            result => result,
+        };
         // The descriptor of a namespace that is going must not wait for the answer's turn.
         drop(job.netns);
         (job.done)(result);
