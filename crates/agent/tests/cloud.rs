@@ -107,6 +107,17 @@ fn pods_get_addresses_of_two_interfaces_and_everybody_sees_them() {
         assert_eq!(seen_source(pod(from), &vpc.router, outside), vpc.node(1).ip);
     }
 
+    vpc.until("each node has its pods' addresses and a warm one", |vpc| {
+        let has = [1, 2].map(|node| {
+            let interfaces = vpc.node(node).interfaces(&vpc.region);
+            let addresses = interfaces.iter().map(|one| list(one, "addresses").len());
+            addresses.sum::<usize>()
+        });
+        match has {
+            [5, 2] => Ok(()),
+            _ => Err(format!("{has:?}")),
+        }
+    });
     // A restart changes nothing, here and at EC2.
     let rules = |vpc: &Vpc| {
         let show = |args: &[&str]| vpc.node(1).netns.run("ip", args.iter().copied()).succeeds();

@@ -23,7 +23,7 @@ pub const ARGUMENTS: &str = "SEALANE_TEST_APISERVER";
 /// Events that the server keeps.
 pub const EVENT_HISTORY: usize = 1000;
 /// How long anything may take that is waited for.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Between two looks at something that is waited for.
 pub const PAUSE: Duration = Duration::from_millis(2);
