@@ -10,12 +10,14 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use sealane_agent::inspect;
 use sealane_cni::types::code;
 use sealane_testkit::{Namespace, SOON, Topology, eventually};
 use serde_json::Value;
 use stage::{
-    Stage,
+    Agent, Stage,
     calls::{conf, environment},
+    killed::{Doomed, Seen, agent_of_a_stage},
     reach,
 };
 
@@ -151,4 +153,154 @@ fn runtime_that_waits(stage: &Stage, netns: &Namespace, names_itself: bool) -> C
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
+
+#[test]
+#[ignore = "the process that the tests of kills start"]
+fn agent_in_a_process() {
+    agent_of_a_stage();
+}
+
+/// What is going on when the agent is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    Add,
+    Del,
+    /// It starts, and carries out a DEL that was left for it.
+    Start,
+}
+
+/// `SEALANE_KILLS` is how many of the calls that change something are tried for each moment; 1000 are all of them.
+#[test]
+fn an_agent_that_is_killed_before_any_system_call_leaks_nothing_and_gives_nothing_twice() {
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    let kills: usize = number("SEALANE_KILLS").unwrap_or(3);
+    for moment in [Moment::Add, Moment::Del, Moment::Start] {
+        let scene = Scene::new();
+        let all = scene.play(moment, usize::MAX).calls.len();
+        assert!(all > 3, "{moment:?}: only {all} calls were seen");
+        let step = all.div_ceil(kills.max(1)).max(1);
+        let points: Vec<usize> = (1..=all).rev().step_by(step).collect();
+        let killed = points
+            .iter()
+            .filter(|point| scene.play(moment, **point).killed);
+        let killed = killed.count();
+        println!("{moment:?}: {all} calls, killed before {killed} of them");
+        assert!(
+            killed * 2 > points.len(),
+            "{moment:?}: {killed} of {points:?}"
+        );
+    }
+}
+
+struct Scene {
+    stage: Stage,
+    _pods: Topology,
+    a: Namespace,
+    b: Namespace,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let stage = Stage::new();
+        let (pods, [a, b]) = Topology::new(["a", "b"]);
+        let _installs_the_plugin = stage.start_ready(&[SUBNET]);
+        stage.runtime().network();
+        Self {
+            stage,
+            _pods: pods,
+            a,
+            b,
+        }
+    }
+
+    fn play(&self, moment: Moment, number: usize) -> Seen {
+        let runtime = self.stage.runtime();
+        let (seen, expected) = match moment {
+            Moment::Add => {
+                let mut doomed = self.ready();
+                doomed.kill_before(number);
+                let added = runtime.add("a", &self.a);
+                (doomed.end(), added.is_ok().then_some(true))
+            }
+            Moment::Del => {
+                let mut doomed = self.ready();
+                runtime.add("a", &self.a).unwrap();
+                doomed.kill_before(number);
+                let deleted = runtime.del("a", Some(&self.a));
+                (doomed.end(), deleted.is_ok().then_some(false))
+            }
+            Moment::Start => {
+                let agent = self.stage.start_ready(&[SUBNET]);
+                runtime.add("a", &self.a).unwrap();
+                agent.kill();
+                runtime.del("a", None).unwrap();
+                let mut doomed = Doomed::new(&self.stage, SUBNET);
+                doomed.kill_before(number);
+                doomed.go();
+                doomed.wait_ready_or_killed(&self.stage);
+                (doomed.end(), Some(false))
+            }
+        };
+        self.recovers(&format!("{moment:?} {number} {seen:?}"), expected);
+        seen
+    }
+
+    fn ready(&self) -> Doomed {
+        let mut doomed = Doomed::new(&self.stage, SUBNET);
+        doomed.go();
+        doomed.wait_ready(&self.stage);
+        doomed
+    }
+
+    /// The next agent finds pod `a` attached, or not, as the runtime was told; unknown when it was told nothing.
+    fn recovers(&self, after: &str, attached: Option<bool>) {
+        let agent = self.stage.start_ready(&[SUBNET]);
+        let runtime = self.stage.runtime();
+        self.agree(&agent, after);
+        match attached {
+            Some(true) => runtime
+                .check("a", &self.a)
+                .unwrap_or_else(|error| panic!("{after}: {error}")),
+            Some(false) => {
+                agent.wait("no lease is left", |s| s["leases"] == Value::Array(vec![]));
+                assert!(!self.address_of_a().contains("inet"), "{after}");
+            }
+            None => {}
+        }
+        let added = runtime.add("b", &self.b).unwrap();
+        let given = added.ips[0].address.to_string();
+        let kept = self.address_of_a();
+        assert!(!kept.contains(&given), "{after}: {given} twice: {kept}");
+        reach(&self.b, "10.244.1.1".parse().unwrap());
+        runtime.del("a", Some(&self.a)).unwrap();
+        runtime.del("b", Some(&self.b)).unwrap();
+        assert_eq!(agent.leases(), 0, "{after}");
+        self.agree(&agent, after);
+        eventually(SOON, "the spool is empty", || {
+            fs::read_dir(self.stage.path("state/spool")).map_or(0, Iterator::count) == 0
+        });
+        assert_eq!(self.address_of_a(), "", "{after}");
+    }
+
+    fn address_of_a(&self) -> String {
+        let shown = self.a.run("ip", ["-o", "-4", "address", "show"]).succeeds();
+        let of_pod = shown.lines().filter(|line| line.contains("eth0"));
+        of_pod.collect()
+    }
+
+    /// Leases, labels and links say the same.
+    fn agree(&self, agent: &Agent, after: &str) {
+        let run = self.stage.path("run");
+        agent.wait("leases and links agree", |_| {
+            let faults = self.stage.node.enter(|| inspect::check(&run));
+            faults.is_ok_and(|faults| faults.is_empty())
+        });
+        let state = agent.state().unwrap();
+        let addresses = state["leases"].as_array().unwrap().iter();
+        let addresses: Vec<String> = addresses.map(|l| l["addresses"].to_string()).collect();
+        let mut once = addresses.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), addresses.len(), "{after}: {addresses:?}");
+    }
 }

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
 pub mod calls;
+pub mod killed;
 pub mod site;
 
 use std::{
