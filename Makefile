@@ -75,8 +75,6 @@ soak: setup ## The network in every form; crash tests, longer (as root): SEALANE
 	  SEALANE_ATTACHMENT=$$attachment SEALANE_CALLS=$(SEALANE_CALLS) SEALANE_SEED=$(SEALANE_SEED) \
 	  cargo test --package sealane-agent --test random --locked -- --nocapture || exit; \
 	done
-	SEALANE_CALLS=$(SEALANE_CALLS) SEALANE_SEED=$(SEALANE_SEED) \
-	cargo test --package sealane-agent --test random --locked -- --nocapture
 	SEALANE_KILLS=$(SEALANE_KILLS) cargo test --package sealane-agent --test faults --locked -- --nocapture
 
 .PHONY: check

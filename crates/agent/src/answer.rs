@@ -4,6 +4,7 @@
 //! what failed and what to do or check next.
 
 use sealane_cni::types::{AddResult, CniError, Dns, Interface, IpConfig, Route, code};
+use sealane_ipam::named::SelectError;
 use sealane_net::{Attachment, Family, IpNet};
 
 use crate::{
@@ -112,6 +113,25 @@ pub fn no_lease(error: &LeaseError) -> CniError {
         )
         .with_details("it is free when that pod's network has been taken away; `sealane ipam show` lists all"),
     }
+}
+
+/// What decides about an address is not known yet.
+pub fn waiting(why: &str) -> CniError {
+    CniError::new(code::TRY_AGAIN_LATER, format!("{why}; try again later"))
+        .with_details("`kubectl get ippools -o yaml` shows the pools and who has what of them")
+}
+
+/// The pool of a pod does not serve it.
+pub fn no_pool(error: &SelectError) -> CniError {
+    CniError::new(code::INVALID_CONFIG, error.to_string()).with_details(
+        "correct annotation sealane.io/pool of the pod, or the pool's .spec; `kubectl get ippools -o yaml` shows all",
+    )
+}
+
+/// A named pool has nothing left for this node.
+pub fn pool_used_up(why: &str) -> CniError {
+    CniError::new(code::ADDRESSES_USED_UP, why.to_owned())
+        .with_details("delete pods that use the pool, or add a range to its .spec.ranges")
 }
 
 /// The lease is not on disk.

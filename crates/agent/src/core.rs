@@ -34,6 +34,7 @@ mod cloud;
 mod edits;
 mod follow;
 mod message;
+mod pools;
 mod spool;
 mod sync;
 mod view;
@@ -59,6 +60,7 @@ use tokio_util::sync::CancellationToken;
 pub use cloud::Cloud;
 pub use follow::{Noticed, follow};
 pub use message::{Message, Reply};
+pub use pools::{Ledger, PoolWrite};
 pub use view::View;
 
 use crate::{
@@ -72,6 +74,7 @@ use crate::{
     wire::Wirer,
 };
 use edits::Edits;
+use pools::Pools;
 use spool::Spooled;
 use sync::NodeSync;
 use view::Meters;
@@ -112,6 +115,8 @@ pub struct Parts {
     pub announce: Announce,
     /// Where addresses come from the machine's network interfaces.
     pub cloud: Option<Cloud>,
+    /// How the node's blocks of named pools are written.
+    pub ledger: Ledger,
 }
 
 /// State of the node's network.
@@ -122,6 +127,7 @@ pub struct Core {
     inbox: mpsc::Sender<Message>,
     nodes: Mirror<NodeNet>,
     pods: Mirror<PodNet>,
+    pools: Pools,
     node: NodeSync,
     book: Book,
     same_boot: bool,
@@ -172,6 +178,7 @@ impl Core {
             inbox: parts.inbox,
             nodes: Mirror::default(),
             pods: Mirror::default(),
+            pools: Pools::new(parts.ledger),
             node: NodeSync::default(),
             book: parts.leases.book,
             same_boot: parts.leases.same_boot,
@@ -216,6 +223,7 @@ impl Core {
             }
             self.wake_up(Instant::now());
             self.mend_guard();
+            self.tend_pools(Instant::now());
             self.synchronize();
             self.unpark();
             self.save();
@@ -228,6 +236,9 @@ impl Core {
         match message {
             Message::Nodes(change) => self.take_nodes(change),
             Message::Pods(change) => self.take_pods(change),
+            Message::Pools(change) => self.take_pools(change),
+            Message::Namespaces(change) => self.take_namespaces(change),
+            Message::PoolWritten { name, result } => self.pool_written(name, result),
             Message::Request {
                 request,
                 netns,
@@ -261,6 +272,7 @@ impl Core {
             self.save.again_at,
             self.rest_ends_at(),
             self.edits.look_at(),
+            self.pools.again_at(),
         ];
         let first = parked.chain(others.into_iter().flatten()).min();
         let regular = self.resync_at.min(self.spool.look_at());
@@ -296,6 +308,10 @@ impl Core {
             .or_else(|| self.edits.why_no_guard(&self.guard))
             .or_else(|| {
                 (!self.held).then(|| "waiting for the API server to list this node's pods".into())
+            })
+            .or_else(|| {
+                (!self.pools.is_synced())
+                    .then(|| "waiting for the API server to list pools of addresses".into())
             })
     }
 

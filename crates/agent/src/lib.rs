@@ -49,14 +49,15 @@ pub mod wire;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryFutureExt};
 use sealane_introspect::Introspect;
 use sealane_kube::{
-    Api, Client, Filter,
+    Api, Change, Client, Filter,
     events::{Recorder, Severity},
-    k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Service},
+    explain,
+    k8s_openapi::api::core::v1::{Namespace, Node, ObjectReference, Pod, Service},
     k8s_openapi::api::discovery::v1::EndpointSlice,
-    node_net, pod_net, service_net, slice_net, watch_as,
+    node_net, pod_net, service_net, slice_net, watch_as, watch_ip_pools, write_blocks,
 };
 use sealane_netlink::Netlink;
 use services::Input;
@@ -66,7 +67,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use core::Announce;
+pub use core::{Announce, Ledger, PoolWrite};
 pub use options::{Options, Settings};
 pub use sealane_net::{AntiSpoofing, Attachment, ProxyMode};
 pub use sealane_route::Routing;
@@ -104,6 +105,7 @@ async fn run_here(settings: Settings) -> anyhow::Result<()> {
         feed: feed(&client, &settings.node_name),
         services: services_feed(&client, settings.proxy_mode),
         introspect: Introspect::new("agent"),
+        ledger: ledger(client.clone(), &settings.node_name),
         announce: announce(client, &settings.node_name),
     };
     serve(settings, surroundings, shutdown).await
@@ -158,7 +160,8 @@ fn feed(client: &Client, node_name: &str) -> mpsc::Receiver<Feed> {
     tokio::spawn(forward(nodes.map(Feed::Nodes), sender.clone()));
     let here = Filter::fields(format!("spec.nodeName={node_name}"));
     let pods = watch_as(Api::<Pod>::all(client.clone()), &here, |pod| pod_net(&pod));
-    tokio::spawn(forward(pods.map(Feed::Pods), sender));
+    tokio::spawn(forward(pods.map(Feed::Pods), sender.clone()));
+    tokio::spawn(forward_pools(client.clone(), sender));
     feed
 }
 
@@ -192,6 +195,43 @@ async fn hand_over(changes: impl Stream<Item = Input>, to: services::Sender) {
             return;
         }
     }
+}
+
+/// Pools, and once one selects by them the labels of namespaces.
+async fn forward_pools(client: Client, to: mpsc::Sender<Feed>) {
+    let mut pools = std::pin::pin!(watch_ip_pools(client.clone()));
+    let mut watches_namespaces = false;
+    while let Some(change) = pools.next().await {
+        let by_namespace = match &change {
+            Change::Reset(all) => all.iter().any(|(_, pool)| pool.namespaces.is_some()),
+            Change::Applied(_, pool) => pool.namespaces.is_some(),
+            Change::Deleted(..) => false,
+        };
+        if by_namespace && !watches_namespaces {
+            watches_namespaces = true;
+            let api = Api::<Namespace>::all(client.clone());
+            let labels = watch_as(api, &Filter::all(), |namespace| {
+                namespace.metadata.labels.unwrap_or_default()
+            });
+            tokio::spawn(forward(labels.map(Feed::Namespaces), to.clone()));
+        }
+        if to.send(Feed::Pools(change)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes the node's blocks into the pools' status.
+fn ledger(client: Client, node_name: &str) -> core::Ledger {
+    let node = node_name.to_owned();
+    Box::new(move |write| {
+        let (client, node) = (client.clone(), node.clone());
+        let written = async move {
+            let PoolWrite { seen, blocks, gone } = write;
+            write_blocks(&client, &seen, &node, &blocks, &gone).await
+        };
+        written.map_err(|error| explain(&error).to_string()).boxed()
+    })
 }
 
 async fn forward(changes: impl Stream<Item = Feed>, to: mpsc::Sender<Feed>) {

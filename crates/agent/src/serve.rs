@@ -13,9 +13,10 @@ use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 use sealane_cni::spool::Spool;
 use sealane_introspect::{Introspect, Readiness};
+use sealane_ipam::named::Labels;
 use sealane_kube::Change;
 use sealane_netlink::{Conntrack, Netlink};
-use sealane_objects::{NodeNet, PodNet};
+use sealane_objects::{NodeNet, PodNet, PoolNet};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     ProxyMode, Settings,
     cloud::keep,
-    core::{Announce, Cloud, Core, Message, Parts, QUEUE, View, follow},
+    core::{Announce, Cloud, Core, Ledger, Message, Parts, QUEUE, View, follow},
     install,
     leases::file::{self, Writer},
     services, socket,
@@ -44,6 +45,10 @@ pub enum Feed {
     Nodes(Change<NodeNet>),
     /// The Pods of this node.
     Pods(Change<PodNet>),
+    /// All named pools of addresses.
+    Pools(Change<PoolNet>),
+    /// The labels of all namespaces, once a pool selects by them.
+    Namespaces(Change<Labels>),
 }
 
 /// What the agent works on; the program starts it on its own, tests on others.
@@ -60,6 +65,8 @@ pub struct Surroundings {
     pub introspect: Introspect,
     /// How people are told.
     pub announce: Announce,
+    /// How blocks of named pools are taken.
+    pub ledger: Ledger,
 }
 
 /// Runs the node's network until `shutdown`. Everything in the kernel stays as it is then.
@@ -78,6 +85,7 @@ pub async fn serve(
         services,
         introspect,
         announce,
+        ledger,
     } = surroundings;
     let leases = file::load(&settings.state_dir, settings.reuse_delay())?;
     let _lock = lock(&settings)?;
@@ -113,6 +121,7 @@ pub async fn serve(
         introspect: introspect.clone(),
         announce,
         cloud,
+        ledger,
     });
     show(&introspect, view.clone());
     // Dropped at the end, which ends them.
@@ -210,6 +219,8 @@ async fn pass_on(mut feed: mpsc::Receiver<Feed>, inbox: mpsc::Sender<Message>) {
         let message = match change {
             Feed::Nodes(change) => Message::Nodes(change),
             Feed::Pods(change) => Message::Pods(change),
+            Feed::Pools(change) => Message::Pools(change),
+            Feed::Namespaces(change) => Message::Namespaces(change),
         };
         if inbox.send(message).await.is_err() {
             return;

@@ -129,13 +129,14 @@ impl Ground {
     /// One default route for each family that the pod has an address of.
     fn routes(&self, lease: &Lease) -> Vec<Route> {
         let route = |family: Family| {
-            let mut addresses = lease.addresses.iter().map(IpNet::addr);
-            let address = addresses.find(|address| Family::from(*address) == family)?;
-            let next_hop = self.next_hop(address)?;
+            let mut addresses = lease.addresses.iter();
+            let address = addresses.find(|address| Family::from(**address) == family)?;
+            let next_hop = self.next_hop(address.addr())?;
+            let off_link = !self.in_pod(*address).contains(&next_hop);
             Some(Route {
                 protocol: PROTO_STATIC,
                 // A link-local next hop of IPv6 is on the link in any case.
-                onlink: self.attachment == Attachment::Routed && family == Family::V4,
+                onlink: off_link && !is_link_local(next_hop),
                 ..Route::via(family.everything(), next_hop)
             })
         };
@@ -150,6 +151,11 @@ impl Ground {
         };
         lease.addresses.iter().map(|a| way(a.addr())).collect()
     }
+}
+
+/// Of IPv6, which has such a network on every link.
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// The Ethernet address of the pod's end: as asked for, else the one that goes with its IP address.

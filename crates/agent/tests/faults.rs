@@ -153,6 +153,7 @@ fn runtime_that_waits(stage: &Stage, netns: &Namespace, names_itself: bool) -> C
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
+}
 
 #[test]
 #[ignore = "the process that the tests of kills start"]

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_type_and_every_value_too() {
-        for kind in KINDS {
+        // Our own is served as custom resources are: in JSON, without strategic merge patches.
+        for kind in KINDS.iter().filter(|kind| kind.group != "sealane.io") {
             assert!(
                 Type::of_kind(kind.group, kind.version, kind.kind).is_some(),
                 "{kind:?}"

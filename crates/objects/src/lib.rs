@@ -10,6 +10,7 @@
 
 mod demand;
 mod image_alias;
+mod ip_pool;
 mod name;
 mod node;
 mod placement;
@@ -23,6 +24,7 @@ mod taint;
 
 pub use demand::{Demand, HostPort, PodAffinity, PodTerm, Spread};
 pub use image_alias::{ImageAlias, ImageAliasError, alias_of};
+pub use ip_pool::{BlockSizes, PoolNet};
 pub use name::ObjectName;
 pub use node::NodeNet;
 pub use placement::{Placement, Requirement, Term};

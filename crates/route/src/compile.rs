@@ -88,7 +88,7 @@ pub fn compile(this: &str, nodes: &[NodeNet], underlay: &Underlay) -> RouteTable
     let mut taken = Taken::default();
     let mut table = RouteTable::default();
     for node in sorted {
-        for subnet in node.pod_cidrs.iter().map(IpNet::trunc) {
+        for subnet in node.pod_networks().map(|network| network.trunc()) {
             if let Err(problem) = taken.claim(&node.name, subnet) {
                 table.problems.push(problem);
             } else if node.name != this {

@@ -7,6 +7,7 @@ use sealane_cni::{
     protocol::{Request, Response},
     types::{CniError, Command, ValidAttachment, code},
 };
+use sealane_ipam::named::SelectError;
 use sealane_objects::ObjectName;
 use tokio::time::Instant;
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     answer,
-    leases::{Key, Lease, LeaseError, PodRef, Wanted},
+    leases::{Key, Lease, LeaseError, Named, PodRef, Wanted},
     shape::Shape,
     wire::{self, Ground, Job, WireError, Wired},
 };
@@ -69,10 +70,10 @@ impl Core {
         }
         match self.lease(&key, &add.request) {
             Ok(()) => self.start_wiring(key, add, false),
-            Err(LeaseFailure::Lease(error))
-                if Instant::now() < deadline && self.may_wait(&error) =>
+            Err(error)
+                if Instant::now() < deadline && (error.may_pass() || self.may_wait(&error)) =>
             {
-                tracing::debug!("add {key}: {error}");
+                tracing::debug!("add {key}: {}", error.answer());
                 self.parked.push(Parked { deadline, add });
             }
             Err(error) => {
@@ -119,15 +120,27 @@ impl Core {
         let annotations = known.map(|pod| &pod.annotations);
         let asked = Asked::of(request, annotations).map_err(LeaseFailure::Asked)?;
         self.shape(request).map_err(LeaseFailure::Shape)?;
+        let pool = self.pool_of(pod.as_ref(), asked.pool.as_deref())?;
         let wanted = Wanted {
             network: &request.network,
             pod,
             ips: &asked.ips,
             mac: asked.mac,
-            pool: None,
+            pool: pool.as_ref().map(|pool| Named {
+                name: &pool.name,
+                ranges: &pool.ranges,
+            }),
         };
-        self.book.lease(key, wanted, wall_clock())?;
-        Ok(())
+        match self.book.lease(key, wanted, wall_clock()) {
+            Ok(_) => Ok(()),
+            Err(LeaseError::NoBlock {
+                pool,
+                family,
+                address,
+                until,
+            }) => Err(self.without_block(&pool, family, address, until.is_some())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// How much a pod may send and receive, unless a plugin behind ours sees to it.
@@ -143,27 +156,18 @@ impl Core {
     /// What people who look at the pod should know of a refusal.
     fn tell_refused(&self, request: &Request, failure: &LeaseFailure) {
         let pod = pod_of(request);
-        let tell = |reason, text: &str| (self.announce)(pod.as_ref(), reason, text);
-        match failure {
-            LeaseFailure::Asked(error) => tell("AddressRefused", &error.msg),
-            LeaseFailure::Shortage(why) => {
+        let reason = match failure {
+            LeaseFailure::UsedUp(_)
+            | LeaseFailure::Shortage(_)
+            | LeaseFailure::Lease(LeaseError::Exhausted(_) | LeaseError::Resting { .. }) => {
                 self.meters.exhausted();
-                tell("AddressesUsedUp", why);
+                "AddressesUsedUp"
             }
-            LeaseFailure::Shape(error) => tell("BandwidthRefused", &error.msg),
-            LeaseFailure::Lease(error) => match error {
-                LeaseError::Exhausted(_)
-                | LeaseError::Resting { .. }
-                | LeaseError::NoBlock { .. } => {
-                    self.meters.exhausted();
-                    tell("AddressesUsedUp", &error.to_string());
-                }
-                LeaseError::NotOurs { .. }
-                | LeaseError::OneTooMany { .. }
-                | LeaseError::Taken { .. } => tell("AddressRefused", &error.to_string()),
-                LeaseError::NoSubnet => {}
-            },
-        }
+            LeaseFailure::Shape(_) => "BandwidthRefused",
+            LeaseFailure::Lease(LeaseError::NoSubnet) => return,
+            _ => "AddressRefused",
+        };
+        (self.announce)(pod.as_ref(), reason, &failure.answer().msg);
     }
 
     /// Takes up what waited for the node to become ready, for a DEL before it, or for an address.
@@ -191,16 +195,16 @@ impl Core {
         }
     }
 
-    /// Frees what has rested, if somebody may wait for it.
+    /// Frees what has rested, if somebody may wait for it: an ADD, or a pool for its block.
     pub(super) fn end_rests(&mut self) {
-        if !self.parked.is_empty() {
+        if !self.parked.is_empty() || !self.pools.is_empty() {
             self.book.end_rests(wall_clock());
         }
     }
 
     /// When the next address has rested, if somebody waits for one.
     pub(super) fn rest_ends_at(&self) -> Option<Instant> {
-        if self.parked.is_empty() {
+        if self.parked.is_empty() && self.pools.is_empty() {
             return None;
         }
         let until = self.book.sources().resting().next()?;
@@ -463,28 +467,39 @@ impl Core {
 }
 
 /// Why an ADD got no lease.
-enum LeaseFailure {
+pub(super) enum LeaseFailure {
     /// What it asks for cannot be read.
     Asked(CniError),
     /// Its bandwidth cannot be read.
     Shape(CniError),
+    /// What decides about it is on its way.
+    Waiting(String),
+    /// The pool that it should come from does not serve.
+    Select(SelectError),
+    /// That pool has nothing left for this node.
+    UsedUp(String),
     Lease(LeaseError),
     /// EC2 gives none, and why.
     Shortage(String),
 }
 
-impl From<LeaseError> for LeaseFailure {
-    fn from(error: LeaseError) -> Self {
-        Self::Lease(error)
-    }
-}
-
 impl LeaseFailure {
+    /// Whether it is worth waiting a moment.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Waiting(_) | Self::Lease(LeaseError::Resting { .. })
+        )
+    }
+
     fn answer(&self) -> CniError {
         match self {
             Self::Asked(error) | Self::Shape(error) => error.clone(),
             Self::Shortage(why) => CniError::new(code::ADDRESSES_USED_UP, why)
                 .with_details("the runtime tries again; docs/cloud.md says which limits there are"),
+            Self::Waiting(why) => answer::waiting(why),
+            Self::Select(error) => answer::no_pool(error),
+            Self::UsedUp(why) => answer::pool_used_up(why),
             Self::Lease(error) => answer::no_lease(error),
         }
     }

@@ -4,8 +4,9 @@ use sealane_cni::{
     protocol::{Request, Response},
     types::{AddResult, CniError},
 };
+use sealane_ipam::named::Labels;
 use sealane_kube::Change;
-use sealane_objects::{NodeNet, PodNet};
+use sealane_objects::{NodeNet, PodNet, PoolNet};
 use tokio::sync::oneshot;
 
 use super::Noticed;
@@ -22,6 +23,15 @@ pub enum Message {
     Nodes(Change<NodeNet>),
     /// The API's Pods of this node.
     Pods(Change<PodNet>),
+    /// The API's named pools of addresses.
+    Pools(Change<PoolNet>),
+    /// The labels of namespaces, when pools select by them.
+    Namespaces(Change<Labels>),
+    /// The node's blocks of a pool are written, or could not be.
+    PoolWritten {
+        name: String,
+        result: Result<(), String>,
+    },
     /// A call of the CNI plugin, with the descriptor that came with it.
     Request {
         request: Box<Request>,

@@ -139,6 +139,7 @@ impl Core {
             return;
         }
         self.nodes.apply(change);
+        self.judge_pools();
         self.node.dirty = true;
     }
 
@@ -158,7 +159,8 @@ impl Core {
 
     /// Starts a run when something has changed and none is under way.
     pub(super) fn synchronize(&mut self) {
-        if !self.node.dirty || self.node.running {
+        // Without them the ways to pods with their addresses would be taken away.
+        if !self.node.dirty || self.node.running || !self.pools.is_synced() {
             return;
         }
         let Some(this) = self.this_node() else { return };
@@ -168,10 +170,13 @@ impl Core {
             self.node.dirty = false;
             return self.node_trouble(&SyncError::from(error).to_string());
         }
+        self.set_blocks();
         self.hold_unknown();
         self.node.dirty = false;
         self.node.running = true;
-        let mut nodes: Vec<NodeNet> = self.nodes.values().cloned().collect();
+        let this = self.pools.joined_to(this);
+        let nodes = self.nodes.values().cloned();
+        let mut nodes: Vec<NodeNet> = nodes.map(|node| self.pools.joined_to(node)).collect();
         if self.cloud.is_some() {
             // A VPC leads to all pods by itself, whatever subnets the controllers may have given to nodes.
             nodes.iter_mut().for_each(|node| node.pod_cidrs.clear());
@@ -226,7 +231,9 @@ impl Core {
                 self.node.ground = Some(Arc::new(Ground::from(&*programmed)));
                 self.node.shown = Arc::new(NetworkView::from(&*programmed));
                 let failures = shorten(&programmed.failures);
+                let blocks = programmed.program.blocks.clone();
                 self.node.programmed = Some(programmed);
+                self.blocks_led_to(&blocks);
                 self.offer();
                 if failures.is_empty() {
                     self.node.trouble = None;

@@ -1,12 +1,13 @@
 //! What others see of the core.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use sealane_cloud::Limit;
 use sealane_cni::types::Command;
 use sealane_introspect::{Counter, Gauge, Introspect, Readiness};
+use sealane_ipam::named::PoolFault;
 use sealane_net::{Attachment, Route};
-use sealane_objects::NodeNet;
+use sealane_objects::{NodeNet, PoolNet};
 use serde::Serialize;
 use serde_json::json;
 
@@ -27,6 +28,8 @@ pub struct View {
     pub trouble: Option<String>,
     pub node: Option<NodeNet>,
     pub subnets: Vec<SubnetView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolView>,
     pub leases: Vec<Arc<Lease>>,
     /// Addresses that pods have without a lease.
     pub held: serde_json::Value,
@@ -93,6 +96,19 @@ pub struct SubnetView {
     pub leased: usize,
     /// Given back a moment ago.
     pub resting: usize,
+}
+
+/// A named pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PoolView {
+    pub name: String,
+    pub ranges: Vec<String>,
+    /// Why it is not used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    pub deleting: bool,
+    /// How many each node has.
+    pub blocks: BTreeMap<String, usize>,
 }
 
 /// The core's metrics and readiness.
@@ -205,6 +221,7 @@ impl Core {
             trouble: why.or_else(|| self.node.trouble().map(str::to_owned)),
             node: self.nodes.get_cluster_wide(&self.node_name).cloned(),
             subnets: self.subnets(),
+            pools: self.pools.iter().map(pool).collect(),
             leases: self.book.leases().cloned().collect(),
             held: self.held_view(),
             work: self
@@ -259,6 +276,17 @@ impl Core {
             }
         };
         self.book.sources().iter().map(view).collect()
+    }
+}
+
+fn pool((pool, fault): (&PoolNet, Option<&PoolFault>)) -> PoolView {
+    let blocks = pool.blocks.iter();
+    PoolView {
+        name: pool.name.clone(),
+        ranges: shown(&pool.ranges),
+        fault: fault.map(ToString::to_string),
+        deleting: pool.deleting,
+        blocks: blocks.map(|(node, of)| (node.clone(), of.len())).collect(),
     }
 }
 

@@ -244,7 +244,9 @@ impl Sources {
         });
         let wanted = named.map(|pool| pool.name);
         let fits = |source: &Source| {
-            source.of.as_deref() == wanted && Family::from(source.pool.subnet()) == family
+            source.open
+                && source.of.as_deref() == wanted
+                && Family::from(source.pool.subnet()) == family
         };
         let indexes = self.list.iter().enumerate();
         Candidates {
@@ -261,9 +263,6 @@ impl Sources {
         let mut used_up = None;
         for index in &candidates.indexes {
             let source = &mut self.list[*index];
-            if !source.open {
-                continue;
-            }
             match source.pool.allocate() {
                 Ok(address) => return Ok(source.lease_of(address)),
                 Err(exhausted) => used_up = Some(exhausted),

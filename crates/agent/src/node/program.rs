@@ -37,6 +37,8 @@ pub struct Program {
     pub cloud: Option<CloudProgram>,
     /// What leads this node's pods to the routes of our own tables.
     pub rules: Vec<Rule>,
+    /// The node's blocks of named pools, which all of this leads to.
+    pub blocks: Vec<IpNet>,
     /// What other nodes' objects do not allow to serve.
     pub problems: Vec<Problem>,
 }
@@ -66,6 +68,7 @@ pub fn compile(
         behind: site.behind.clone(),
         ..Underlay::of(site.uplink.address, site.uplink.mtu)
     };
+    let pod_networks: Vec<IpNet> = this.pod_networks().collect();
     let cloud = choices.cloud.as_ref();
     // Addresses of the machine's interfaces are in no subnet of ours, so nobody is its first.
     let gateways = match cloud {
@@ -78,17 +81,26 @@ pub fn compile(
     let bridged = choices.attachment == Attachment::Bridge || site.bridged_mtu.is_some();
     let routed = choices.attachment == Attachment::Routed || !site.routed.is_empty();
     let bridge = bridged.then(|| BridgeProgram::of(&gateways, site, &underlay));
-    let routed = routed.then(|| RoutedProgram::of(&gateways, site, bridged));
+    let routed = routed.then(|| RoutedProgram::of(&gateways, &this.pod_ranges, site, bridged));
     let mtu = match (choices.attachment, &bridge) {
         (Attachment::Bridge, Some(bridge)) => bridge.mtu,
         _ => new_pods_mtu(site, &underlay),
     };
     let mut routes = sealane_route::compile(&this.name, nodes, &underlay);
-    let mut rules = rules(&this.pod_cidrs, &routes.routes);
+    let mut rules = rules(&pod_networks, &routes.routes);
     if let Some(cloud) = &cloud {
         routes.routes.extend(cloud.routes.iter().cloned());
         routes.routes.sort();
         rules.extend(cloud.rules.iter().copied());
+    }
+    if bridge.is_some() {
+        let ways = this.pod_ranges.iter();
+        // The bridge's ports have addresses outside of its subnets too.
+        routes.routes.extend(ways.map(|block| Route {
+            source: gateway_like(&gateways, block),
+            ..Route::on_link(*block, names::POD_BRIDGE)
+        }));
+        routes.routes.sort_unstable();
     }
     let tunnel = Tunnel {
         vni: choices.vxlan_vni,
@@ -112,8 +124,14 @@ pub fn compile(
         rules,
         cloud,
         routes: routes.routes,
+        blocks: this.pod_ranges.clone(),
         problems: routes.problems,
     })
+}
+
+fn gateway_like(gateways: &[IpNet], network: &IpNet) -> Option<IpAddr> {
+    let mut addresses = gateways.iter().map(IpNet::addr);
+    addresses.find(|gateway| Family::from(*gateway) == Family::from(*network))
 }
 
 /// One for each pod subnet of a family that has routes in our table.
@@ -212,9 +230,9 @@ fn tables(this: &NodeNet, nodes: &[NodeNet], choices: &Choices) -> Vec<Table> {
             .chain([this])
     };
     let egress = NodeEgress {
-        local_pods: this.pod_cidrs.clone(),
+        local_pods: this.pod_networks().collect(),
         cluster_pods: all()
-            .flat_map(|node| node.pod_cidrs.iter().copied())
+            .flat_map(NodeNet::pod_networks)
             .chain(cluster.into_iter().flat_map(Ranges::iter))
             .chain(choices.non_masquerade.iter().copied())
             .chain(vpc.map(IpNet::V4))

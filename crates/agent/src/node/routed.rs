@@ -37,7 +37,7 @@ pub(super) const HOLDER: &str = "lo";
 pub struct RoutedProgram {
     /// The gateway of each pod subnet, alone.
     pub addresses: Vec<IpNet>,
-    /// Of each pod subnet.
+    /// Of each pod subnet, and of each block of a named pool.
     #[serde(skip)]
     pub unreachable: Vec<Route>,
     /// The pods for which the node answers on the bridge.
@@ -57,9 +57,14 @@ pub struct ObservedRouted {
 }
 
 impl RoutedProgram {
-    pub(super) fn of(gateways: &[IpNet], site: &Site, beside_bridge: bool) -> Self {
-        let unreachable =
-            |gateway: &IpNet| Route::unreachable(gateway.trunc(), names::UNREACHABLE_METRIC);
+    pub(super) fn of(
+        gateways: &[IpNet],
+        blocks: &[IpNet],
+        site: &Site,
+        beside_bridge: bool,
+    ) -> Self {
+        let unreachable = |network: IpNet| Route::unreachable(network, names::UNREACHABLE_METRIC);
+        let subnets = gateways.iter().map(IpNet::trunc);
         let proxied = if beside_bridge {
             site.routed.iter().copied().collect()
         } else {
@@ -67,7 +72,10 @@ impl RoutedProgram {
         };
         Self {
             addresses: gateways.iter().map(|g| IpNet::from(g.addr())).collect(),
-            unreachable: gateways.iter().map(unreachable).collect(),
+            unreachable: subnets
+                .chain(blocks.iter().copied())
+                .map(unreachable)
+                .collect(),
             proxied,
         }
     }

@@ -5,9 +5,11 @@
 
 pub mod calls;
 pub mod killed;
+pub mod pools;
 pub mod site;
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -16,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use pools::Shelf;
 use sealane_agent::{
     AntiSpoofing, Attachment, Feed, ProxyMode, Routing, Settings, Surroundings, serve, services,
 };
@@ -227,7 +230,18 @@ impl Agent {
 
     /// An agent that installs a program of choice as plugin.
     pub fn start_installing(program: PathBuf, settings: Settings, netns: &str) -> Self {
+        Self::start_all(program, settings, netns, &Arc::default())
+    }
+
+    /// With pools that it may share with other nodes' agents.
+    pub fn start_with(settings: Settings, netns: &str, shelf: &Arc<Shelf>) -> Self {
+        Self::start_all(plugin_program(), settings, netns, shelf)
+    }
+
+    fn start_all(program: PathBuf, settings: Settings, netns: &str, shelf: &Arc<Shelf>) -> Self {
         let (sender, feed) = mpsc::channel(16);
+        shelf.tell_all(&sender);
+        let shelf = Arc::clone(shelf);
         let queue = services::Queue::new();
         let to_services = queue.sender.clone();
         let kill = CancellationToken::new();
@@ -243,6 +257,7 @@ impl Agent {
                 .unwrap();
             runtime.block_on(async {
                 let surroundings = Surroundings {
+                    ledger: pools::ledger(&shelf),
                     kernel: Netlink::in_named(&netns).unwrap(),
                     program,
                     feed,
@@ -296,6 +311,12 @@ impl Agent {
     pub fn tell_pods(&self, pods: Vec<PodNet>) {
         let all = pods.into_iter().map(|pod| (pod.name.clone(), pod));
         let feed = Feed::Pods(Change::Reset(all.collect()));
+        self.feed.blocking_send(feed).ok().unwrap();
+    }
+
+    pub fn tell_namespace(&self, name: &str, labels: BTreeMap<String, String>) {
+        let all = vec![(ObjectName::new("", name), labels)];
+        let feed = Feed::Namespaces(Change::Reset(all));
         self.feed.blocking_send(feed).ok().unwrap();
     }
 

@@ -11,6 +11,7 @@ mod defaults;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod ip_pool;
 mod label_selector;
 mod lease;
 mod namespace;
@@ -324,6 +325,7 @@ pub static KINDS: &[&Kind] = &[
     &rbac::CLUSTER_ROLE_BINDING,
     &rbac::ROLE,
     &rbac::ROLE_BINDING,
+    &ip_pool::IP_POOL,
     &review::SELF_SUBJECT_REVIEW,
     &review::TOKEN_REVIEW,
     &review::LOCAL_SUBJECT_ACCESS_REVIEW,
