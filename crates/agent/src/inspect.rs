@@ -4,7 +4,11 @@
 //! looks at the links of the namespace in which it runs. It changes nothing
 //! but by a DEL to the agent.
 
-use std::{collections::BTreeMap, fmt::Write, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+    path::Path,
+};
 
 use anyhow::{Context, bail};
 use sealane_cni::{
@@ -14,7 +18,8 @@ use sealane_cni::{
 };
 use sealane_introspect::fetch;
 use sealane_netlink::{Direct, Link};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
     leases::Lease,
@@ -26,16 +31,33 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct State {
     subnets: Vec<Subnet>,
+    #[serde(default)]
+    pools: Vec<Pool>,
     leases: Vec<Lease>,
     held: BTreeMap<String, Vec<String>>,
     work: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Subnet {
     subnet: String,
+    /// It is a block of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pool: Option<String>,
     size: String,
     leased: usize,
+    #[serde(default)]
+    resting: usize,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Pool {
+    name: String,
+    ranges: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
+    deleting: bool,
+    blocks: BTreeMap<String, usize>,
 }
 
 fn state(run_dir: &Path) -> anyhow::Result<State> {
@@ -49,6 +71,21 @@ fn state(run_dir: &Path) -> anyhow::Result<State> {
     serde_json::from_str(&got.body).context("read the agent's state")
 }
 
+/// Subnets, pools, leases and what is held, for programs.
+///
+/// # Errors
+/// When there is no agent.
+pub fn show_value(run_dir: &Path) -> anyhow::Result<serde_json::Value> {
+    let State {
+        subnets,
+        pools,
+        leases,
+        held,
+        ..
+    } = state(run_dir)?;
+    Ok(json!({"subnets": subnets, "pools": pools, "leases": leases, "held": held}))
+}
+
 /// All leases, as a table.
 ///
 /// # Errors
@@ -57,12 +94,10 @@ pub fn show(run_dir: &Path) -> anyhow::Result<String> {
     let state = state(run_dir)?;
     let mut text = String::new();
     for subnet in &state.subnets {
-        let Subnet {
-            subnet,
-            size,
-            leased,
-        } = subnet;
-        writeln!(text, "{subnet}: {leased} of {size} addresses leased")?;
+        writeln!(text, "{subnet}")?;
+    }
+    for pool in &state.pools {
+        writeln!(text, "{pool}")?;
     }
     for lease in &state.leases {
         let pod = lease
@@ -90,6 +125,42 @@ pub fn show(run_dir: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            subnet,
+            size,
+            leased,
+            ..
+        } = self;
+        if let Some(pool) = &self.pool {
+            write!(f, "block {subnet} of pool {pool}")?;
+        } else {
+            write!(f, "{subnet}")?;
+        }
+        write!(f, ": {leased} of {size} addresses leased")?;
+        match self.resting {
+            0 => Ok(()),
+            resting => write!(f, ", {resting} given back a moment ago"),
+        }
+    }
+}
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool {}: {}", self.name, self.ranges.join(","))?;
+        let blocks: usize = self.blocks.values().sum();
+        write!(f, ", {blocks} blocks on {} nodes", self.blocks.len())?;
+        if self.deleting {
+            f.write_str(", being deleted")?;
+        }
+        match &self.fault {
+            Some(fault) => write!(f, "; NOT USED: {fault}"),
+            None => Ok(()),
+        }
+    }
+}
+
 fn addresses(lease: &Lease) -> String {
     let all: Vec<String> = lease
         .addresses
@@ -110,12 +181,17 @@ pub fn check(run_dir: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 fn faults(state: &State, links: &[Link]) -> Vec<String> {
+    let pools = state.pools.iter();
+    let unused = pools.filter_map(|pool| Some((pool, pool.fault.as_ref()?)));
+    let unused: Vec<String> = unused
+        .map(|(pool, fault)| format!("pool {} is not used: {fault}", pool.name))
+        .collect();
     let pod_links: BTreeMap<&str, &Link> = links
         .iter()
         .filter(|link| sealane_net::names::is_pod_link(&link.name))
         .map(|link| (&*link.name, link))
         .collect();
-    let mut faults = Vec::new();
+    let mut faults = unused;
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     let mut leased = Vec::new();
     for lease in &state.leases {

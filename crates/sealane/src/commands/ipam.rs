@@ -8,6 +8,8 @@ use clap::{Args as ClapArgs, Subcommand};
 use sealane_agent::inspect;
 use sealane_net::names;
 
+use crate::output::Format;
+
 /// Show, check and give back the addresses that a node's agent has leased.
 #[derive(ClapArgs, Debug)]
 pub struct Args {
@@ -34,10 +36,18 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List all leases: address, pod, interface, container
-    Show,
+    /// List subnets, named pools and all leases: address, pod, interface, container
+    Show {
+        /// Print the result for programs
+        #[arg(short, long, value_name = "FORMAT")]
+        output: Option<Format>,
+    },
     /// Hold the leases against the kernel's links; exits with 1 when they do not agree
-    Check,
+    Check {
+        /// Print the result for programs
+        #[arg(short, long, value_name = "FORMAT")]
+        output: Option<Format>,
+    },
     /// Give back the lease with an address or of a container, whose pod has gone without its DEL
     Release {
         /// Address, or container id
@@ -61,12 +71,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => args.run_dir.clone(),
     };
     match &args.command {
-        Command::Show => print!("{}", inspect::show(&run_dir)?),
+        Command::Show { output } => match output {
+            Some(format) => format.print(&inspect::show_value(&run_dir)?)?,
+            None => print!("{}", inspect::show(&run_dir)?),
+        },
         Command::Release { what, force } => {
             println!("released {}", inspect::release(&run_dir, what, *force)?);
         }
-        Command::Check => {
+        Command::Check { output } => {
             let faults = inspect::check(&run_dir)?;
+            if let Some(format) = output {
+                format.print(&serde_json::json!({ "faults": faults }))?;
+                return Ok(ExitCode::from(u8::from(!faults.is_empty())));
+            }
             for fault in &faults {
                 println!("{fault}");
             }
