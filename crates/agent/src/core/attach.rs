@@ -70,9 +70,7 @@ impl Core {
         }
         match self.lease(&key, &add.request) {
             Ok(()) => self.start_wiring(key, add, false),
-            Err(error)
-                if Instant::now() < deadline && (error.may_pass() || self.may_wait(&error)) =>
-            {
+            Err(error) if Instant::now() < deadline && self.may_pass(&error) => {
                 tracing::debug!("add {key}: {}", error.answer());
                 self.parked.push(Parked { deadline, add });
             }
@@ -87,6 +85,14 @@ impl Core {
     }
 
     /// Whether an address may be had in a moment.
+    fn may_pass(&self, failure: &LeaseFailure) -> bool {
+        match failure {
+            LeaseFailure::Waiting(_) => true,
+            LeaseFailure::Lease(error) => self.may_wait(error),
+            _ => false,
+        }
+    }
+
     fn may_wait(&self, error: &LeaseError) -> bool {
         match self.cloud {
             Some(_) => self.may_come(error),
@@ -484,14 +490,6 @@ pub(super) enum LeaseFailure {
 }
 
 impl LeaseFailure {
-    /// Whether it is worth waiting a moment.
-    fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Waiting(_) | Self::Lease(LeaseError::Resting { .. })
-        )
-    }
-
     fn answer(&self) -> CniError {
         match self {
             Self::Asked(error) | Self::Shape(error) => error.clone(),

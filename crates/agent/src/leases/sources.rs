@@ -150,9 +150,12 @@ impl Sources {
             };
             self.list.push(source);
         }
-        let list = &self.list;
-        let is_ours = |last: &IpAddr| list.iter().any(|s| s.pool.subnet().contains(last));
-        self.last.retain(is_ours);
+        // Of what is gone; before the subnets are known nothing is.
+        if self.common().next().is_some() {
+            let list = &self.list;
+            let is_ours = |last: &IpAddr| list.iter().any(|s| s.pool.subnet().contains(last));
+            self.last.retain(is_ours);
+        }
     }
 
     fn taken<'a>(&'a self, others: &'a [IpAddr]) -> impl Iterator<Item = IpAddr> + 'a {
