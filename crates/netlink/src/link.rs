@@ -21,7 +21,7 @@ use sealane_net::{Mac, Mtu};
 
 use crate::error::{Error, Result};
 use crate::netlink::{Failure, Netlink};
-use message::{new_link, set_name, set_shape, set_up, skip_statistics};
+use message::{new_link, set_name, set_one_queue, set_shape, set_up, skip_statistics};
 
 pub(crate) use message::{named, read_link};
 pub(crate) use slim::{RTM_DELLINK, gone, is_of_port, slim};
@@ -334,6 +334,7 @@ pub(crate) fn new_veth(veth: &Veth<'_>) -> LinkMessage {
     let mut peer = LinkMessage::default();
     set_name(&mut peer, veth.peer.name);
     set_shape(&mut peer, veth.mtu, veth.peer.mac);
+    set_one_queue(&mut peer);
     if let Some(netns) = veth.peer.netns {
         peer.attributes
             .push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
@@ -341,6 +342,7 @@ pub(crate) fn new_veth(veth: &Veth<'_>) -> LinkMessage {
     let mut message = new_link(InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(peer))));
     set_name(&mut message, veth.name);
     set_shape(&mut message, veth.mtu, veth.mac);
+    set_one_queue(&mut message);
     if let Some(master) = veth.master {
         message.attributes.push(LinkAttribute::Controller(master));
     }

@@ -41,6 +41,16 @@ pub(super) fn set_shape(message: &mut LinkMessage, mtu: Option<Mtu>, mac: Option
     }
 }
 
+/// Lets an end of a veth pair have one queue for each direction, which is what it uses.
+///
+/// Unasked, the kernel makes one for each processor, puts all but one out of use, and waits for a
+/// grace period of RCU at each end, under its lock on links (`veth_init_queues` in
+/// drivers/net/veth.c, since Linux 5.17): more than all the rest of making a pair.
+pub(super) fn set_one_queue(message: &mut LinkMessage) {
+    message.attributes.push(LinkAttribute::NumTxQueues(1));
+    message.attributes.push(LinkAttribute::NumRxQueues(1));
+}
+
 pub(super) fn set_up(message: &mut LinkMessage, up: bool) {
     message.header.flags.set(LinkFlags::Up, up);
     message.header.change_mask |= LinkFlags::Up;
