@@ -50,7 +50,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use futures::{FutureExt, Stream, StreamExt, TryFutureExt};
-use sealane_introspect::Introspect;
+use sealane_introspect::{Introspect, keep_small};
 use sealane_kube::{
     Api, Change, Client, Filter,
     events::{Recorder, Severity},
@@ -98,6 +98,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 async fn run_here(settings: Settings) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     cancel_on_signals(&shutdown)?;
+    tokio::spawn(keep_small());
     let client = sealane_kube::client(&settings.access, "agent").await?;
     let surroundings = Surroundings {
         kernel: Netlink::in_current()?,

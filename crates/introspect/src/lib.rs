@@ -16,7 +16,7 @@
 //! shows the whole cluster. TCP is where Kubernetes' probes and Prometheus look.
 //!
 //! [`fetch()`] is the other end, for `sealane status` and tests. [`init_logging`]
-//! lives here as well, since the level is changed here.
+//! lives here as well, since the level is changed here, and [`keep_small()`], which each daemon runs beside its work.
 //!
 //! The Prometheus client library was left out: counters and gauges are fifty
 //! lines, and its registry wants every label set declared as a type.
@@ -27,9 +27,11 @@ mod metrics;
 mod process;
 mod registry;
 mod serve;
+mod small;
 
 pub use fetch::{FetchError, Fetched, fetch};
 pub use log::{LogError, init_logging, log_level, set_log_level};
 pub use metrics::{Counter, Gauge};
 pub use registry::{Introspect, Readiness};
 pub use serve::{ServeError, Served};
+pub use small::keep_small;

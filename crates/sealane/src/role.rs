@@ -30,6 +30,7 @@ where
     announce(name, log_level)?;
     runtime()?.block_on(async {
         let shutdown = asked_to_end()?;
+        tokio::spawn(sealane_introspect::keep_small());
         daemon(shutdown).await
     })?;
     Ok(ExitCode::SUCCESS)
