@@ -5,13 +5,14 @@
 //! [`Batch`] costs one switch into the kernel and no hop between tasks, and
 //! its answers are already there when they are read.
 
-use std::ffi::CString;
 use std::io;
 use std::marker::PhantomData;
+use std::mem;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sched::{CloneFlags, setns};
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
@@ -243,14 +244,47 @@ impl Direct {
         Ok(links.into_iter().flatten().collect())
     }
 
-    /// Whether the namespace of the calling thread has a link of this name. Does not take the
-    /// kernel's lock on links, for which a hundred other requests may wait.
+    /// Whether there is a link of this name. Does not take the kernel's lock on links, for which a
+    /// hundred other requests may wait.
     ///
     /// # Errors
     /// When the kernel does not answer.
     pub fn has_link(&self, name: &str) -> Result<bool> {
-        let found = index_of(name).map_or_else(Failure::unless_absent, |_| Ok(true));
+        let found = self
+            .find(name)
+            .map_or_else(Failure::unless_absent, |_| Ok(true));
         found.map_err(|failure| failure.during(format!("find link {name}{}", self.place)))
+    }
+
+    /// The index of a link, without that lock either. A question about the link itself makes the
+    /// kernel look after its state first.
+    ///
+    /// # Errors
+    /// [`Error::is_absent`] when there is no such link.
+    pub fn index_of(&self, name: &str) -> Result<u32> {
+        let found = self.find(name);
+        found.map_err(|failure| failure.during(format!("find link {name}{}", self.place)))
+    }
+
+    /// As [`Direct::index_of`], for callers who word their own errors.
+    pub(crate) fn find(&self, name: &str) -> Result<u32, Failure> {
+        // SAFETY: all-zero bytes are an `ifreq` without a name.
+        let mut request: libc::ifreq = unsafe { mem::zeroed() };
+        // The last byte stays zero, which ends the name.
+        let room = libc::IFNAMSIZ - 1;
+        if name.is_empty() || name.len() > room {
+            return Err(Failure::Refused(Refusal::of(Errno::ENODEV)));
+        }
+        for (to, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
+            *to = byte as libc::c_char;
+        }
+        let socket = self.socket.as_raw_fd();
+        // SAFETY: the kernel reads and writes one `ifreq`, in the namespace of the socket.
+        Errno::result(unsafe { libc::ioctl(socket, libc::SIOCGIFINDEX as _, &raw mut request) })
+            .map_err(|errno| Failure::of_io(&errno.into()))?;
+        // SAFETY: the request was granted, so this is the field that was filled in.
+        let index = unsafe { request.ifr_ifru.ifru_ifindex };
+        u32::try_from(index).map_err(|error| Failure::Unexpected(error.to_string()))
     }
 
     /// All links, in the order of their index.
@@ -382,16 +416,6 @@ impl Direct {
             }
         }
         Ok(outcomes.into_iter().flatten().collect())
-    }
-}
-
-/// The index of a link in the namespace of the calling thread.
-pub(crate) fn index_of(name: &str) -> Result<u32, Failure> {
-    let name = CString::new(name).map_err(|error| Failure::Unexpected(error.to_string()))?;
-    // SAFETY: `name` ends with a zero byte and lives through the call.
-    match unsafe { nix::libc::if_nametoindex(name.as_ptr()) } {
-        0 => Err(Failure::of_io(&io::Error::last_os_error())),
-        index => Ok(index),
     }
 }
 

@@ -27,7 +27,7 @@ use rtnetlink::sys::{AsyncSocketExt, TokioSocket};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::direct::{self, Batch, Direct};
+use crate::direct::{Batch, Direct};
 use crate::error::Result;
 use crate::link::{self, LinkChange, LinkRef};
 use crate::multicast;
@@ -209,7 +209,7 @@ impl Shared {
     }
 
     fn delete(&self, socket: &mut Direct, removals: Vec<Removal>) {
-        let indexes = self.note(removals);
+        let indexes = self.note(socket, removals);
         let outcomes = match &indexes[..] {
             [] => vec![],
             [index] => vec![delete_one(socket, *index)],
@@ -221,12 +221,12 @@ impl Shared {
     }
 
     /// The indexes of the links, for which whoever asked waits from now on.
-    fn note(&self, removals: Vec<Removal>) -> Vec<u32> {
+    fn note(&self, socket: &Direct, removals: Vec<Removal>) -> Vec<u32> {
         let mut indexes = Vec::new();
         for Removal { link, done } in removals {
             let index = match link {
                 Named::Index(index) => Ok(index),
-                Named::Name(name) => direct::index_of(&name),
+                Named::Name(name) => socket.find(&name),
             };
             match index {
                 Ok(index) => {

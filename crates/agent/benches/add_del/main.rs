@@ -29,6 +29,7 @@ use stage::{Agent, Stage, this_node};
 
 const ROUNDS: usize = 100;
 const AT_ONCE: usize = 100;
+const BURSTS: usize = 5;
 
 fn main() {
     // `cargo test --benches` only wants to know whether it builds.
@@ -201,13 +202,17 @@ fn alone(contenders: &[Contender; 2]) {
     }
 }
 
-/// All at the same moment, each from a thread of its own; the time of each call.
+/// All at the same moment, each from a thread of its own; the contenders in turn.
 fn at_once(contenders: &[Contender; 2]) {
     let titles: [String; AT_ONCE] = std::array::from_fn(|n| format!("p{n}"));
     let (_pods, namespaces) = Topology::new(titles.each_ref().map(String::as_str));
-    let times = [0, 1].map(|who: usize| {
-        ["ADD", "DEL"].map(|command| all(&contenders[who], command, &namespaces))
-    });
+    let mut times: [[Vec<Duration>; 2]; 2] = Default::default();
+    for _ in 0..BURSTS {
+        for (who, contender) in contenders.iter().enumerate() {
+            times[who][0].extend(all(contender, "ADD", &namespaces));
+            times[who][1].extend(all(contender, "DEL", &namespaces));
+        }
+    }
     for (n, command) in ["ADD", "DEL"].into_iter().enumerate() {
         report(
             &format!("{command}, {AT_ONCE} at once"),
@@ -217,6 +222,7 @@ fn at_once(contenders: &[Contender; 2]) {
     }
 }
 
+/// The time of each call.
 fn all(contender: &Contender, command: &str, namespaces: &[Namespace]) -> Vec<Duration> {
     thread::scope(|scope| {
         let calls: Vec<_> = namespaces

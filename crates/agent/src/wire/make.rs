@@ -88,9 +88,8 @@ fn pair(
     if ground.master().is_some() {
         batch.reflect(&wired.link);
     }
-    batch.link(&wired.link);
     match node.run_all(batch) {
-        Ok(links) => Ok(links.first().map_or(0, |link| link.index)),
+        Ok(_) => Ok(node.index_of(&wired.link)?),
         Err(error) if error.is_present() => {
             tracing::debug!("{error}");
             Err(WireError::NameTaken {
@@ -107,14 +106,10 @@ fn configure(pod: &mut Direct, ground: &Ground, lease: &Lease) -> Result<(), Wir
         up: Some(true),
         ..LinkChange::default()
     };
-    let mut first = Batch::new();
-    // Whether or not the runtime did: a pod's containers talk on 127.0.0.1.
-    first.set_link("lo", up).link(&lease.ifname);
-    let index = pod
-        .run_all(first)?
-        .first()
-        .map_or(0, |interface| interface.index);
+    let index = pod.index_of(&lease.ifname)?;
     let mut batch = Batch::new();
+    // Whether or not the runtime did: a pod's containers talk on 127.0.0.1.
+    batch.set_link("lo", up);
     for address in &lease.addresses {
         batch.add_address(index, ground.in_pod(*address));
     }
