@@ -3,8 +3,7 @@
 //! Inside the cluster nobody's address is ever changed: a pod sees the address
 //! that others see. What leaves the cluster must carry an address that the
 //! outside can answer to. And a pod sends with its node's pods' addresses
-//! alone. What is inside a datagram of the overlay has passed no such check
-//! here, so only nodes are believed there.
+//! alone.
 
 use std::net::IpAddr;
 
@@ -15,7 +14,6 @@ use crate::{Chain, ChainType, CmpOp, Hook, PayloadField, Rule, Set, Table, Verdi
 const LOCAL_PODS: &str = "local-pods";
 const NO_MASQUERADE: &str = "no-masquerade";
 const POD_SOURCES: &str = "pod-sources";
-const NODES: &str = "nodes";
 
 /// What decides which packets of pods a node masquerades. Both families mixed, in any order.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -28,20 +26,9 @@ pub struct NodeEgress {
     pub nodes: Vec<IpAddr>,
     /// Whether pods are held to the addresses of their node's pods; not needed where each is held to its own.
     pub check_sources: bool,
-    /// Where the overlay's datagrams come, if there is an overlay.
-    pub tunnel: Option<TunnelEnd>,
 }
 
-/// A node's end of the overlay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TunnelEnd {
-    /// Of the datagrams, whatever is inside.
-    pub family: Family,
-    /// Of UDP.
-    pub port: u16,
-}
-
-/// The table of a node for one family; `None` when the node has neither pods nor datagrams of the overlay of that family.
+/// The table of a node for one family; `None` when the node has no pods of that family.
 ///
 /// ```text
 /// pod 10.244.1.5 ── cbr0 ── routing ── postrouting ── eth0 ── 10.244.2.7    unchanged
@@ -52,21 +39,6 @@ pub struct TunnelEnd {
 /// Multicast is left alone as well: its receivers are on the link, and a group
 /// member must see who speaks.
 pub fn node_egress(family: Family, egress: &NodeEgress) -> Option<Table> {
-    let mut table = Table::new(family, names::NFT_TABLE);
-    masquerade(&mut table, family, egress);
-    if let Some(tunnel) = egress.tunnel.filter(|tunnel| tunnel.family == family) {
-        let nodes = egress.nodes.iter().map(|address| IpNet::from(*address));
-        let comment = "whose datagrams of the overlay are believed";
-        table
-            .sets
-            .push(Set::of_networks(NODES, comment, family, nodes));
-        table.chains.push(overlay(tunnel.port));
-    }
-    (!table.chains.is_empty()).then_some(table)
-}
-
-/// Nothing for a family without pods.
-fn masquerade(table: &mut Table, family: Family, egress: &NodeEgress) {
     let local_pods = Set::of_networks(
         LOCAL_PODS,
         "pods of this node",
@@ -74,7 +46,7 @@ fn masquerade(table: &mut Table, family: Family, egress: &NodeEgress) {
         egress.local_pods.iter().copied(),
     );
     if local_pods.elements.is_empty() {
-        return;
+        return None;
     }
     let nodes = egress.nodes.iter().map(|address| IpNet::from(*address));
     let inside = (egress.cluster_pods.iter().copied())
@@ -93,33 +65,17 @@ fn masquerade(table: &mut Table, family: Family, egress: &NodeEgress) {
         .counter()
         .masquerade()
         .comment("pods leave the cluster with this node's address");
-    table.sets.extend([local_pods, no_masquerade]);
-    table.chains.push(postrouting(rule));
+    let mut sets = vec![local_pods, no_masquerade];
+    let mut chains = vec![postrouting(rule)];
     if egress.check_sources {
-        table.sets.push(pod_sources(family, &egress.local_pods));
-        table.chains.push(sources());
+        sets.push(pod_sources(family, &egress.local_pods));
+        chains.push(sources());
     }
-}
-
-/// Datagrams of the overlay come from nodes: a pod could put any packet into one.
-///
-/// A pod reaches nodes with its own address, so asking who is a node is asking
-/// whether it is no pod; and others who can send here without pretending are
-/// refused as well.
-fn overlay(port: u16) -> Chain {
-    let rule = Rule::new()
-        .field(PayloadField::UdpDestination, &port.to_be_bytes())
-        .address_not_in(PayloadField::SourceAddress, NODES)
-        .counter()
-        .verdict(Verdict::Drop)
-        .comment("nodes alone send through the overlay");
-    Chain::base(
-        "overlay",
-        ChainType::Filter,
-        Hook::Input,
-        priority::RAW,
-        vec![rule],
-    )
+    Some(Table {
+        sets,
+        chains,
+        ..Table::new(family, names::NFT_TABLE)
+    })
 }
 
 /// Pods send with addresses of this node's pods, or none that leads anywhere:
@@ -223,7 +179,6 @@ mod tests {
                 .map(|address| address.parse().unwrap())
                 .to_vec(),
             check_sources: true,
-            tunnel: None,
         }
     }
 
@@ -283,28 +238,6 @@ mod tests {
             ..egress()
         };
         assert_eq!(node_egress(Family::V6, &v4_only), None);
-    }
-
-    #[test]
-    fn the_overlay_believes_nodes_alone_also_where_pods_have_another_family() {
-        let tunnel = |family| NodeEgress {
-            tunnel: Some(TunnelEnd { family, port: 4789 }),
-            local_pods: vec!["10.244.1.0/24".parse().unwrap()],
-            ..egress()
-        };
-        let text = |family, egress: &NodeEgress| node_egress(family, egress).unwrap().to_string();
-        let v4 = text(Family::V4, &tunnel(Family::V4));
-        for expected in [
-            "\ttype filter hook input priority raw; policy accept;\n\t\tudp dport 4789 ip saddr != @nodes counter drop",
-            "elements = { 172.29.0.2, 172.29.0.3 }",
-            "masquerade",
-        ] {
-            assert!(v4.contains(expected), "{expected} is missing in {v4}");
-        }
-        assert_eq!(node_egress(Family::V6, &tunnel(Family::V4)), None);
-        let v6 = text(Family::V6, &tunnel(Family::V6));
-        assert!(v6.contains("udp dport 4789 ip6 saddr != @nodes counter drop"));
-        assert!(!v6.contains("masquerade"), "{v6}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod node;
 mod port;
 mod table;
 
-pub use node::NodeFacts;
+pub use node::{NodeFacts, NodePortAddresses, NotAddresses};
 pub use port::{Endpoint, Frontend, Kind, PortKey, ServicePort, Way};
 pub use table::{PortChange, Problem, ServiceTable};
 

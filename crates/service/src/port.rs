@@ -98,6 +98,9 @@ pub struct ServicePort {
     pub affinity_seconds: Option<u32>,
     /// Where load balancers ask whether this node has endpoints.
     pub health_check_node_port: Option<u16>,
+    /// What they are told: how many pods on this node are ready to serve any port of the Service, in either family.
+    /// 0 when nobody asks.
+    pub local_ready: usize,
     /// Those that policy `Cluster` may use, ascending: ready and meant for this node or zone, or, when no endpoint
     /// at all is ready, those that still serve although they terminate.
     pub cluster: Arc<[Endpoint]>,

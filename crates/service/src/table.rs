@@ -405,6 +405,10 @@ impl ServiceTable {
             external_policy: service.external_policy,
             affinity_seconds: service.affinity_seconds,
             health_check_node_port: service.health_check_node_port,
+            local_ready: match service.health_check_node_port {
+                Some(_) => local_ready(&entry.slices, &self.node),
+                None => 0,
+            },
             cluster: share(Vec::new()),
             local: share(Vec::new()),
             has_endpoints: false,
@@ -522,6 +526,21 @@ fn candidates<'a>(slices: &'a [(Arc<str>, SliceNet)], key: &PortKey) -> Vec<Cand
         }
     }
     all
+}
+
+/// A pod of two families has an address, and a slice, in each. Who terminates is not counted, so that load
+/// balancers stop sending while he still serves (KEP-1669).
+fn local_ready(slices: &[(Arc<str>, SliceNet)], node: &NodeFacts) -> usize {
+    let count = |family| {
+        let slices = slices.iter().map(|(_, slice)| slice);
+        let endpoints = slices
+            .filter(|slice| slice.family == Some(family))
+            .flat_map(|slice| slice.endpoints.iter());
+        let here = endpoints.filter(|e| e.ready && e.node.as_deref() == Some(&*node.name));
+        let usable = here.filter(|e| is_usable(e.address, family));
+        usable.map(|e| e.address).collect::<BTreeSet<_>>().len()
+    };
+    Family::ALL.into_iter().map(count).max().unwrap_or(0)
 }
 
 /// What the API server refuses too, for somebody who writes slices himself could otherwise reach what listens on

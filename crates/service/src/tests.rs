@@ -186,6 +186,36 @@ fn policies_readiness_termination_and_hints() {
 }
 
 #[test]
+fn load_balancers_are_told_of_pods_of_this_node_that_are_ready() {
+    let mut table = ServiceTable::new(node());
+    let told = |table: &ServiceTable| table.ports_of(&name("web"))[0].local_ready;
+    let mut web = service("10.96.0.9");
+    web.external_policy = TrafficPolicy::Local;
+    let pods = ["10.0.0.1 r @node-1", "10.0.0.2 r @node-2"];
+    table.set_slice(&name("web-1"), Some(slice("web", 8080, &pods)));
+    table.set_service(&name("web"), Some(web.clone()));
+    assert_eq!(told(&table), 0, "nobody asks");
+    web.health_check_node_port = Some(30999);
+    table.set_service(&name("web"), Some(web));
+    assert_eq!(told(&table), 1);
+    // The other family of the same pod, and a pod that is in two slices.
+    table.set_slice(
+        &name("web-2"),
+        Some(slice("web", 8080, &["fd00::1 r @node-1"])),
+    );
+    table.set_slice(&name("web-3"), Some(slice("web", 9090, &pods)));
+    assert_eq!(told(&table), 1);
+    // The last one drains: it serves on, and load balancers look elsewhere.
+    let draining = Some(slice("web", 8080, &["10.0.0.1 s t @node-1", pods[1]]));
+    table.set_slice(&name("web-3"), None);
+    table.set_slice(&name("web-2"), None);
+    let changes = table.set_slice(&name("web-1"), draining);
+    let (before, after) = (&changes[0].before, changes[0].after.as_ref().unwrap());
+    assert_eq!(after.local, before.as_ref().unwrap().local);
+    assert_eq!(after.local_ready, 0);
+}
+
+#[test]
 fn named_ports_differ_by_slice_and_doubles_count_once() {
     let mut table = ServiceTable::new(node());
     table.set_service(&name("web"), Some(service("10.96.0.9")));

@@ -122,6 +122,7 @@ fn table_of(world: &Snapshot, node: &NodeView) -> ServiceTable {
     let mut table = ServiceTable::new(NodeFacts {
         name: node.net.name.as_str().into(),
         zone: node.zone.clone(),
+        host_addresses: node.net.internal_ips.clone(),
         node_port_addresses: node.net.internal_ips.clone(),
         pod_cidrs: node.pod_networks().collect(),
         external_ips: false,

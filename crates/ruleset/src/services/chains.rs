@@ -9,7 +9,7 @@
 //!  client       id    endpoint     port
 //! ```
 
-use sealane_net::{Family, names};
+use sealane_net::{Family, IpNet, names};
 
 use super::element::{Element, Map};
 use super::number::{Gate, Number, Sizes, Step, Style, chain_name};
@@ -41,14 +41,14 @@ pub fn static_table(family: Family) -> Table {
             ChainType::Nat,
             Hook::Prerouting,
             priority::DSTNAT,
-            vec![Rule::new().verdict(Verdict::Jump("services".into()))],
+            [build.no_way_to_loopback(), vec![to_services()]].concat(),
         ),
         base(
             "output",
             ChainType::Nat,
             Hook::Output,
             priority::DSTNAT,
-            vec![Rule::new().verdict(Verdict::Jump("services".into()))],
+            vec![to_services()],
         ),
         base(
             "forward",
@@ -70,11 +70,16 @@ pub fn static_table(family: Family) -> Table {
     let gates = Gate::ALL.into_iter();
     let gates = gates.map(|gate| chain(gate.chain(), build.gate(gate)));
     table.chains.extend(gates);
+    table.chains.extend(build.loopback());
     table.chains.push(chain(
         "unserved",
         vec![build.drop("nobody serves it: dropped, so that it does not leave untranslated")],
     ));
     table
+}
+
+fn to_services() -> Rule {
+    Rule::new().verdict(Verdict::Jump("services".into()))
 }
 
 /// The elements that do not change: one for each gate, and the picker for no endpoints.
@@ -132,6 +137,7 @@ fn chain(name: &str, rules: Vec<Rule>) -> Chain {
 
 /// Rules of one family.
 struct Build {
+    family: Family,
     /// Words in an address.
     words: u8,
 }
@@ -139,6 +145,7 @@ struct Build {
 impl Build {
     fn new(family: Family) -> Self {
         Self {
+            family,
             words: family.address_bits() / 32,
         }
     }
@@ -169,7 +176,76 @@ impl Build {
                 .comment("who may, and who is masqueraded"),
             number(found(), Number::PICKER_MASK, Map::Pickers)
                 .comment("which chain picks an endpoint"),
+            Rule::new()
+                .address_in(
+                    PayloadField::DestinationAddress,
+                    Map::ClusterIps.spec().name,
+                )
+                .counter()
+                .with(Expr::Reject)
+                .comment("no Service has this port"),
         ]
+    }
+
+    /// New connections to 127.0.0.1 that come by another link than lo. The kernel drops them by itself until
+    /// `route_localnet` lets node ports be used there (and always for IPv6).
+    fn no_way_to_loopback(&self) -> Vec<Rule> {
+        let rule = |net: IpNet| {
+            let to = PayloadField::DestinationAddress;
+            self.not_from_here(to, net)
+                .counter()
+                .verdict(Verdict::Drop)
+                .comment("only this node itself may call its loopback addresses")
+        };
+        self.loopback_net().map(rule).into_iter().collect()
+    }
+
+    /// The same for what is no new connection, and for senders who claim to be this node. Whose connection was
+    /// translated is answered, or was sent here by somebody else's rules.
+    fn loopback(&self) -> Vec<Chain> {
+        let Some(net) = self.loopback_net() else {
+            return Vec::new();
+        };
+        let drop = |rule: Rule, why: &str| rule.counter().verdict(Verdict::Drop).comment(why);
+        let from = self.not_from_here(PayloadField::SourceAddress, net);
+        let to = self.not_from_here(PayloadField::DestinationAddress, net);
+        let translated = Rule::new()
+            .put(Source::ConnectionStatus, Register::FIRST)
+            .has_bits(TRANSLATED)
+            .verdict(Verdict::Return);
+        vec![
+            base(
+                "input",
+                ChainType::Filter,
+                Hook::Input,
+                priority::FILTER,
+                vec![
+                    drop(from, "nobody else has a loopback address"),
+                    to.verdict(Verdict::Jump("to-loopback".into())),
+                ],
+            ),
+            chain(
+                "to-loopback",
+                vec![
+                    translated,
+                    drop(
+                        Rule::new(),
+                        "only this node itself may call its loopback addresses",
+                    ),
+                ],
+            ),
+        ]
+    }
+
+    fn not_from_here(&self, field: PayloadField, net: IpNet) -> Rule {
+        Rule::new()
+            .input_link(CmpOp::Ne, "lo")
+            .address(field, CmpOp::Eq, net)
+    }
+
+    /// Where `route_localnet` makes a difference.
+    fn loopback_net(&self) -> Option<IpNet> {
+        (self.family == Family::V4).then(|| IpNet::new_assert([127, 0, 0, 0].into(), 8))
     }
 
     /// `rule`, and the number or id of the packet's frontend in the register for ids.

@@ -32,6 +32,8 @@ pub enum Map {
     Hairpin,
     /// Pods of this node.
     Pods,
+    /// Cluster IPs, whatever their ports.
+    ClusterIps,
     /// The upper part of a number to the chain that looks at the client.
     Gates,
     /// The lower part of a number to the chain that picks.
@@ -77,7 +79,7 @@ const NUMBER: &[Field] = &[Field::Mark];
 
 impl Map {
     /// All of them, in the order in which they are made.
-    pub const ALL: [Map; 13] = [
+    pub const ALL: [Map; 14] = [
         Map::PickerOf,
         Map::Frontends,
         Map::Inside,
@@ -89,6 +91,7 @@ impl Map {
         Map::SourceRanges,
         Map::Hairpin,
         Map::Pods,
+        Map::ClusterIps,
         Map::Gates,
         Map::Pickers,
     ];
@@ -155,6 +158,12 @@ impl Map {
                 interval: true,
                 ..map("pods", "pods of this node", &[Field::Address], &[])
             },
+            Map::ClusterIps => map(
+                "cluster-ips",
+                "refused at ports that they do not have",
+                &[Field::Address],
+                &[],
+            ),
             Map::Gates => map(
                 "gates",
                 "who may, and who is masqueraded",

@@ -25,6 +25,8 @@
 //!   the number says that there are fewer.
 //! * Up to 64 endpoints have a chain for their exact count. Beyond, counts
 //!   grow by an eighth, and a random slot that is empty is drawn again.
+//! * A cluster IP is refused at ports that it does not have, by a set of all of them.
+//! * 127.0.0.1 is an address of the node like others, and a rule keeps it to the node itself.
 //! * Which chains there are grows with need ([`Sizes`]), in steps, since the
 //!   kernel walks all elements when a chain is added that uses their map.
 

@@ -22,13 +22,18 @@ pub struct ServiceProgram {
     ports: HashMap<Arc<PortKey>, Port>,
     sizes: Sizes,
     pods: Vec<Interval>,
-    /// How many ports have an endpoint of this node at an address.
-    hairpins: HashMap<IpAddr, u32>,
+    /// Where ports have an endpoint on this node.
+    hairpins: Shared,
+    cluster_ips: Shared,
     half_ids: Numbers,
     /// Numbers of endpoints are never used again, since a client may still be held to one.
     last_endpoint: u32,
     endpoints: usize,
 }
+
+/// Addresses, and how many ports have each.
+#[derive(Default)]
+struct Shared(HashMap<IpAddr, u32>);
 
 /// Numbers that are given out, and again after they have come back.
 #[derive(Default)]
@@ -66,7 +71,8 @@ impl ServiceProgram {
             ports: HashMap::new(),
             sizes: observed.sizes(),
             pods: Interval::of_networks(family, pods.iter().copied()),
-            hairpins: HashMap::new(),
+            hairpins: Shared::default(),
+            cluster_ips: Shared::default(),
             half_ids: Numbers::default(),
             last_endpoint: last_endpoint(observed),
             endpoints: 0,
@@ -200,8 +206,10 @@ impl ServiceProgram {
         let pickers = chains_of(self.family, &self.sizes, &Sizes::default());
         pickers.into_iter().for_each(|(_, element)| take(element));
         self.pods_elements().into_iter().for_each(&mut take);
-        let hairpins = self.hairpins.keys();
+        let hairpins = self.hairpins.0.keys();
         hairpins.for_each(|address| take(hairpin(*address)));
+        let cluster_ips = self.cluster_ips.0.keys();
+        cluster_ips.for_each(|address| take(cluster_ip(*address)));
         for port in self.ports.values() {
             port.elements().into_iter().for_each(&mut take);
         }
@@ -262,23 +270,20 @@ impl ServiceProgram {
     fn count_in(&mut self, port: &Port, added: &mut Vec<Element>) {
         self.endpoints += port.count();
         for address in port.hairpins() {
-            let count = self.hairpins.entry(address).or_default();
-            *count += 1;
-            if *count == 1 {
-                added.push(hairpin(address));
-            }
+            added.extend(self.hairpins.add(address).map(hairpin));
+        }
+        if let Some(address) = port.served.cluster_ip {
+            added.extend(self.cluster_ips.add(address).map(cluster_ip));
         }
     }
 
     fn count_out(&mut self, port: &Port, removed: &mut Vec<Element>) {
         self.endpoints -= port.count();
         for address in port.hairpins() {
-            let count = self.hairpins.entry(address).or_default();
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.hairpins.remove(&address);
-                removed.push(hairpin(address));
-            }
+            removed.extend(self.hairpins.remove(address).map(hairpin));
+        }
+        if let Some(address) = port.served.cluster_ip {
+            removed.extend(self.cluster_ips.remove(address).map(cluster_ip));
         }
     }
 
@@ -293,6 +298,10 @@ fn hairpin(address: IpAddr) -> Element {
     Element::member(Map::Hairpin, key)
 }
 
+fn cluster_ip(address: IpAddr) -> Element {
+    Element::member(Map::ClusterIps, Bytes::default().address(address))
+}
+
 fn last_endpoint(observed: &Image) -> u32 {
     let numbers = observed.of_map(Map::Endpoints);
     let numbers = numbers.filter_map(|(key, _)| key.mark_at(0));
@@ -302,6 +311,26 @@ fn last_endpoint(observed: &Image) -> u32 {
         _ => None,
     });
     numbers.chain(pins).max().unwrap_or(0)
+}
+
+impl Shared {
+    /// The address, if it is the first port that has it.
+    fn add(&mut self, address: IpAddr) -> Option<IpAddr> {
+        let count = self.0.entry(address).or_default();
+        *count += 1;
+        (*count == 1).then_some(address)
+    }
+
+    /// The address, if it was the last port that had it.
+    fn remove(&mut self, address: IpAddr) -> Option<IpAddr> {
+        let count = self.0.get_mut(&address)?;
+        *count -= 1;
+        if *count > 0 {
+            return None;
+        }
+        self.0.remove(&address);
+        Some(address)
+    }
 }
 
 impl Numbers {
@@ -330,6 +359,8 @@ fn rank(map: Map) -> u8 {
         Map::Frontends | Map::InsideIds => 3,
         Map::Inside => 4,
         Map::PickerOf => 5,
+        // What it has is served first, what it has not is refused last.
+        Map::ClusterIps => 6,
     }
 }
 

@@ -33,9 +33,9 @@ fn node() -> NodeFacts {
 }
 
 fn world() -> World {
-    World {
-        local_addresses: node().node_port_addresses,
-    }
+    let mut local_addresses = node().node_port_addresses;
+    local_addresses.push(ip("127.0.0.1"));
+    World { local_addresses }
 }
 
 /// A Service with port 80 at every sort of address, in both families.
@@ -227,9 +227,67 @@ fn who_reaches_what_under_which_policy() {
             let ways = stage.ways(&flow(from, to, port, protocol));
             assert_eq!(ways, expected, "{what}");
             let other = stage.ways(&flow(from, to, port + 1, protocol));
-            assert!(other.contains(to), "another port: {what}: {other}");
+            let is_right = match to {
+                "10.96.0.9" => other == "refused",
+                _ => other.contains(to),
+            };
+            assert!(is_right, "another port: {what}: {other}");
         }
     }
+}
+
+#[test]
+fn node_ports_at_127_0_0_1_are_for_processes_of_the_node_alone() {
+    let mut facts = node();
+    facts.node_port_addresses.push(ip("127.0.0.1"));
+    let endpoints = [(ip("10.244.1.5"), "node-1"), (ip("10.244.2.5"), "node-2")];
+    for policy in [TrafficPolicy::Cluster, TrafficPolicy::Local] {
+        for protocol in Protocol::ALL {
+            let mut table = ServiceTable::new(facts.clone());
+            let mut web = everywhere(protocol);
+            web.external_policy = policy;
+            table.set_service(&name("web"), Some(web));
+            table.set_slice(&name("web-1"), Some(slice(protocol, &endpoints)));
+            let stage = Stage::of(Family::V4, &table);
+            let own = flow("127.0.0.1", "127.0.0.1", 30080, protocol);
+            let both = "10.244.1.5 masqueraded, 10.244.2.5 masqueraded";
+            assert_eq!(stage.ways(&own), both);
+            for (from, to, port) in [
+                (OUTSIDE, "127.0.0.1", 30080),
+                (POD, "127.0.0.1", 30080),
+                (POD, "127.0.0.1", 22),
+                ("127.0.0.1", "127.0.0.1", 30080),
+                ("127.0.0.9", NODE, 22),
+            ] {
+                let flow = Flow {
+                    origin: Origin::Link,
+                    ..flow(from, to, port, protocol)
+                };
+                assert_eq!(stage.ways(&flow), "dropped", "{from} to {to}:{port}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cluster_ip_is_refused_at_other_ports_until_its_last_port_is_gone() {
+    let mut table = ServiceTable::new(node());
+    let mut web = everywhere(Protocol::Tcp);
+    web.ports.push(ServicePortNet {
+        name: "two".into(),
+        protocol: Protocol::Tcp,
+        port: 81,
+        node_port: None,
+    });
+    table.set_service(&name("web"), Some(web.clone()));
+    let mut stage = Stage::of(Family::V4, &table);
+    let other = flow(POD, "10.96.0.9", 99, Protocol::Udp);
+    assert_eq!(stage.ways(&other), "refused");
+    web.ports.pop();
+    stage.update(&table.set_service(&name("web"), Some(web)));
+    assert_eq!(stage.ways(&other), "refused");
+    stage.update(&table.set_service(&name("web"), None));
+    assert_eq!(stage.ways(&other), "10.96.0.9");
 }
 
 #[test]

@@ -454,6 +454,12 @@ impl Walker<'_> {
             Source::Payload(PayloadField::DestinationAddress) => address(packet.destination),
             Source::Payload(PayloadField::DestinationPort) => packet.port.to_be_bytes().to_vec(),
             Source::Meta(MetaKey::Mark) => packet.mark.to_ne_bytes().to_vec(),
+            // Who is not the node itself comes by another link than lo.
+            Source::Meta(MetaKey::InputLink) => {
+                let mut name = b"eth0".to_vec();
+                name.resize(16, 0);
+                name
+            }
             Source::Meta(MetaKey::Transport) => vec![packet.protocol.number()],
             Source::SourceType => {
                 let local = self.world.local_addresses.contains(&packet.source);
