@@ -31,10 +31,21 @@ pub enum Event {
     /// A route of the main table went. Its link is not named. Linux does not tell of IPv4
     /// routes that go because their link is set down.
     RouteGone(Route),
-    /// Another process has changed an nft table whose name is like ours.
+    /// Another process has changed an nft table whose name is like ours, and which is not that of Services.
     Tables,
+    /// Another process has changed the nft table of Services, which many elements make large.
+    Services(Edit),
     /// Changes came faster than they were taken, and some are lost: look at everything.
     Missed,
+}
+
+/// What was changed of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Edit {
+    /// Elements of maps and sets.
+    Elements,
+    /// Rules, chains, maps, or all of it.
+    Rules,
 }
 
 impl Netlink {

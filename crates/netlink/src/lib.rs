@@ -50,7 +50,7 @@ pub use address::Address;
 pub use conntrack::{Conntrack, Flow};
 pub use direct::{Batch, Direct};
 pub use error::{Error, Result};
-pub use events::Event;
+pub use events::{Edit, Event};
 pub use forwarding::Forwarding;
 pub use link::{Bridge, Link, LinkChange, LinkRef, Tunnel, Veth, VethPeer, Vxlan};
 pub use neighbour::Neighbour;

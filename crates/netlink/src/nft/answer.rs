@@ -5,8 +5,8 @@ use sealane_ruleset::{Loaded, TableFamily};
 
 use super::batch::{SUBSYSTEM, address_family};
 use super::encode::{
-    NFT_MSG_NEWOBJ, NFT_MSG_NEWSETELEM, NFTA_COUNTER_PACKETS, NFTA_DATA_VALUE, NFTA_OBJ_DATA,
-    NFTA_OBJ_NAME, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_TABLE_NAME,
+    NFT_MSG_DELSETELEM, NFT_MSG_NEWOBJ, NFT_MSG_NEWSETELEM, NFTA_COUNTER_PACKETS, NFTA_DATA_VALUE,
+    NFTA_OBJ_DATA, NFTA_OBJ_NAME, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_TABLE_NAME,
     NFTA_TABLE_USERDATA,
 };
 use crate::error::{Refusal, extended_message};
@@ -52,10 +52,17 @@ pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Of a message about a change: the port of the socket by which it came about, and the name of the table.
-///
-/// Whatever the message is about, the table's name is its first attribute.
-pub(super) fn edited_table(message: &[u8]) -> Option<(u32, String)> {
+/// What a message about a change tells.
+pub(super) struct Edited {
+    /// The port of the socket by which it came about.
+    pub port: u32,
+    pub table: String,
+    /// Of a set or map, and nothing else.
+    pub element: bool,
+}
+
+/// Reads a message about a change. Whatever the message is about, the table's name is its first attribute.
+pub(super) fn edited(message: &[u8]) -> Option<Edited> {
     const PORT: usize = 12;
     const NFT_MSG_NEWGEN: u16 = 15;
     let kind = u16_at(message, 4)?;
@@ -63,7 +70,11 @@ pub(super) fn edited_table(message: &[u8]) -> Option<(u32, String)> {
         return None;
     }
     let body = message.get(MESSAGE_HEADER + FAMILY_HEADER..)?;
-    Some((u32_at(message, PORT)?, text(find(body, NFTA_TABLE_NAME)?)))
+    Some(Edited {
+        port: u32_at(message, PORT)?,
+        table: text(find(body, NFTA_TABLE_NAME)?),
+        element: matches!(kind & 0xff, NFT_MSG_NEWSETELEM | NFT_MSG_DELSETELEM),
+    })
 }
 
 fn split(datagram: &[u8]) -> Option<(&[u8], &[u8])> {

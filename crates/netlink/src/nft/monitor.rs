@@ -4,6 +4,7 @@
 //! by object. What counts is whose table it was and that we did not do it; what
 //! is wrong now is found by looking.
 
+use std::collections::VecDeque;
 use std::io;
 
 use futures::stream::{BoxStream, StreamExt, unfold};
@@ -11,17 +12,18 @@ use rtnetlink::sys::{Socket, protocols::NETLINK_NETFILTER};
 use sealane_net::names;
 use tokio::io::unix::AsyncFd;
 
-use super::answer::{edited_table, messages};
+use super::answer::{edited, messages};
 use super::ports::is_own;
 use crate::error::{Error, Result};
-use crate::events::Event;
+use crate::events::{Edit, Event};
 use crate::netlink::Netlink;
 
 /// `NFNLGRP_NFTABLES`
 const GROUP: u32 = 7;
 
 impl Netlink {
-    /// [`Event::Tables`] for each transaction of another process that has changed a table whose name is like ours.
+    /// [`Event::Tables`] and [`Event::Services`] for each transaction of another process that has changed a table
+    /// whose name is like ours.
     ///
     /// # Errors
     /// When the socket cannot be opened.
@@ -32,9 +34,13 @@ impl Netlink {
         // never gives another one.
         let listener = unsafe { AsyncFd::register(socket) };
         let listener = listener.map_err(|error| failed(error.into()))?;
-        let events = unfold(listener, async |listener| {
-            let event = next(&listener).await?;
-            Some((event, listener))
+        let state = (listener, VecDeque::new());
+        let events = unfold(state, async |(listener, mut queue)| {
+            if queue.is_empty() {
+                queue.extend(next(&listener).await?);
+            }
+            let event = queue.pop_front()?;
+            Some((event, (listener, queue)))
         });
         Ok(events.boxed())
     }
@@ -48,18 +54,22 @@ fn open() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The next event; `None` when the socket is of no use any more.
-async fn next(listener: &AsyncFd<Socket>) -> Option<Event> {
+/// The next events; `None` when the socket is of no use any more.
+async fn next(listener: &AsyncFd<Socket>) -> Option<Vec<Event>> {
     loop {
         let mut ready = listener.readable().await.ok()?;
         let received = ready.try_io(|listener| listener.get_ref().recv_from_full());
         match received {
             Err(_would_block) => {}
-            Ok(Ok((datagram, _))) if is_news(&datagram) => return Some(Event::Tables),
-            Ok(Ok(_)) => {}
+            Ok(Ok((datagram, _))) => {
+                let news = news(&datagram);
+                if !news.is_empty() {
+                    return Some(news);
+                }
+            }
             // More than there was room for, as with a large transaction of our own.
             Ok(Err(error)) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
-                return Some(Event::Missed);
+                return Some(vec![Event::Missed]);
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(Err(_)) => return None,
@@ -67,9 +77,21 @@ async fn next(listener: &AsyncFd<Socket>) -> Option<Event> {
     }
 }
 
-fn is_news(datagram: &[u8]) -> bool {
-    messages(datagram).any(|message| {
-        edited_table(message)
-            .is_some_and(|(port, table)| table.starts_with(names::NFT_TABLE) && !is_own(port))
-    })
+/// What a part of a transaction comes to; each event once.
+fn news(datagram: &[u8]) -> Vec<Event> {
+    let others = messages(datagram)
+        .filter_map(edited)
+        .filter(|edited| edited.table.starts_with(names::NFT_TABLE) && !is_own(edited.port));
+    let mut news = Vec::new();
+    for edited in others {
+        let event = match (edited.table == names::SERVICES_TABLE, edited.element) {
+            (false, _) => Event::Tables,
+            (true, true) => Event::Services(Edit::Elements),
+            (true, false) => Event::Services(Edit::Rules),
+        };
+        if !news.contains(&event) {
+            news.push(event);
+        }
+    }
+    news
 }

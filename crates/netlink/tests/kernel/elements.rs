@@ -1,7 +1,7 @@
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use sealane_net::{Attachment, Family, Mac, names};
-use sealane_netlink::{Event, Nft};
+use sealane_netlink::{Edit, Event, Nft};
 use sealane_ruleset::{
     Change, Element, NodeEgress, TableFamily, guard_elements, guard_tables, node_egress,
 };
@@ -109,6 +109,29 @@ async fn what_others_do_to_our_tables_is_told_and_what_we_do_is_not() {
     ] {
         place.run(&edit);
         while next(&mut events).await != Event::Tables {}
+    }
+    for (edit, event) in [
+        (
+            format!("nft add table ip {}", names::SERVICES_TABLE),
+            Edit::Rules,
+        ),
+        (
+            format!(
+                "nft add set ip {} a {{ type ipv4_addr; }}",
+                names::SERVICES_TABLE
+            ),
+            Edit::Rules,
+        ),
+        (
+            format!(
+                "nft add element ip {} a {{ 10.0.0.1 }}",
+                names::SERVICES_TABLE
+            ),
+            Edit::Elements,
+        ),
+    ] {
+        place.run(&edit);
+        while next(&mut events).await != Event::Services(event) {}
     }
     let egress = NodeEgress {
         local_pods: vec!["10.244.1.0/24".parse().unwrap()],

@@ -1,7 +1,7 @@
 use sealane_net::{Family, IpNet};
 use sealane_ruleset::{
-    Chain, ChainType, CmpOp, Hook, Interval, NodeEgress, PayloadField, Rule, Set, Table, TunnelEnd,
-    Verdict, guard_tables, machine_egress, node_egress, priority,
+    Chain, ChainType, CmpOp, Hook, Interval, NodeEgress, PayloadField, Rule, Set, Table, Verdict,
+    guard_tables, machine_egress, node_egress, priority,
 };
 
 use crate::place::Place;
@@ -18,10 +18,6 @@ fn egress() -> NodeEgress {
             .map(|address| address.parse().unwrap())
             .to_vec(),
         check_sources: true,
-        tunnel: Some(TunnelEnd {
-            family: Family::V4,
-            port: 4789,
-        }),
     }
 }
 
