@@ -38,6 +38,7 @@ mod install;
 pub mod leases;
 pub mod node;
 mod options;
+mod patience;
 mod privileges;
 pub mod reconcile;
 mod serve;
@@ -46,7 +47,7 @@ mod shape;
 mod socket;
 pub mod wire;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use futures::{FutureExt, Stream, StreamExt, TryFutureExt};
@@ -60,6 +61,7 @@ use sealane_kube::{
     node_net, pod_net, service_net, slice_net, watch_as, watch_ip_pools, write_blocks,
 };
 use sealane_netlink::Netlink;
+use sealane_objects::ObjectName;
 use services::Input;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -104,7 +106,7 @@ async fn run_here(settings: Settings) -> anyhow::Result<()> {
         kernel: Netlink::in_current()?,
         program: PathBuf::from(install::SELF),
         feed: feed(&client, &settings.node_name),
-        services: services_feed(&client, settings.proxy_mode),
+        services: services_feed(&client, &settings),
         introspect: Introspect::new("agent"),
         ledger: ledger(client.clone(), &settings.node_name),
         announce: announce(client, &settings.node_name),
@@ -152,6 +154,21 @@ fn announce(client: Client, node_name: &str) -> core::Announce {
     })
 }
 
+/// Events of Services.
+fn announce_services(client: Client, node_name: &str) -> services::Announce {
+    let recorder = Recorder::new(client, "sealane-agent", node_name);
+    Arc::new(move |service: &ObjectName, reason: &str, message: &str| {
+        let about = ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Service".into()),
+            namespace: Some(service.namespace.clone()),
+            name: Some(service.name.clone()),
+            ..ObjectReference::default()
+        };
+        recorder.record(&about, Severity::Warning, reason, message);
+    })
+}
+
 /// Watches what the agent needs of the API, and no more.
 fn feed(client: &Client, node_name: &str) -> mpsc::Receiver<Feed> {
     let (sender, feed) = mpsc::channel(FEED);
@@ -167,9 +184,10 @@ fn feed(client: &Client, node_name: &str) -> mpsc::Receiver<Feed> {
 }
 
 /// Watches Services and their endpoints, unless somebody else serves them.
-fn services_feed(client: &Client, mode: ProxyMode) -> services::Queue {
-    let queue = services::Queue::new();
-    if mode == ProxyMode::None {
+fn services_feed(client: &Client, settings: &Settings) -> services::Queue {
+    let announce = announce_services(client.clone(), &settings.node_name);
+    let queue = services::Queue::new(announce);
+    if settings.proxy_mode == ProxyMode::None {
         return queue;
     }
     let all = Filter::labels("!service.kubernetes.io/headless");

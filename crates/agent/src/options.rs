@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use sealane_cni::types::is_valid_identifier;
 use sealane_kube::Access;
 use sealane_net::{AntiSpoofing, Attachment, IpNet, ProxyMode, Ranges, names, parse_network};
 use sealane_route::Routing;
+use sealane_service::NodePortAddresses;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,6 +32,8 @@ const RUN_DIR: &str = "/run/sealane";
 const ATTACHMENT: Attachment = Attachment::Routed;
 /// 10256 is left to whoever programs Services, kube-proxy for instance.
 const HEALTH_PORT: u16 = 10266;
+/// kube-proxy's.
+const HEALTHZ: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 10256);
 /// What an ADD can wait for, and longer than endpoints and most DNS answers take to be followed.
 const ADDRESS_REUSE_DELAY: u32 = 10;
 
@@ -99,6 +103,16 @@ pub struct Options {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub external_ips: Option<bool>,
 
+    /// At which addresses of the node node ports are served: ranges of addresses, or `primary` for the Node's own;
+    /// a family without a range is served at all of them [default: all, and 127.0.0.1]
+    #[arg(long, value_name = "CIDRS", value_parser = |text: &str| text.parse::<NodePortAddresses>())]
+    pub nodeport_addresses: Option<NodePortAddresses>,
+
+    /// Where load balancers ask whether this node takes connections, at /healthz and /livez, while it serves
+    /// Services; port 0 for nowhere [default: [::]:10256, which is IPv4 too]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub healthz_bind_address: Option<SocketAddr>,
+
     /// Folder in which the container runtime looks for CNI plugins [default: /opt/cni/bin]
     #[arg(long, value_name = "DIR")]
     pub cni_bin_dir: Option<PathBuf>,
@@ -153,6 +167,8 @@ struct FileOptions {
     vxlan_vni: Option<u32>,
     proxy_mode: Option<ProxyMode>,
     external_ips: Option<bool>,
+    nodeport_addresses: Option<Vec<String>>,
+    healthz_bind_address: Option<SocketAddr>,
     attachment: Option<Attachment>,
     non_masquerade_cidrs: Option<Vec<String>>,
     anti_spoofing: Option<AntiSpoofing>,
@@ -208,6 +224,9 @@ pub struct Settings {
     pub proxy_mode: ProxyMode,
     /// Whether `.spec.externalIPs` are served.
     pub external_ips: bool,
+    pub nodeport_addresses: NodePortAddresses,
+    /// `None`: /healthz and /livez are not served.
+    pub healthz_bind_address: Option<SocketAddr>,
     pub attachment: Attachment,
     pub non_masquerade_cidrs: Vec<IpNet>,
     pub anti_spoofing: AntiSpoofing,
@@ -257,6 +276,11 @@ impl Options {
                 .collect::<Result<_, _>>()
                 .context("use non-masquerade-cidrs of the config file")?,
         };
+        let nodeport_addresses = match (self.nodeport_addresses, file.nodeport_addresses) {
+            (Some(addresses), _) => addresses,
+            (None, list) => (list.unwrap_or_default().join(",").parse())
+                .context("use nodeport-addresses of the config file")?,
+        };
         let or = |flag: Option<PathBuf>, file: Option<PathBuf>, default: &str| {
             flag.or(file).unwrap_or_else(|| default.into())
         };
@@ -281,6 +305,13 @@ impl Options {
             non_masquerade_cidrs,
             proxy_mode: self.proxy_mode.or(file.proxy_mode).unwrap_or_default(),
             external_ips: self.external_ips.or(file.external_ips).unwrap_or(false),
+            nodeport_addresses,
+            healthz_bind_address: Some(
+                self.healthz_bind_address
+                    .or(file.healthz_bind_address)
+                    .unwrap_or(HEALTHZ),
+            )
+            .filter(|at| at.port() != 0),
             anti_spoofing: self
                 .anti_spoofing
                 .or(file.anti_spoofing)
@@ -442,6 +473,8 @@ mod tests {
         let settings = with_file("", flags).unwrap();
         assert_eq!(settings.health_port, Some(HEALTH_PORT));
         assert_eq!(settings.attachment, ATTACHMENT);
+        assert_eq!(settings.healthz_bind_address, Some(HEALTHZ));
+        assert_eq!(settings.nodeport_addresses, NodePortAddresses::All);
     }
 
     #[test]
@@ -469,6 +502,8 @@ mod tests {
             ("non-masquerade-cidrs: [10.0.0.1/8]\n", "10.0.0.0/8"),
             ("cluster-cidr: 10.244.0.0\n", "10.244.0.0"),
             ("cni-chain: [../sh]\n", "../sh"),
+            ("nodeport-addresses: [primary, 10.0.0.0/8]\n", "primary"),
+            ("healthz-bind-address: 10256\n", "healthz-bind-address"),
             ("ipam: ec2\nattachment: bridge\n", "pods are routed"),
             ("ipam: azure\n", "azure"),
         ] {

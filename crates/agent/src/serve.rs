@@ -10,12 +10,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use futures::{StreamExt, stream::BoxStream};
 use nix::fcntl::{Flock, FlockArg};
 use sealane_cni::spool::Spool;
 use sealane_introspect::{Introspect, Readiness};
 use sealane_ipam::named::Labels;
 use sealane_kube::Change;
-use sealane_netlink::{Conntrack, Netlink};
+use sealane_netlink::{Conntrack, Edit, Event, Netlink};
 use sealane_objects::{NodeNet, PodNet, PoolNet};
 use tokio::{
     sync::{mpsc, watch},
@@ -100,7 +101,7 @@ pub async fn serve(
     })
     .context("start the thread that writes leases")?;
     let wirer = Wirer::start(kernel.netns()).context("start the threads that wire pods")?;
-    let events = kernel.events()?;
+    let mut events = kernel.events()?;
     let for_services = for_services(&kernel, &settings)?;
     let (cloud, usage) = match &settings.ec2 {
         Some(ec2) => {
@@ -127,20 +128,38 @@ pub async fn serve(
     // Dropped at the end, which ends them.
     let mut beside = JoinSet::new();
     if let Some((kernel, conntrack)) = for_services {
-        let services::Queue { sender, receiver } = services;
+        events = overhear(events, services.sender.clone());
+        let node_ports = settings.nodeport_addresses.clone();
+        let health = Arc::new(services::Health::new(node_ports.clone()));
         services::start(services::Parts {
             mode: settings.proxy_mode,
+            node_ports: node_ports.clone(),
+            health: Arc::clone(&health),
             kernel: kernel.clone(),
             conntrack,
             introspect: introspect.clone(),
-            inputs: receiver,
+            inputs: services.receiver,
         })
         .context("start the thread that programs Services")?;
+        beside.spawn(services::serve_checks(
+            Arc::clone(&health),
+            kernel.clone(),
+            services.announce,
+        ));
+        if let Some(at) = settings.healthz_bind_address {
+            let (kernel, view) = (kernel.clone(), view.clone());
+            let introspect = introspect.clone();
+            beside.spawn(services::serve_health(health, kernel, view, at, introspect));
+        }
+        let asked = services::Asked {
+            external_ips: settings.external_ips,
+            node_port_addresses: node_ports,
+        };
         beside.spawn(services::follow_node(
             kernel,
             view.clone(),
-            settings.external_ips,
-            sender,
+            asked,
+            services.sender,
         ));
     }
     beside.spawn(socket::serve(listener, inbox.clone()));
@@ -160,6 +179,24 @@ pub async fn serve(
     }
     core.run(messages, shutdown).await;
     Ok(())
+}
+
+/// Tells the thread of Services of edits; all events go on to whom they are for.
+fn overhear(
+    events: BoxStream<'static, Event>,
+    sender: services::Sender,
+) -> BoxStream<'static, Event> {
+    let hear = move |event: &Event| {
+        let edit = match event {
+            Event::Services(edit) => *edit,
+            // A large transaction of our own, or many of others: what the rules are is not compared.
+            Event::Missed => Edit::Elements,
+            _ => return,
+        };
+        // Fails only when the thread has gone.
+        let _ = sender.send(services::Input::Edited(edit));
+    };
+    events.inspect(hear).boxed()
 }
 
 /// What the thread of Services works with: sockets of its own, so that nobody waits for its transactions.

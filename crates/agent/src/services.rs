@@ -3,7 +3,8 @@
 //! ```text
 //! watch of Services ────────┐ Input, one after the other      ┌─► nft tables sealane-services, or KUBE-… chains of iptables
 //! watch of EndpointSlices ──┼──────────────► thread ──────────┼─► conntrack: flows that would mislead
-//! node: addresses, zone ────┘  ServiceTable, ServiceProgram   └─► Shown, metrics, readiness
+//! node: addresses, zone ────┤  ServiceTable, ServiceProgram   ├─► Health: what load balancers are told (tasks beside)
+//! edits by others ──────────┘                                 └─► Shown, metrics, readiness
 //! ```
 //!
 //! The queue has no bound: what is in it are objects that the API server has
@@ -19,26 +20,37 @@
 //!   earlier agent has loaded serves on until then, and is taken over with its
 //!   ids and slots, so that a restart changes nothing that is right.
 //! * Nothing is removed when the agent ends.
-//! * Every minute, and after a refusal, all is compared with the kernel and repaired.
+//! * Every minute, after a refusal, and when somebody has edited the tables, all is compared with the kernel and
+//!   repaired. Of edits the kernel tells; where rules or chains were edited, all is loaded again.
 
 mod backend;
 mod conntrack;
 mod facts;
+mod health;
 mod iptables;
+mod listen;
 mod meters;
 mod nft;
 mod task;
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use sealane_kube::Change;
-use sealane_netlink::Netlink;
-use sealane_objects::{ServiceNet, SliceNet};
+use sealane_net::names;
+use sealane_netlink::{Edit, Netlink};
+use sealane_objects::{ObjectName, ServiceNet, SliceNet};
 use sealane_service::NodeFacts;
 
 pub use backend::Refused;
-pub use facts::follow_node;
+pub use facts::{Asked, follow_node};
+pub use health::Health;
+pub use listen::{serve_checks, serve_health};
 pub use task::{Parts, start};
+
+/// Lets packets from 127.0.0.1 leave by other links, for node ports there; a rule keeps others from coming in by it.
+const LOCALNET: (&str, &str) = (names::LOCALNET_SYSCTL, "1");
+/// What it is without.
+const NO_LOCALNET: (&str, &str) = (names::LOCALNET_SYSCTL, "0");
 
 /// What the thread is told.
 pub enum Input {
@@ -48,7 +60,12 @@ pub enum Input {
     Slices(Change<SliceNet>),
     /// Of the node.
     Node(NodeFacts),
+    /// Somebody has edited what we have programmed.
+    Edited(Edit),
 }
+
+/// Tells people who look at a Service: the words are an Event's reason, in CamelCase, and its message.
+pub type Announce = Arc<dyn Fn(&ObjectName, &str, &str) + Send + Sync>;
 
 /// Where inputs go.
 pub type Sender = mpsc::Sender<Input>;
@@ -61,19 +78,19 @@ pub struct Queue {
     pub sender: Sender,
     /// For the thread.
     pub receiver: Receiver,
+    /// How people are told.
+    pub announce: Announce,
 }
 
 impl Queue {
     /// An empty one.
-    pub fn new() -> Self {
+    pub fn new(announce: Announce) -> Self {
         let (sender, receiver) = mpsc::channel();
-        Self { sender, receiver }
-    }
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self::new()
+        Self {
+            sender,
+            receiver,
+            announce,
+        }
     }
 }
 
@@ -82,6 +99,12 @@ impl Default for Queue {
 /// # Errors
 /// When the kernel refuses.
 pub fn remove(kernel: &Netlink) -> Result<(), Refused> {
+    if nft::Nft::guards_loopback(kernel)? {
+        kernel.set_sysctls(&[NO_LOCALNET])?;
+    }
     nft::Nft::new(kernel.clone()).remove()?;
-    iptables::remove(kernel)
+    if iptables::remove(kernel)? {
+        kernel.set_sysctls(&[NO_LOCALNET])?;
+    }
+    Ok(())
 }

@@ -9,9 +9,7 @@ use std::{
 };
 
 use sealane_agent::{Attachment, Routing};
-use sealane_testkit::{
-    Capture, Namespace, Packet, Protocol, SOON, Stream, Topology, eventually, frame,
-};
+use sealane_testkit::{Capture, Namespace, Packet, Protocol, SOON, Stream, Topology, eventually};
 use stage::{
     ip, seen_source,
     site::{Families, Form, Site},
@@ -134,46 +132,6 @@ fn pods_reach_far_nodes_through_the_overlay_and_without_nat() {
     wire.expect(SOON, "the node's own packet", |packet| {
         packet.protocol == Protocol::Tcp && packet.source == plain
     });
-}
-
-/// A datagram of the overlay with a packet of UDP inside, from `from` to a pod.
-fn overlay_datagram(to_node: &Namespace, from: IpAddr, to_pod: IpAddr) -> Vec<u8> {
-    let mac = frame::mac_of(to_node, "sl.vxlan");
-    let packet = frame::packet(from, to_pod, 17, &frame::udp(9, 9, b"inside"));
-    // RFC 7348 §5: a flag, and the identifier 94.
-    let header = [8, 0, 0, 0, 0, 0, 94, 0];
-    [
-        &header[..],
-        &frame::carrying([2, 0, 0, 0, 0, 9], mac, &packet),
-    ]
-    .concat()
-}
-
-#[test]
-fn what_a_pod_says_for_the_overlay_is_not_believed() {
-    let site = Site::start(V4);
-    let pods = Pods::on(&site);
-    let liar: IpAddr = "10.244.2.98".parse().unwrap();
-    let honest: IpAddr = "10.244.2.99".parse().unwrap();
-    // To another node, and to its own.
-    for number in [3, 1] {
-        let node = site.node(number);
-        let wire = Capture::on(pods.netns(number), "eth0");
-        let say = |who: &Namespace, from: IpAddr| {
-            let datagram = overlay_datagram(&node.netns, from, pods.ip(number));
-            let socket = who.enter(|| UdpSocket::bind("0.0.0.0:0")).unwrap();
-            socket.send_to(&datagram, (node.ip(), 4789)).unwrap();
-        };
-        say(pods.netns(1), liar);
-        node.shows(
-            "nft",
-            &["list", "chain", "ip", "sealane", "overlay"],
-            |text| text.contains("counter packets 1 "),
-        );
-        say(&site.node(2).netns, honest);
-        wire.expect(SOON, "what a node says", |packet| packet.source == honest);
-        wire.refuse("what a pod says", |packet| packet.source == liar);
-    }
 }
 
 /// Every way to the pods of other nodes in every family.

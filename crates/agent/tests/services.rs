@@ -1,6 +1,8 @@
 //! Services in the real kernel: who reaches what, and what a restart and a change leave alone.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "services/at_node.rs"]
+mod at_node;
 mod stage;
 
 use std::{
@@ -56,12 +58,16 @@ impl Scene {
     }
 
     fn with(mode: ProxyMode) -> Self {
+        Self::with_settings(mode, |stage| settings(stage, mode))
+    }
+
+    fn with_settings(mode: ProxyMode, settings: impl FnOnce(&Stage) -> Settings) -> Self {
         let stage = Stage::new();
         let way = ["route", "add", "default", "via", OUTSIDE_IP];
         stage.node.run("ip", way).succeeds();
         let way = ["route", "add", "10.96.0.0/12", "via", NODE_IP];
         stage.outside.run("ip", way).succeeds();
-        let agent = Agent::start(settings(&stage, mode), stage.node.title());
+        let agent = Agent::start(settings(&stage), stage.node.title());
         let (topology, pods) = Topology::new(["a", "b", "c"]);
         agent.tell_nodes(vec![this_node(&[SUBNET])]);
         agent.tell_pods(["a", "b", "c"].map(|name| pod(name, &[])).to_vec());

@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -24,37 +24,18 @@ struct Registry {
     ca: PathBuf,
 }
 
-/// The address that a registry says in its log to listen on, whose port the kernel has chosen.
-///
-/// Connecting until somebody answers would not do: a socket may get the very port as its own, and then
-/// is connected with itself.
-fn listening(registry: &mut Child, log: &Path) -> SocketAddr {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let log = fs::read_to_string(log).unwrap();
-        if let Some((_, said)) = log.split_once("listening on ")
-            && let Some((address, _)) = said.split_once([' ', ',', '"'])
-        {
-            return address.parse().unwrap();
-        }
-        let ended = registry.try_wait().unwrap();
-        assert!(
-            ended.is_none() && Instant::now() < deadline,
-            "docker-registry does not serve: {log}"
-        );
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 impl Registry {
     fn start(password: bool, tls: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
         let path = |name: &str| dir.path().join(name).display().to_string();
         let mut config = json!({
             "version": 0.1,
-            "log": {"level": "info", "accesslog": {"disabled": true}},
+            "log": {"level": "error", "accesslog": {"disabled": true}},
             "storage": {"filesystem": {"rootdirectory": path("storage")}},
-            "http": {"addr": "127.0.0.1:0"},
+            "http": {"addr": address.to_string()},
         });
         if password {
             fs::write(path("htpasswd"), HTPASSWD).unwrap();
@@ -69,20 +50,35 @@ impl Registry {
         // JSON is YAML.
         fs::write(path("config.yml"), config.to_string()).unwrap();
         let log = fs::File::create(path("log")).unwrap();
-        let mut child = Command::new("docker-registry")
+        let child = Command::new("docker-registry")
             .args(["serve", &path("config.yml")])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .expect("start docker-registry: `make setup` installs it");
-        let address = listening(&mut child, &dir.path().join("log"));
         let ca = dir.path().join("ca.crt");
-        Self {
+        let mut registry = Self {
             address,
             child,
             dir,
             ca,
+        };
+        registry.wait();
+        registry
+    }
+
+    fn wait(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(self.address).is_err() {
+            let ended = self.child.try_wait().unwrap();
+            let log = || fs::read_to_string(self.dir.path().join("log")).unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "docker-registry does not serve: {}",
+                log()
+            );
+            thread::yield_now();
         }
     }
 

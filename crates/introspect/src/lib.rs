@@ -33,5 +33,5 @@ pub use fetch::{FetchError, Fetched, fetch};
 pub use log::{LogError, init_logging, log_level, set_log_level};
 pub use metrics::{Counter, Gauge};
 pub use registry::{Introspect, Readiness};
-pub use serve::{ServeError, Served};
+pub use serve::{Reply, ServeError, Served, serve_json};
 pub use small::keep_small;

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -81,13 +82,11 @@ impl Introspect {
             at: path.display().to_string(),
             source,
         })?;
-        let introspect = self.clone();
+        let answer = self.answers(Scope::Everything);
         let task = tokio::spawn(async move {
             loop {
                 let accepted = listener.accept().await;
-                introspect
-                    .serve_connection(accepted.map(|(io, _)| io), Scope::Everything)
-                    .await;
+                serve_connection(accepted.map(|(io, _)| io), &answer).await;
             }
         });
         Ok(Served {
@@ -107,52 +106,12 @@ impl Introspect {
             source,
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        listen(listener, self.answers(Scope::HealthAndMetrics)).map_err(failed)
+    }
+
+    fn answers(&self, scope: Scope) -> Answer {
         let introspect = self.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                let accepted = listener.accept().await;
-                introspect
-                    .serve_connection(accepted.map(|(io, _)| io), Scope::HealthAndMetrics)
-                    .await;
-            }
-        });
-        Ok(Served {
-            task,
-            socket: None,
-            address: Some(address),
-        })
-    }
-
-    async fn serve_connection<S>(&self, accepted: io::Result<S>, scope: Scope)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        match accepted {
-            Ok(stream) => drop(tokio::spawn(self.clone().converse(stream, scope))),
-            Err(error) => {
-                tracing::warn!("accept a connection for health and state: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-
-    fn converse<S>(self, stream: S, scope: Scope) -> impl Future<Output = ()> + Send
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let service = service_fn(move |request: Request<Incoming>| {
-            let response = self.answer(&request, scope);
-            async move { Ok::<_, Infallible>(response) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        async move {
-            // A client that goes away is its own business.
-            let _done = connection.await;
-        }
+        Arc::new(move |request| introspect.answer(request, scope))
     }
 
     fn answer<B>(&self, request: &Request<B>, scope: Scope) -> Response<Full<Bytes>> {
@@ -183,6 +142,108 @@ impl Introspect {
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         }
+    }
+}
+
+/// What a server of one's own answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers beside those that every answer has.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON.
+    pub body: String,
+}
+
+/// Answers on a listener by a function of the path, in the current tokio runtime.
+///
+/// # Errors
+/// When the listener is of no use to the runtime.
+pub fn serve_json(
+    listener: std::net::TcpListener,
+    reply: impl Fn(&str) -> Option<Reply> + Send + Sync + 'static,
+) -> Result<Served, ServeError> {
+    let address = listener.local_addr();
+    let failed = |source| ServeError {
+        at: address.map_or_else(|_| "a port".into(), |at| at.to_string()),
+        source,
+    };
+    let listener = listener
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(listener));
+    let answer = move |request: &Request<Incoming>| {
+        let path = request.uri().path();
+        match reply(path).filter(|_| request.method() == Method::GET) {
+            Some(reply) => replied(reply),
+            None => text(
+                StatusCode::NOT_FOUND,
+                format!("{path} is not served here\n"),
+            ),
+        }
+    };
+    listener
+        .and_then(|listener| listen(listener, Arc::new(answer)))
+        .map_err(failed)
+}
+
+fn replied(reply: Reply) -> Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = respond(status, "application/json", reply.body);
+    for (name, value) in reply.headers {
+        if let Ok(value) = header::HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// How requests are answered.
+type Answer = Arc<dyn Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync>;
+
+fn listen(listener: TcpListener, answer: Answer) -> io::Result<Served> {
+    let address = listener.local_addr()?;
+    let task = tokio::spawn(async move {
+        loop {
+            let accepted = listener.accept().await;
+            serve_connection(accepted.map(|(io, _)| io), &answer).await;
+        }
+    });
+    Ok(Served {
+        task,
+        socket: None,
+        address: Some(address),
+    })
+}
+
+async fn serve_connection<S>(accepted: io::Result<S>, answer: &Answer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match accepted {
+        Ok(stream) => drop(tokio::spawn(converse(stream, Arc::clone(answer)))),
+        Err(error) => {
+            tracing::warn!("accept a connection for health and state: {error}");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+fn converse<S>(stream: S, answer: Answer) -> impl Future<Output = ()> + Send
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = answer(&request);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    async move {
+        // A client that goes away is its own business.
+        let _done = connection.await;
     }
 }
 

@@ -15,6 +15,9 @@ use sealane_objects::{NodeNet, ObjectName, PodNet};
 /// Which annotations are ours.
 const ANNOTATIONS: &str = "sealane.io/";
 
+/// The taint by which the cluster autoscaler says that it will delete a node.
+const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
+
 /// The network's view of a Node. `.spec.podCIDR` counts where `.spec.podCIDRs` is absent (servers before 1.16).
 pub fn node_net(node: &Node) -> NodeNet {
     let name = node.name_any();
@@ -41,7 +44,14 @@ pub fn node_net(node: &Node) -> NodeNet {
         zone: node.labels().get("topology.kubernetes.io/zone").cloned(),
         // Of the pools, not of the Node.
         pod_ranges: Vec::new(),
+        leaving: is_leaving(node),
     }
+}
+
+fn is_leaving(node: &Node) -> bool {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    let mut taints = taints.into_iter().flatten();
+    node.metadata.deletion_timestamp.is_some() || taints.any(|taint| taint.key == TO_BE_DELETED)
 }
 
 fn pod_cidrs(node: &Node) -> &[String] {
@@ -121,6 +131,25 @@ mod tests {
             json!({"name": "node-1", "internalIPs": ["172.29.0.2", "fd00::2"],
                    "podCIDRs": ["10.244.0.0/24", "fd00:10:244::/64"]})
         );
+    }
+
+    #[test]
+    fn a_node_that_is_about_to_go() {
+        let taints =
+            |key: &str| json!({"spec": {"taints": [{"key": key, "effect": "NoSchedule"}]}});
+        let cases = [
+            (json!({}), false),
+            (taints("node.kubernetes.io/unschedulable"), false),
+            (taints(TO_BE_DELETED), true),
+            (
+                json!({"metadata": {"deletionTimestamp": "2026-11-21T00:00:00Z"}}),
+                true,
+            ),
+        ];
+        for (node, expected) in cases {
+            let node: Node = serde_json::from_value(node).unwrap();
+            assert_eq!(node_net(&node).leaving, expected);
+        }
     }
 
     #[test]

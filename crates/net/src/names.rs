@@ -55,6 +55,11 @@ pub const POD_LINK_GROUP: u32 = 94;
 /// Not [`NFT_TABLE`], which is replaced as a whole when what is in it changes.
 pub const SERVICES_TABLE: &str = "sealane-services";
 
+/// Lets packets with addresses of 127.0.0.0/8 leave and come by other links than lo, for node ports there.
+///
+/// Only together with rules that keep others from them.
+pub const LOCALNET_SYSCTL: &str = "net.ipv4.conf.all.route_localnet";
+
 /// The bridge of a node that its pods are attached to; the name that the documents of Kubernetes draw.
 pub const POD_BRIDGE: &str = "cbr0";
 

@@ -21,6 +21,10 @@ pub struct NodeNet {
     /// Label `topology.kubernetes.io/zone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// It is being deleted, or is about to be: `.metadata.deletionTimestamp`, or the cluster autoscaler's taint
+    /// `ToBeDeletedByClusterAutoscaler` (KEP-3836).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
 }
 
 impl NodeNet {

@@ -114,22 +114,6 @@ fn open(interface: &str) -> io::Result<OwnedFd> {
     }
 }
 
-/// The Ethernet address of a link.
-///
-/// # Panics
-/// When there is no such link.
-#[track_caller]
-pub fn mac_of(namespace: &Namespace, link: &str) -> Mac {
-    let shown = namespace.run("ip", ["-br", "link", "show", link]);
-    let shown = shown.succeeds();
-    let mac = shown.split_whitespace().nth(2).unwrap_or_default();
-    let bytes = mac.split(':').map(|hex| u8::from_str_radix(hex, 16));
-    let bytes: Vec<u8> = bytes.map_while(Result::ok).collect();
-    bytes
-        .try_into()
-        .unwrap_or_else(|_| panic!("read the Ethernet address of {link}: {shown}"))
-}
-
 /// IEEE 802.3 §3.1.1, without what fills a short frame up, which bridges take off again.
 pub fn ethernet(from: Mac, to: Mac, ether_type: u16, payload: &[u8]) -> Vec<u8> {
     [&to[..], &from, &ether_type.to_be_bytes(), payload].concat()

@@ -1,46 +1,28 @@
 //! When nft tables are looked at, and loaded again since somebody has edited them.
 //!
-//! The kernel tells of each edit, so it is mended at once. Somebody who edits
-//! again whenever we mend would keep both busy for ever: after a few times in
-//! a row it is once a second.
+//! The kernel tells of each edit, so it is mended at once, as far as our [`Patience`] goes.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Core;
-use crate::{guard::Guard, leases::Lease};
+use crate::{guard::Guard, leases::Lease, patience::Patience};
 
-/// How many edits in a row are mended at once.
-const PATIENCE: u32 = 5;
-/// After which one more is.
+/// After which the guard is tried again that could not be loaded.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is to be done about tables.
+#[derive(Default)]
 pub struct Edits {
     /// Somebody has edited them, and they were not loaded again yet.
     edited: bool,
     /// The guard is to be loaded again, not only compared.
     guard_edited: bool,
     compare: bool,
-    patience: u32,
-    regained_at: Option<Instant>,
+    patience: Patience,
     again_at: Option<Instant>,
     trouble: Option<String>,
-}
-
-impl Default for Edits {
-    fn default() -> Self {
-        Self {
-            edited: false,
-            guard_edited: false,
-            compare: false,
-            patience: PATIENCE,
-            regained_at: None,
-            again_at: None,
-            trouble: None,
-        }
-    }
 }
 
 impl Edits {
@@ -56,27 +38,22 @@ impl Edits {
 
     /// When something is to be done.
     pub fn look_at(&self) -> Option<Instant> {
-        let edit = self.regained_at.filter(|_| self.edited);
+        let regained_at = self.patience.regained_at().map(Instant::from_std);
+        let edit = regained_at.filter(|_| self.edited);
         edit.into_iter().chain(self.again_at).min()
     }
 
     /// Whether all tables are to be loaded again now.
     pub fn wake_up(&mut self, now: Instant) -> bool {
-        while let Some(at) = self.regained_at.filter(|at| *at <= now) {
-            self.patience += 1;
-            self.regained_at = (self.patience < PATIENCE).then(|| at + PAUSE);
-        }
         if self.again_at.is_some_and(|at| at <= now) {
             self.again_at = None;
             self.compare = true;
         }
-        if !self.edited || self.patience == 0 {
+        if !self.edited || !self.patience.take(now.into_std()) {
             return false;
         }
         self.edited = false;
         self.guard_edited = true;
-        self.patience -= 1;
-        self.regained_at.get_or_insert(now + PAUSE);
         true
     }
 
@@ -141,27 +118,6 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_few_edits_are_mended_at_once_and_then_one_a_second() {
-        let mut edits = Edits::default();
-        let start = Instant::now();
-        let mut mended = 0;
-        for tenth in 0..100 {
-            edits.note();
-            let now = start + Duration::from_millis(100) * tenth;
-            mended += u32::from(edits.wake_up(now));
-        }
-        assert_eq!(mended, PATIENCE + 9);
-        let rest = start + Duration::from_secs(60);
-        for _ in 0..PATIENCE {
-            edits.note();
-            assert!(edits.wake_up(rest));
-        }
-        edits.note();
-        assert!(!edits.wake_up(rest));
-        assert_eq!(edits.look_at(), Some(rest + PAUSE));
-    }
 
     #[test]
     fn nothing_is_due_while_nobody_edits() {

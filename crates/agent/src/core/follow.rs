@@ -114,6 +114,8 @@ impl Follower {
                 tables: true,
                 ..Noticed::default()
             },
+            // Their thread's concern.
+            Event::Services(_) => Noticed::default(),
             Event::Missed => Noticed {
                 node: true,
                 pods: true,

@@ -10,7 +10,7 @@ use sealane_net::{
 use sealane_netlink::{Rule, Tunnel};
 use sealane_objects::NodeNet;
 use sealane_route::{Problem, Underlay};
-use sealane_ruleset::{NodeEgress, Table, TunnelEnd, node_egress};
+use sealane_ruleset::{NodeEgress, Table, node_egress};
 
 /// What the node's kernel should hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,11 +107,6 @@ pub fn compile(
         port: choices.vxlan_port,
         local: underlay.address,
     };
-    let overlay = OverlayProgram::of(&this.name, tunnel, underlay.tunnel_mtu, &routes);
-    let tunnel = overlay.as_ref().map(|overlay| TunnelEnd {
-        family: Family::from(overlay.tunnel.local),
-        port: overlay.tunnel.port,
-    });
     Ok(Program {
         sysctls: sysctls(
             &this.pod_cidrs,
@@ -124,8 +119,8 @@ pub fn compile(
         gateways,
         bridge,
         routed,
-        overlay,
-        tables: tables(this, nodes, choices, tunnel),
+        overlay: OverlayProgram::of(&this.name, tunnel, underlay.tunnel_mtu, &routes),
+        tables: tables(this, nodes, choices),
         rules,
         cloud,
         routes: routes.routes,
@@ -224,12 +219,7 @@ fn sysctls(subnets: &[IpNet], uplink: &str, bridged: bool, routed: bool) -> Vec<
     settings
 }
 
-fn tables(
-    this: &NodeNet,
-    nodes: &[NodeNet],
-    choices: &Choices,
-    tunnel: Option<TunnelEnd>,
-) -> Vec<Table> {
+fn tables(this: &NodeNet, nodes: &[NodeNet], choices: &Choices) -> Vec<Table> {
     let cluster = choices.cluster_cidr.as_ref();
     // In all of a VPC pods are known by their own address.
     let vpc = choices.cloud.iter().flat_map(|net| net.vpc.iter().copied());
@@ -251,7 +241,6 @@ fn tables(
             .flat_map(|node| node.internal_ips.iter().copied())
             .collect(),
         check_sources: choices.anti_spoofing == AntiSpoofing::Node,
-        tunnel,
     };
     Family::ALL
         .into_iter()

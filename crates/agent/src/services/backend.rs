@@ -5,7 +5,7 @@
 //! that are there already are the connection tracking's.
 
 use sealane_netlink::Netlink;
-use sealane_service::{PortChange, ServiceTable};
+use sealane_service::{NodePortAddresses, PortChange, ServiceTable};
 
 use super::iptables::{self, Iptables};
 use super::nft::{Done, Nft};
@@ -27,9 +27,11 @@ pub enum Refused {
 }
 
 impl Backend {
-    pub fn new(mode: ProxyMode, kernel: Netlink) -> Self {
+    pub fn new(mode: ProxyMode, kernel: Netlink, node_ports: NodePortAddresses) -> Self {
         match mode {
-            ProxyMode::Iptables => Self::Iptables(Iptables::new(kernel.clone()), kernel),
+            ProxyMode::Iptables => {
+                Self::Iptables(Iptables::new(kernel.clone(), node_ports), kernel)
+            }
             ProxyMode::Nftables | ProxyMode::None => Self::Nft(Nft::new(kernel.clone()), kernel),
         }
     }
@@ -71,6 +73,14 @@ impl Backend {
                 Ok(nft.take_over(table)?)
             }
             Self::Iptables(iptables, _) => iptables.synchronize(table, false),
+        }
+    }
+
+    /// Loads all of it again: somebody has edited rules, and only their elements can be compared.
+    pub fn reload(&mut self, table: &ServiceTable) -> Result<Done, Refused> {
+        match self {
+            Self::Nft(nft, _) => Ok(nft.reload()?),
+            Self::Iptables(iptables, _) => iptables.synchronize(table, true),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealane_netlink::Netlink;
-use sealane_service::NodeFacts;
+use sealane_service::{NodeFacts, NodePortAddresses};
 use tokio::{sync::watch, time};
 
 use super::{Input, Sender};
@@ -14,32 +14,47 @@ use crate::core::View;
 /// How often the node's addresses are looked at although nothing has happened.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
+/// What a user has chosen.
+pub struct Asked {
+    /// Whether `.spec.externalIPs` are served.
+    pub external_ips: bool,
+    /// Where node ports are served.
+    pub node_port_addresses: NodePortAddresses,
+}
+
 /// Tells the thread of the node whenever it has changed.
 pub async fn follow_node(
     kernel: Netlink,
     mut view: watch::Receiver<Arc<View>>,
-    external_ips: bool,
+    asked: Asked,
     inputs: Sender,
 ) {
     let mut told = None;
+    let mut looked_at = None;
     loop {
         let seen = Arc::clone(&view.borrow_and_update());
-        if let Some(facts) = facts(&kernel, &seen, external_ips).await
-            && told.as_ref() != Some(&facts)
-        {
-            told = Some(facts.clone());
-            if inputs.send(Input::Node(facts)).is_err() {
-                return;
+        // Pods come and go without a change of what is looked at.
+        let concerns = (seen.node.clone(), Arc::clone(&seen.network));
+        if looked_at.as_ref() != Some(&concerns) {
+            let facts = facts(&kernel, &seen, &asked).await;
+            looked_at = facts.is_some().then_some(concerns);
+            if let Some(facts) = facts.filter(|facts| told.as_ref() != Some(facts)) {
+                told = Some(facts.clone());
+                if inputs.send(Input::Node(facts)).is_err() {
+                    return;
+                }
             }
         }
-        if let Ok(Err(_)) = time::timeout(LOOK_AGAIN, view.changed()).await {
-            return;
+        match time::timeout(LOOK_AGAIN, view.changed()).await {
+            Ok(Err(_)) => return,
+            Ok(Ok(())) => {}
+            Err(_) => looked_at = None,
         }
     }
 }
 
 /// `None` until the node's network is there.
-async fn facts(kernel: &Netlink, view: &View, external_ips: bool) -> Option<NodeFacts> {
+async fn facts(kernel: &Netlink, view: &View, asked: &Asked) -> Option<NodeFacts> {
     let node = view.node.as_ref()?;
     view.network.uplink.as_ref()?;
     let addresses = match kernel.addresses().await {
@@ -50,15 +65,19 @@ async fn facts(kernel: &Netlink, view: &View, external_ips: bool) -> Option<Node
         }
     };
     let addresses = addresses.iter().map(|address| address.address.addr());
-    let mut serving: Vec<IpAddr> = addresses.filter(is_reachable).collect();
-    serving.sort_unstable();
-    serving.dedup();
+    let mut reachable: Vec<IpAddr> = addresses.filter(is_reachable).collect();
+    reachable.sort_unstable();
+    reachable.dedup();
+    let choice = &asked.node_port_addresses;
+    let serving = reachable.iter().copied();
+    let serving = serving.filter(|address| choice.has(*address, &node.internal_ips));
     Some(NodeFacts {
         name: node.name.as_str().into(),
         zone: node.zone.as_deref().map(Arc::from),
-        node_port_addresses: serving,
+        node_port_addresses: serving.chain(choice.loopback()).collect(),
+        host_addresses: reachable,
         pod_cidrs: node.pod_networks().collect(),
-        external_ips,
+        external_ips: asked.external_ips,
     })
 }
 

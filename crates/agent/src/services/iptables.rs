@@ -10,25 +10,25 @@ use sealane_iptables::{Choices, compile};
 use sealane_net::Family;
 use sealane_netlink::Netlink;
 use sealane_ruleset::Loaded;
-use sealane_service::ServiceTable;
-use sealane_xtables::{Error, Tables, Variant};
+use sealane_service::{NodePortAddresses, ServiceTable};
+use sealane_xtables::{Applied, Error, Tables, Variant};
 
+use super::LOCALNET;
 use super::backend::Refused;
 use super::nft::{Done, has_pods};
-
-/// Lets packets from 127.0.0.1 leave by other links, for node ports there; a rule keeps others from coming in by it.
-const LOCALNET: (&str, &str) = ("net.ipv4.conf.all.route_localnet", "1");
 
 /// The tables, by family.
 pub struct Iptables {
     kernel: Netlink,
+    node_ports: NodePortAddresses,
     tables: BTreeMap<Family, Tables>,
 }
 
 impl Iptables {
-    pub fn new(kernel: Netlink) -> Self {
+    pub fn new(kernel: Netlink, node_ports: NodePortAddresses) -> Self {
         Self {
             kernel,
+            node_ports,
             tables: BTreeMap::new(),
         }
     }
@@ -44,7 +44,7 @@ impl Iptables {
             if doubt && let Some(tables) = self.tables.get_mut(&family) {
                 tables.doubt();
             }
-            let program = compile(table.iter(), &choices(table, family));
+            let program = compile(table.iter(), &self.choices(table, family));
             let tables = match self.tables.remove(&family) {
                 Some(tables) => tables,
                 None => self.open(family)?,
@@ -58,12 +58,25 @@ impl Iptables {
     }
 
     fn open(&self, family: Family) -> Result<Tables, Refused> {
-        if family == Family::V4 {
+        if family == Family::V4 && self.node_ports.loopback().is_some() {
             self.kernel.set_sysctls(&[LOCALNET])?;
         }
         let tables = self.kernel.run(|| Tables::open(family))??;
         tracing::info!("Services of {family} by iptables ({:?})", tables.variant());
         Ok(tables)
+    }
+
+    fn choices(&self, table: &ServiceTable, family: Family) -> Choices {
+        let node = table.node();
+        let choice = &self.node_ports;
+        Choices {
+            pods: node.pod_cidrs.clone(),
+            node: node.host_addresses.clone(),
+            node_port_addresses: (*choice != NodePortAddresses::All)
+                .then(|| node.node_port_addresses.clone()),
+            localhost_node_ports: family == Family::V4 && choice.loopback().is_some(),
+            ..Choices::new(family)
+        }
     }
 
     /// The family has no pods any more.
@@ -75,37 +88,32 @@ impl Iptables {
     }
 }
 
-fn choices(table: &ServiceTable, family: Family) -> Choices {
-    let node = table.node();
-    Choices {
-        pods: node.pod_cidrs.clone(),
-        node: node.node_port_addresses.clone(),
-        ..Choices::new(family)
-    }
-}
-
 /// Takes away what an earlier agent has made: somebody else serves Services now. What kube-proxy has made stays.
+/// Whether there was any.
 ///
 /// The usual node has nothing of the kind, and no program is run to see that.
-pub fn remove(kernel: &Netlink) -> Result<(), Refused> {
+pub fn remove(kernel: &Netlink) -> Result<bool, Refused> {
+    let mut removed = false;
     let observed = kernel.tables_now()?;
     for family in Family::ALL {
         let is_nat = |table: &Loaded| table.name == "nat" && table.family == family.into();
         let in_nft = observed.iter().any(is_nat);
-        let work = || -> Result<(), Error> {
+        let work = || -> Result<Applied, Error> {
+            let mut applied = Applied::default();
             if in_nft {
-                Tables::with(family, Variant::Nft).remove()?;
+                applied.deleted += Tables::with(family, Variant::Nft).remove()?.deleted;
             }
             if sealane_xtables::has_legacy(family) {
-                Tables::with(family, Variant::Legacy).remove()?;
+                applied.deleted += Tables::with(family, Variant::Legacy).remove()?.deleted;
             }
-            Ok(())
+            Ok(applied)
         };
         match kernel.run(work)? {
+            Ok(applied) => removed |= applied.deleted > 0,
             // Whoever made the table has removed the program since, or never had it.
-            Ok(()) | Err(Error::Absent { .. }) => {}
+            Err(Error::Absent { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(removed)
 }

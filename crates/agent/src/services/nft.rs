@@ -1,12 +1,15 @@
 //! Services in nftables: a table for each family of the node's pods.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use sealane_net::{Family, IpNet, names};
 use sealane_netlink::{Error, Netlink};
 use sealane_ruleset::Loaded;
 use sealane_ruleset::services::{Image, ServiceProgram, Transaction, static_table};
 use sealane_service::{PortChange, ServiceTable};
+
+use super::LOCALNET;
 
 /// The programs, and the kernel that follows them.
 pub struct Nft {
@@ -61,6 +64,32 @@ impl Nft {
             done.add(&transactions);
             self.programs.insert(family, program);
         }
+        self.let_loopback_through(table);
+        Ok(done)
+    }
+
+    /// Node ports at 127.0.0.1 need it. Only once the table is there, whose rules keep others out. Without it the
+    /// rest works.
+    fn let_loopback_through(&self, table: &ServiceTable) {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let asked = table.node().node_port_addresses.contains(&loopback);
+        if asked
+            && self.programs.contains_key(&Family::V4)
+            && let Err(error) = self.kernel.set_sysctls(&[LOCALNET])
+        {
+            tracing::warn!("{error}; node ports do not answer at 127.0.0.1");
+        }
+    }
+
+    /// Loads all of it in the place of what is there. Clients that stayed with their endpoint may get another.
+    pub fn reload(&mut self) -> Result<Done, Error> {
+        let mut done = Done::default();
+        for (family, program) in &self.programs {
+            let transactions = program.difference(&Image::default());
+            let fixed = static_table(*family);
+            self.kernel.replace_services(&fixed, &transactions)?;
+            done.add(&transactions);
+        }
         Ok(done)
     }
 
@@ -84,6 +113,7 @@ impl Nft {
         if !self.programs.keys().all(stands) {
             return self.take_over(table);
         }
+        self.let_loopback_through(table);
         let mut done = Done::default();
         for (family, program) in &self.programs {
             let image = self.kernel.services(*family)?;
@@ -105,6 +135,12 @@ impl Nft {
             self.remove_table(found)?;
         }
         Ok(())
+    }
+
+    /// Whether there is a table of ours whose rules keep others from the node's loopback addresses.
+    pub fn guards_loopback(kernel: &Netlink) -> Result<bool, Error> {
+        let observed = kernel.tables_now()?;
+        Ok(observed.iter().any(|loaded| is_table(loaded, Family::V4)))
     }
 
     fn remove_table(&self, found: Option<&Loaded>) -> Result<(), Error> {

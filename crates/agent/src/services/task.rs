@@ -6,22 +6,24 @@ use std::time::{Duration, Instant};
 
 use sealane_introspect::{Introspect, Readiness};
 use sealane_kube::Change;
-use sealane_netlink::{Conntrack, Netlink};
+use sealane_netlink::{Conntrack, Edit, Netlink};
 use sealane_objects::SliceNet;
-use sealane_service::{NodeFacts, PortChange, ServiceTable};
+use sealane_service::{NodeFacts, NodePortAddresses, PortChange, ServiceTable};
 use serde_json::{Value, json};
 
 use super::backend::{Backend, Refused};
 use super::conntrack;
 use super::meters::Meters;
 use super::nft::Done;
-use super::{Input, Receiver};
-use crate::ProxyMode;
+use super::{Health, Input, Receiver};
+use crate::{ProxyMode, patience::Patience};
 
 /// How often everything is compared with the kernel although nothing happened.
 const RESYNC: Duration = Duration::from_secs(60);
 /// How long after a refusal everything is compared.
 const REPAIR: Duration = Duration::from_secs(1);
+/// The kernel tells of a large edit in several parts.
+const EDITING: Duration = Duration::from_millis(5);
 /// How many inputs are taken as one change.
 const TOGETHER: usize = 4096;
 /// How many ports `/debug/state` shows.
@@ -31,6 +33,10 @@ const SHOWN: usize = 1000;
 pub struct Parts {
     /// Which backend.
     pub mode: ProxyMode,
+    /// Where node ports are served.
+    pub node_ports: NodePortAddresses,
+    /// What load balancers are told.
+    pub health: Arc<Health>,
     /// Sockets of its own in the node's namespace.
     pub kernel: Netlink,
     pub conntrack: Conntrack,
@@ -45,6 +51,7 @@ struct Task {
     conntrack: Conntrack,
     meters: Meters,
     readiness: Readiness,
+    health: Arc<Health>,
     node: bool,
     services: bool,
     slices: bool,
@@ -53,6 +60,9 @@ struct Task {
     /// When slices that have changed were out of date.
     triggered_ms: Vec<i64>,
     compare_at: Instant,
+    /// What somebody has edited.
+    edited: Option<Edit>,
+    patience: Patience,
 }
 
 /// Starts the thread, which ends when nobody can tell it anything any more.
@@ -67,16 +77,19 @@ pub fn start(parts: Parts) -> std::io::Result<()> {
         .state("services", move || show(&lock(&shown)));
     let mut task = Task {
         table,
-        backend: Backend::new(parts.mode, parts.kernel),
+        backend: Backend::new(parts.mode, parts.kernel, parts.node_ports),
         conntrack: parts.conntrack,
         meters: Meters::new(&parts.introspect),
         readiness: parts.introspect.readiness("services"),
+        health: parts.health,
         node: false,
         services: false,
         slices: false,
         running: false,
         triggered_ms: Vec::new(),
         compare_at: Instant::now() + RESYNC,
+        edited: None,
+        patience: Patience::default(),
     };
     let work = move || task.run(&parts.inputs);
     let thread = std::thread::Builder::new().name("services".into());
@@ -124,6 +137,10 @@ impl Task {
                     Change::Deleted(name, _) => table.set_service(&name, None),
                 });
             }
+            Input::Edited(edit) => {
+                drop(table);
+                self.note(edit);
+            }
             Input::Slices(change) => {
                 self.meters.endpoint_change();
                 let running = self.running;
@@ -144,6 +161,19 @@ impl Task {
         false
     }
 
+    /// Somebody has edited what we have programmed: it is looked at in a moment.
+    fn note(&mut self, edit: Edit) {
+        let now = Instant::now();
+        if self.edited.is_none() {
+            let soon = match self.patience.take(now) {
+                true => now + EDITING,
+                false => self.patience.regained_at().unwrap_or(now + REPAIR),
+            };
+            self.compare_at = self.compare_at.min(soon);
+        }
+        self.edited = self.edited.max(Some(edit));
+    }
+
     fn synchronize(&mut self, changes: Vec<PortChange>, new_pods: bool) {
         if let Some(missing) = self.missing() {
             self.readiness.not_ready(missing);
@@ -155,16 +185,28 @@ impl Task {
             return;
         }
         let begun = Instant::now();
+        self.health.behind();
         let changes = merge(changes);
+        let first = !self.running;
         match self.bring_along(&changes, new_pods, due) {
             Ok(done) => self.done(begun, done, due),
             Err(error) => {
                 tracing::warn!("program Services: {error}; comparing with the kernel soon");
                 self.meters.failed();
                 self.readiness.not_ready(error.to_string());
-                self.compare_at = Instant::now() + REPAIR;
+                let again = Instant::now() + REPAIR;
+                self.compare_at = match due {
+                    true => again,
+                    false => again.min(self.compare_at),
+                };
             }
         }
+        let table = lock(&self.table);
+        match first {
+            true => self.health.reset(&table),
+            false => self.health.update(&table, &changes),
+        }
+        drop(table);
         self.end_flows(&changes);
     }
 
@@ -200,8 +242,13 @@ impl Task {
         }
         // The program must know of them even if the kernel refuses one.
         let done = self.backend.update(&table, changes)?;
-        if due {
+        if due && self.edited == Some(Edit::Rules) {
+            self.backend.reload(&table)?;
+            self.edited = None;
+            tracing::warn!("somebody has edited the rules of Services; all are loaded again");
+        } else if due {
             let repaired = self.backend.repair(&table)?;
+            self.edited = None;
             if repaired != Done::default() {
                 let Done { elements, .. } = repaired;
                 tracing::warn!(
@@ -221,8 +268,10 @@ impl Task {
         }
         tracing::debug!("Services: {done:?} in {took:?}");
         self.readiness.ready();
+        self.health.in_step();
         if due {
-            self.compare_at = Instant::now() + RESYNC;
+            let next = self.edited.map_or(RESYNC, |_| EDITING);
+            self.compare_at = Instant::now() + next;
         }
     }
 

@@ -15,7 +15,7 @@ use std::{
 use sealane_agent::{AntiSpoofing, Attachment, Settings, leases::Key, wire::link_name};
 use sealane_testkit::{
     Namespace, SOON, Stream, Topology, eventually,
-    frame::{BROADCAST, Mac, Wire, arp, carrying, ethernet, icmpv6, mac_of, packet, udp},
+    frame::{BROADCAST, Mac, Wire, arp, carrying, ethernet, icmpv6, packet, udp},
 };
 
 use crate::stage::{Agent, NODE_IP, Stage, reach, seen_source, this_node};
@@ -71,6 +71,16 @@ fn add(stage: &Stage, name: &str, netns: &Namespace) -> Host {
         v4,
         v6,
     }
+}
+
+fn mac_of(netns: &Namespace, link: &str) -> Mac {
+    let text = netns.run("ip", ["-br", "link", "show", link]).succeeds();
+    let mac = text.split_whitespace().nth(2).unwrap();
+    let bytes: Vec<u8> = mac
+        .split(':')
+        .map(|hex| u8::from_str_radix(hex, 16).unwrap())
+        .collect();
+    bytes.try_into().unwrap()
 }
 
 /// How many packets were dropped, by reason.

@@ -152,6 +152,8 @@ pub fn settings_in(dir: &Path) -> Settings {
         // Tests of Services turn it on.
         proxy_mode: ProxyMode::None,
         external_ips: false,
+        nodeport_addresses: Default::default(),
+        healthz_bind_address: None,
         attachment: attachment_asked_for(),
         non_masquerade_cidrs: vec![],
         anti_spoofing: AntiSpoofing::Pod,
@@ -242,14 +244,19 @@ impl Agent {
         let (sender, feed) = mpsc::channel(16);
         shelf.tell_all(&sender);
         let shelf = Arc::clone(shelf);
-        let queue = services::Queue::new();
-        let to_services = queue.sender.clone();
         let kill = CancellationToken::new();
         let outcome = Arc::new(Mutex::new(None));
         let (killed, told, netns) = (kill.clone(), Arc::clone(&outcome), netns.to_owned());
         let debug_socket = settings.debug_socket();
         let told_people: Arc<Mutex<Vec<String>>> = Arc::default();
         let tell = Arc::clone(&told_people);
+        let tell_of_services = Arc::clone(&told_people);
+        let queue = services::Queue::new(Arc::new(move |service, reason, message| {
+            let line = format!("{reason} {service}: {message}");
+            let told = tell_of_services.lock();
+            told.unwrap_or_else(PoisonError::into_inner).push(line);
+        }));
+        let to_services = queue.sender.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
+use sealane_net::names;
 use sealane_netlink::Netlink;
 
 use super::plan::Step;
@@ -15,6 +16,7 @@ use super::plan::Step;
 /// Names the object, and what refused to remove it.
 pub async fn apply(kernel: &Netlink, step: &Step) -> anyhow::Result<()> {
     match step {
+        Step::Loopback => kernel.set_sysctls(&[(names::LOCALNET_SYSCTL, "0")])?,
         Step::Table(table) => _ = kernel.delete_table(table.family, &table.name).await?,
         Step::Route(route) => _ = kernel.delete_route(route).await?,
         Step::Rule(rule) => _ = kernel.delete_rule(rule).await?,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use sealane_net::{Route, names};
 use sealane_netlink::{Address, Link, Rule};
-use sealane_ruleset::Loaded;
+use sealane_ruleset::{Loaded, TableFamily};
 
 use super::observe::{Found, Listing};
 use super::proxy;
@@ -30,6 +30,8 @@ pub struct Asked {
 /// One removal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
+    /// Loopback addresses are closed to others by the kernel again, before the rule goes that did so.
+    Loopback,
     /// A table of nftables with all that is in it.
     Table(Loaded),
     /// A route.
@@ -61,6 +63,7 @@ impl fmt::Display for Step {
             Self::Table(table) => {
                 write!(f, "delete nft table {} {}", table.family.word(), table.name)
             }
+            Self::Loopback => write!(f, "set {}=0", names::LOCALNET_SYSCTL),
             Self::Route(route) => write!(f, "delete route {route}"),
             Self::Rule(rule) => write!(f, "delete rule {rule}"),
             Self::Address(address) => write!(f, "delete address {}", address.address),
@@ -87,6 +90,10 @@ pub fn plan(found: &Found, asked: Asked) -> Vec<Step> {
         steps.extend(found.plugin.iter().cloned().map(Step::File));
     }
     steps.extend(found.sockets.iter().cloned().map(Step::File));
+    let guards_loopback =
+        |t: &&Loaded| t.name == names::SERVICES_TABLE && t.family == TableFamily::Ip;
+    let guard = found.tables.iter().find(guards_loopback);
+    steps.extend(guard.map(|_| Step::Loopback));
     steps.extend(
         found
             .tables
