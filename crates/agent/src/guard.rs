@@ -161,11 +161,20 @@ impl Guard {
     /// The tables that are there and as they were loaded.
     fn observed(&self, edited: bool) -> Result<Vec<Loaded>, KernelError> {
         let mut observed = self.kernel.tables_now()?;
-        if edited {
-            for table in &mut observed {
-                if table.name == names::NFT_GUARD_TABLE {
-                    table.comment = None;
-                }
+        let wanted = self.tables();
+        let guards = observed
+            .iter_mut()
+            .filter(|table| table.name == names::NFT_GUARD_TABLE);
+        for table in guards {
+            let mut wanted = wanted.iter();
+            let program = wanted.find(|program| program.family == table.family);
+            // Before the first comparison nobody has listened for edits.
+            let intact = match program.filter(|_| !self.made) {
+                Some(program) => self.kernel.is_intact(program)?,
+                None => true,
+            };
+            if edited || !intact {
+                table.comment = None;
             }
         }
         Ok(observed)

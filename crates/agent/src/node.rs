@@ -28,7 +28,7 @@ mod program;
 mod routed;
 mod steps;
 
-pub use apply::{Programmed, SyncError, synchronize};
+pub use apply::{Programmed, Stamps, SyncError, synchronize};
 pub use bridge::BridgeProgram;
 pub use choices::Choices;
 pub use cloud::{CloudInterface, CloudNet, CloudProgram};

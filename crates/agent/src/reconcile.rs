@@ -259,6 +259,8 @@ mod tests {
             .map(|(key, _)| &*key.container_id)
             .collect();
         assert_eq!(broken, ["a", "b"]);
+        let of_port = format!("link {} is no port of cbr0", off.name);
+        assert_eq!(verdict.broken[1].1, [of_port]);
         assert_eq!(verdict.leaked, []);
     }
 
@@ -292,6 +294,16 @@ mod tests {
         assert_eq!(
             faults(no_route),
             [format!("route 10.0.0.2 dev {name} is missing on the node")]
+        );
+        let no_neighbour = NearEnd {
+            neighbours: vec![],
+            ..right.clone()
+        };
+        assert_eq!(
+            faults(no_neighbour),
+            [format!(
+                "neighbour 10.0.0.2 lladdr 02:00:0a:00:00:02 of {name} is missing on the node"
+            )]
         );
         let port = Link {
             master: Some(BRIDGE),

@@ -102,6 +102,7 @@ pub async fn serve(
     .context("start the thread that writes leases")?;
     let wirer = Wirer::start(kernel.netns()).context("start the threads that wire pods")?;
     let mut events = kernel.events()?;
+    let listened_to = kernel.clone();
     let for_services = for_services(&kernel, &settings)?;
     let (cloud, usage) = match &settings.ec2 {
         Some(ec2) => {
@@ -163,7 +164,7 @@ pub async fn serve(
         ));
     }
     beside.spawn(socket::serve(listener, inbox.clone()));
-    beside.spawn(follow(events, inbox.clone()));
+    beside.spawn(follow(listened_to, events, inbox.clone()));
     if let Some((ec2, usage)) = usage {
         beside.spawn(keep(ec2, inbox.clone(), usage, introspect.clone()));
     }

@@ -293,6 +293,45 @@ fn what_is_missing_after_a_restart_is_repaired() {
     assert_eq!(agent.leases(), 1);
 }
 
+/// Nobody has heard of these edits, and each table has the stamp of what it should hold.
+#[test]
+fn what_was_edited_in_tables_while_no_agent_ran_is_as_it_was() {
+    let stage = Stage::new();
+    let runtime = stage.runtime();
+    let agent = stage.start_ready(&[SUBNET]);
+    let (_pods, [a]) = Topology::new(["a"]);
+    runtime.add("a", &a).unwrap();
+    let listed = || {
+        ["ip sealane", "bridge sealane-guard"].map(|table| {
+            let list = format!("list table {table}");
+            stage.node.run("nft", ["-s", &list]).succeeds()
+        })
+    };
+    let before = listed();
+    agent.kill();
+    for edit in [
+        "flush chain ip sealane postrouting",
+        "add element ip sealane no-masquerade { 198.51.100.0/24 }",
+        "insert rule bridge sealane-guard ports accept",
+    ] {
+        stage.node.run("nft", [edit]).succeeds();
+    }
+    assert_ne!(listed(), before);
+    let _agent = stage.start_ready(&[SUBNET]);
+    sealane_testkit::eventually(sealane_testkit::SOON, "the tables are as they were", || {
+        let now = listed();
+        if now == before {
+            Ok(())
+        } else {
+            Err(now.concat())
+        }
+    });
+    assert_eq!(
+        seen_source(&a, &stage.outside, outside()).to_string(),
+        NODE_IP
+    );
+}
+
 /// The state on disk after a crash between lease and link: the lease alone.
 fn crashed_lease(stage: &Stage, container: &str) {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();

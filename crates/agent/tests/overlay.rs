@@ -369,12 +369,16 @@ fn what_somebody_takes_away_comes_back_at_once() {
     let pods = Pods::on(&site);
     let node = site.node(1);
     let before = node.kernel();
+    let far = sealane_route::tunnel_mac("node-3");
     for harm in [
         "ip link delete sl.vxlan",
         "ip link set sl.vxlan down",
         "ip route delete 10.244.3.0/24",
         "ip route delete 10.244.2.0/24",
         "ip link set cbr0 mtu 1280",
+        "ip neighbour delete 10.244.3.1 dev sl.vxlan",
+        &format!("bridge fdb delete {far} dev sl.vxlan"),
+        "ip rule delete pref 9400",
     ] {
         let words: Vec<&str> = harm.split(' ').collect();
         node.netns.run(words[0], &words[1..]).succeeds();

@@ -31,6 +31,15 @@ pub enum Event {
     /// A route of the main table went. Its link is not named. Linux does not tell of IPv4
     /// routes that go because their link is set down.
     RouteGone(Route),
+    /// A neighbour entry of the link with this index went, or a forwarding entry.
+    NeighbourGone {
+        /// The link.
+        link: u32,
+        /// It was a forwarding entry.
+        forwarding: bool,
+    },
+    /// A rule that leads to a table of routes went.
+    RuleGone,
     /// Another process has changed an nft table whose name is like ours, and which is not that of Services.
     Tables,
     /// Another process has changed the nft table of Services, which many elements make large.
@@ -49,7 +58,8 @@ pub enum Edit {
 }
 
 impl Netlink {
-    /// The changes of links, addresses, routes and our nft tables from now on.
+    /// The changes of links, addresses, routes and our nft tables from now on, and of neighbours and rules
+    /// which of them go: neighbours come and change too often to be woken for it.
     ///
     /// # Errors
     /// When the socket cannot be opened.
@@ -62,15 +72,20 @@ impl Netlink {
             MulticastGroup::Ipv6Route,
         ];
         let socket = multicast::listen(&self.place, &groups)?;
-        let listener = Listener {
-            socket,
-            datagram: Vec::with_capacity(multicast::DATAGRAM),
-            events: VecDeque::new(),
-        };
-        let events = stream::unfold(listener, Listener::next);
-        Ok(stream::select(events, self.table_events()?).boxed())
+        let going = [
+            MulticastGroup::Neigh,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
+        ];
+        let going = multicast::listen_for(&self.place, &going, &[RTM_DELNEIGH, RTM_DELRULE])?;
+        let sockets = [socket, going].map(Listener::events);
+        let tables = self.table_events()?;
+        Ok(stream::select(stream::select_all(sockets), tables).boxed())
     }
 }
+
+const RTM_DELNEIGH: u16 = 29;
+const RTM_DELRULE: u16 = 33;
 
 struct Listener {
     socket: TokioSocket,
@@ -80,6 +95,15 @@ struct Listener {
 }
 
 impl Listener {
+    fn events(socket: TokioSocket) -> BoxStream<'static, Event> {
+        let listener = Self {
+            socket,
+            datagram: Vec::with_capacity(multicast::DATAGRAM),
+            events: VecDeque::new(),
+        };
+        stream::unfold(listener, Self::next).boxed()
+    }
+
     async fn next(mut self) -> Option<(Event, Self)> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -108,6 +132,11 @@ fn read(message: &[u8]) -> Option<Event> {
     if link::is_of_port(message) {
         return None;
     }
+    match kind_of(message)? {
+        RTM_DELNEIGH => return neighbour_gone(message),
+        RTM_DELRULE => return Some(Event::RuleGone),
+        _ => {}
+    }
     let message = NetlinkMessage::deserialize(&link::slim(message)).ok()?;
     let message = match message.payload {
         NetlinkPayload::InnerMessage(message) => message,
@@ -128,6 +157,21 @@ fn read(message: &[u8]) -> Option<Event> {
         }
         _ => None,
     }
+}
+
+/// `nlmsg_type` in `struct nlmsghdr`.
+fn kind_of(message: &[u8]) -> Option<u16> {
+    Some(u16::from_ne_bytes(*message.get(4..)?.first_chunk()?))
+}
+
+/// `ndm_family` and `ndm_ifindex` in `struct ndmsg`, behind the header.
+fn neighbour_gone(message: &[u8]) -> Option<Event> {
+    const AF_BRIDGE: u8 = 7;
+    let body = message.get(16..)?;
+    Some(Event::NeighbourGone {
+        link: u32::from_ne_bytes(*body.get(4..)?.first_chunk()?),
+        forwarding: *body.first()? == AF_BRIDGE,
+    })
 }
 
 fn link_of(message: &AddressMessage) -> u32 {

@@ -34,14 +34,14 @@ pub(crate) fn listen(place: &Place, groups: &[MulticastGroup]) -> Result<TokioSo
         .map_err(|error| Error::system(format!("listen to netlink{place}"), error))
 }
 
-/// A socket that takes one type of message, so that all others wake nobody.
+/// A socket that takes some types of messages, so that all others wake nobody.
 pub(crate) fn listen_for(
     place: &Place,
-    group: MulticastGroup,
-    message_type: u16,
+    groups: &[MulticastGroup],
+    types: &[u16],
 ) -> Result<TokioSocket> {
-    let socket = listen(place, &[group])?;
-    only(socket.socket_ref(), message_type)
+    let socket = listen(place, groups)?;
+    only(socket.socket_ref(), types)
         .map_err(|error| Error::system(format!("filter netlink{place}"), error))?;
     Ok(socket)
 }
@@ -51,7 +51,7 @@ pub(crate) fn is_overrun(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
-fn only(socket: &Socket, message_type: u16) -> io::Result<()> {
+fn only(socket: &Socket, types: &[u16]) -> io::Result<()> {
     const LOAD_HALF_WORD: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
     const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
@@ -63,14 +63,14 @@ fn only(socket: &Socket, message_type: u16) -> io::Result<()> {
         jf: no,
         k: value,
     };
-    // The machine of filters reads the network's order of bytes, netlink writes this machine's.
-    let wanted = u32::from(message_type.to_be());
-    let mut program = [
-        step(LOAD_HALF_WORD, 0, 0, TYPE_AT),
-        step(JUMP_IF_EQUAL, 0, 1, wanted),
-        step(RETURN, 0, 0, u32::MAX),
-        step(RETURN, 0, 0, 0),
-    ];
+    let mut program = vec![step(LOAD_HALF_WORD, 0, 0, TYPE_AT)];
+    for wanted in types {
+        // The machine of filters reads the network's order of bytes, netlink writes this machine's.
+        let wanted = u32::from(wanted.to_be());
+        program.push(step(JUMP_IF_EQUAL, 0, 1, wanted));
+        program.push(step(RETURN, 0, 0, u32::MAX));
+    }
+    program.push(step(RETURN, 0, 0, 0));
     let filter = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),

@@ -112,7 +112,11 @@ impl Removals {
         if listener.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
-        match multicast::listen_for(&self.shared.place, MulticastGroup::Link, link::RTM_DELLINK) {
+        match multicast::listen_for(
+            &self.shared.place,
+            &[MulticastGroup::Link],
+            &[link::RTM_DELLINK],
+        ) {
             Ok(socket) => {
                 let task = tokio::spawn(hear(socket, Arc::clone(&self.shared)));
                 *listener = Some(task.abort_handle());

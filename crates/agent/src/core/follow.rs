@@ -14,7 +14,7 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use sealane_net::{Attachment, Route, names};
-use sealane_netlink::{Event, Link};
+use sealane_netlink::{Event, Link, Netlink};
 use tokio::sync::mpsc;
 
 use super::Message;
@@ -38,8 +38,15 @@ pub struct Noticed {
 }
 
 /// Passes on what concerns the node until either side ends.
-pub async fn follow(mut events: BoxStream<'static, Event>, inbox: mpsc::Sender<Message>) {
+pub async fn follow(
+    kernel: Netlink,
+    mut events: BoxStream<'static, Event>,
+    inbox: mpsc::Sender<Message>,
+) {
     let mut follower = Follower::default();
+    // What news is about is known by its link's number alone. What cannot be listed is learnt.
+    let links = kernel.links().await.unwrap_or_default();
+    follower.links = links.into_iter().map(|link| (link.index, link)).collect();
     while let Some(event) = events.next().await {
         let mut noticed = follower.take(event);
         if noticed == Noticed::default() {
@@ -110,6 +117,8 @@ impl Follower {
                 let ours = route.protocol == names::ROUTE_PROTOCOL;
                 Noticed::node_if(ours || route.gateway.is_none())
             }
+            Event::NeighbourGone { link, forwarding } => self.neighbour_gone(link, forwarding),
+            Event::RuleGone => Noticed::node_if(true),
             Event::Tables => Noticed {
                 tables: true,
                 ..Noticed::default()
@@ -136,6 +145,21 @@ impl Follower {
         Noticed {
             pods: broken,
             ..Noticed::default()
+        }
+    }
+}
+
+impl Follower {
+    /// Entries of other links come and go by themselves.
+    fn neighbour_gone(&self, link: u32, forwarding: bool) -> Noticed {
+        let Some(link) = self.links.get(&link) else {
+            return Noticed::default();
+        };
+        let routed = || attachment(link.alias.as_deref()) == Attachment::Routed;
+        Noticed {
+            node: link.name == names::VXLAN,
+            pods: is_of_pod(link) && !forwarding && routed(),
+            tables: false,
         }
     }
 }
@@ -257,6 +281,30 @@ mod tests {
             (Event::Link(port), PODS),
         ] {
             assert_eq!(follower.take(event.clone()), noticed, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_goes_is_news_on_the_links_whose_entries_are_ours() {
+        let mut follower = Follower::default();
+        let mut gone = |name: &str, alias: Option<&str>, forwarding| {
+            let alias = alias.map(str::to_owned);
+            follower.take(Event::Link(Link {
+                alias,
+                ..link(name, 1500)
+            }));
+            follower.take(Event::NeighbourGone {
+                link: 7,
+                forwarding,
+            })
+        };
+        let routed = Some("sealane/1 via=routed");
+        assert_eq!(gone("sl0123456789ab", routed, false), PODS);
+        assert_eq!(gone("sl0123456789ab", routed, true), Noticed::default());
+        assert_eq!(gone("sl0123456789ab", None, false), Noticed::default());
+        assert_eq!(gone("eth0", None, false), Noticed::default());
+        for forwarding in [true, false] {
+            assert_eq!(gone(names::VXLAN, None, forwarding), NODE);
         }
     }
 

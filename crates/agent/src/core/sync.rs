@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Cloud, Core, Message, view::NetworkView, wall_clock};
 use crate::{
     leases::{Key, Lease},
-    node::{self, Programmed, SyncError},
+    node::{self, Programmed, Stamps, SyncError},
     reconcile::{Facts, reconcile},
     wire::{self, Ground, NearEnds},
 };
@@ -183,9 +183,13 @@ impl Core {
         }
         let (kernel, choices) = (self.kernel.clone(), self.choices.clone());
         let inbox = self.inbox.clone();
-        let edited = std::mem::take(&mut self.node.edited);
+        let stamps = match (std::mem::take(&mut self.node.edited), &self.node.programmed) {
+            (true, _) => Stamps::Doubted,
+            (false, None) => Stamps::Checked,
+            (false, Some(_)) => Stamps::Believed,
+        };
         tokio::spawn(async move {
-            let result = node::synchronize(&kernel, &this, &nodes, &choices, edited).await;
+            let result = node::synchronize(&kernel, &this, &nodes, &choices, stamps).await;
             let _ = inbox
                 .send(Message::Synchronized(result.map(Box::new)))
                 .await;

@@ -37,7 +37,18 @@ impl From<sealane_netlink::Error> for SyncError {
     }
 }
 
-/// Observes, compiles, compares and applies, once. With `edited`, nft tables are loaded again whatever their stamps say.
+/// How far the stamps of nft tables are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamps {
+    /// The kernel would have told of an edit.
+    Believed,
+    /// Nobody has listened until now: what the tables hold is looked at.
+    Checked,
+    /// Somebody has edited: all are loaded again.
+    Doubted,
+}
+
+/// Observes, compiles, compares and applies, once.
 ///
 /// # Errors
 /// The first step that fails ends it, unless it is for the way to other nodes;
@@ -47,7 +58,7 @@ pub async fn synchronize(
     this: &NodeNet,
     nodes: &[NodeNet],
     choices: &Choices,
-    edited: bool,
+    stamps: Stamps,
 ) -> Result<Programmed, SyncError> {
     let snapshot = Snapshot::read(kernel).await?;
     let site = snapshot
@@ -55,8 +66,16 @@ pub async fn synchronize(
         .ok_or_else(|| SyncError::NoAddress(this.name.clone()))?;
     let program = compile(this, nodes, choices, &site)?;
     let mut observed = Observed::read(kernel, snapshot, &program.sysctls).await?;
-    if edited {
-        observed.distrust_tables();
+    match stamps {
+        Stamps::Believed => {}
+        Stamps::Checked => {
+            for table in &program.tables {
+                if !kernel.is_intact(table)? {
+                    observed.distrust_tables(Some(table.family));
+                }
+            }
+        }
+        Stamps::Doubted => observed.distrust_tables(None),
     }
     let steps = diff(&observed, &program);
     tell(&steps);

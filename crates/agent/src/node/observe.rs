@@ -8,7 +8,7 @@ use std::{
 use sealane_net::{Attachment, IpNet, Mac, Mtu, Route, names};
 use sealane_netlink::{Address, Link, Netlink, Rule};
 use sealane_objects::NodeNet;
-use sealane_ruleset::Loaded;
+use sealane_ruleset::{Loaded, TableFamily};
 use serde::Serialize;
 
 use super::{
@@ -252,10 +252,11 @@ impl Observed {
 }
 
 impl Observed {
-    /// What is in our tables may not be what their stamps say.
-    pub fn distrust_tables(&mut self) {
+    /// What is in our tables, or in that of one family, may not be what their stamps say.
+    pub fn distrust_tables(&mut self, family: Option<TableFamily>) {
         for table in &mut self.tables {
-            if table.name == names::NFT_TABLE {
+            let meant = family.is_none_or(|family| family == table.family);
+            if meant && table.name == names::NFT_TABLE {
                 table.comment = None;
             }
         }

@@ -14,6 +14,7 @@ pub(crate) mod answer;
 mod batch;
 mod encode;
 mod expr;
+mod intact;
 pub(crate) mod message;
 mod monitor;
 mod ports;

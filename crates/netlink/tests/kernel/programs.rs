@@ -200,6 +200,40 @@ async fn a_program_that_is_loaded_is_not_touched() {
 }
 
 #[tokio::test]
+async fn a_table_is_intact_until_somebody_edits_it() {
+    let place = Place::new().await;
+    let netlink = &place.netlink;
+    let programs = [
+        table(Family::V4),
+        table(Family::V6),
+        everything(Family::V4),
+        everything(Family::V6),
+    ];
+    for program in programs.into_iter().chain(guard_tables()) {
+        assert!(!netlink.is_intact(&program).unwrap(), "it is not there");
+        netlink.load_table(&program).await.unwrap();
+        assert!(netlink.is_intact(&program).unwrap(), "{program}");
+    }
+    let program = table(Family::V4);
+    for edit in [
+        "add rule ip sealane postrouting accept",
+        "insert rule ip sealane postrouting accept",
+        "flush chain ip sealane postrouting",
+        "add chain ip sealane postrouting { policy drop; }",
+        "add chain ip sealane other",
+        "add set ip sealane other { type ipv4_addr; }",
+        "add element ip sealane no-masquerade { 198.51.100.0/24 }",
+        "flush set ip sealane local-pods",
+        "delete table ip sealane",
+    ] {
+        place.run(&format!("nft {edit}"));
+        assert!(!netlink.is_intact(&program).unwrap(), "{edit}");
+        netlink.load_table(&program).await.unwrap();
+        assert!(netlink.is_intact(&program).unwrap(), "{edit}");
+    }
+}
+
+#[tokio::test]
 async fn tables_of_others_are_seen_and_left_alone() {
     let place = Place::new().await;
     let netlink = &place.netlink;
