@@ -11,13 +11,14 @@ use std::{
 
 use sealane_cni::{
     invoke::{Attachment, InvokeError},
-    types::{AddResult, POD_ANNOTATIONS, code},
+    types::{AddResult, Interface, POD_ANNOTATIONS, code},
 };
+use sealane_net::{Attachment as How, IpNet};
 use sealane_testkit::{Namespace, SOON, Topology};
 use serde_json::{Value, json};
 use stage::{
-    Agent, ContainerRuntime, NODE_IP, OUTSIDE_IP, Stage, attachment, calls::conf, ip, reach,
-    this_node,
+    Agent, ContainerRuntime, NODE_IP, OUTSIDE_IP, Stage, attachment, attachment_asked_for,
+    calls::conf, ip, reach, this_node,
 };
 
 const SUBNET: &str = "10.244.1.0/24";
@@ -58,6 +59,21 @@ fn add(
     stage.node.enter(|| runtime.tokio.block_on(add))
 }
 
+/// Both ends of the pod's link, which stand behind the bridge and whatever was made before us.
+fn ends(result: &AddResult) -> [&Interface; 2] {
+    let far = result.ips.last().unwrap().interface.unwrap();
+    [far - 1, far].map(|index| &result.interfaces[index])
+}
+
+/// An address as the pod has it: beside the others of its subnet, or alone.
+fn in_pod(address: &str) -> String {
+    let net: IpNet = address.parse().unwrap();
+    match attachment_asked_for() {
+        How::Bridge => net.to_string(),
+        How::Routed => IpNet::from(net.addr()).to_string(),
+    }
+}
+
 #[test]
 fn stock_plugins_behind_ours_open_host_ports_and_limit_bandwidth() {
     let stage = Stage::new();
@@ -71,7 +87,8 @@ fn stock_plugins_behind_ours_open_host_ports_and_limit_bandwidth() {
     let attachment = offering("a", &a, capabilities);
     let result = add(&stage, &runtime, &attachment).unwrap();
     assert_eq!(ip(&result).to_string(), "10.244.1.2");
-    assert_eq!(result.interfaces[2].name, "eth0", "{result:?}");
+    let [near, far] = ends(&result);
+    assert_eq!(far.name, "eth0", "{result:?}");
 
     let listener = a
         .enter(|| TcpListener::bind(("0.0.0.0", POD_PORT)))
@@ -81,9 +98,8 @@ fn stock_plugins_behind_ours_open_host_ports_and_limit_bandwidth() {
     stage.outside.enter(connect).expect("the host port is open");
     listener.accept().unwrap();
     let queues = stage.node.run("tc", ["qdisc"]).succeeds();
-    let near = &result.interfaces[1].name;
     assert!(
-        queues.contains(&format!("dev {near} root")) && queues.contains("tbf"),
+        queues.contains(&format!("dev {} root", near.name)) && queues.contains("tbf"),
         "{queues}"
     );
 
@@ -131,7 +147,7 @@ fn a_pod_gets_the_bandwidth_that_it_asks_for_and_no_more() {
     let without = offering("free", &free, json!({}));
     for (netns, attachment, limited) in [(&free, without, false), (&slow, asked, true)] {
         let result = add(&stage, &runtime, &attachment).unwrap();
-        let near = &result.interfaces[1].name;
+        let near = &ends(&result)[0].name;
         let outside = OUTSIDE_IP.parse().unwrap();
         for (from, to, direction) in [(&stage.node, ip(&result), "tx"), (netns, outside, "rx")] {
             let before = bytes(&stage, near, direction);
@@ -201,11 +217,11 @@ fn what_was_made_before_us_in_the_chain_is_handed_on() {
     std::fs::write(stage.path("net.d/05-chain.conflist"), conflist.to_string()).unwrap();
     let attachment = attachment("a", Some(&a));
     let result = add(&stage, &runtime, &attachment).unwrap();
-    let names: Vec<&str> = result.interfaces.iter().map(|i| &*i.name).collect();
-    assert_eq!((names[0], names[3]), ("lo", "eth0"), "{result:?}");
+    assert_eq!(result.interfaces[0].name, "lo", "{result:?}");
+    let [near, far] = ends(&result);
+    assert_eq!((far.name.as_str(), near.sandbox.as_str()), ("eth0", ""));
     let ours = result.ips.last().unwrap();
-    assert_eq!(ours.address.to_string(), "10.244.1.2/24");
-    assert_eq!(ours.interface, Some(3));
+    assert_eq!(ours.address.to_string(), in_pod("10.244.1.2/24"));
     runtime.check("a", &a).unwrap();
     runtime.del("a", Some(&a)).unwrap();
 }
@@ -222,8 +238,9 @@ fn addresses_and_resolvers_that_are_asked_for_are_given() {
     });
     let result = add(&stage, &runtime, &offering("a", &a, wanted.clone())).unwrap();
     let ips: Vec<String> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
-    assert_eq!(ips, ["10.244.1.77/24", "fd00:10:244:1::77/64"]);
-    assert_eq!(result.interfaces[2].mac, "02:42:00:00:00:77");
+    let wanted_ips = ["10.244.1.77/24", "fd00:10:244:1::77/64"].map(in_pod);
+    assert_eq!(ips, wanted_ips);
+    assert_eq!(ends(&result)[1].mac, "02:42:00:00:00:77");
     assert_eq!(result.dns.nameservers, ["10.96.0.10"]);
     let shown = a.run("ip", ["-o", "link", "show", "eth0"]).succeeds();
     assert!(shown.contains("02:42:00:00:00:77"), "{shown}");

@@ -417,10 +417,13 @@ fn an_add_that_comes_early_waits_for_the_nodes_subnet() {
     });
 }
 
+/// In the pod, where the agent does not look by itself, and on the node, where it mends what it finds.
 #[test]
 fn check_finds_what_is_broken() {
     let stage = Stage::new();
-    let _agent = stage.start_ready(&[SUBNET]);
+    let agent = stage.start_ready(&[SUBNET]);
+    // Else a lease without its link is a leak.
+    agent.tell_pods(vec![pod("a", &[])]);
     let runtime = stage.runtime();
     let (_pods, [a]) = Topology::new(["a"]);
     runtime.add("a", &a).unwrap();
@@ -433,13 +436,14 @@ fn check_finds_what_is_broken() {
         container_id: "a".into(),
         ifname: "eth0".into(),
     });
-    stage
-        .node
-        .run("ip", ["link", "set", &link, "nomaster"])
-        .succeeds();
+    let on_node = |words: &[&str]| stage.node.run("ip", words).status.success();
+    // Older kernels rename a link while it is down alone, and the agent sets it up.
+    eventually(SOON, "the near end has another name", || {
+        on_node(&["link", "set", &link, "down"]) && on_node(&["link", "set", &link, "name", "x"])
+    });
     let text = runtime.check("a", &a).unwrap_err().to_string();
     for part in [
-        "no port of cbr0",
+        &*format!("link {link} is missing on the node"),
         "address 10.244.1.2/24 is missing",
         "route default",
     ] {

@@ -169,7 +169,7 @@ pub fn settings_in(dir: &Path) -> Settings {
 }
 
 /// `SEALANE_ATTACHMENT`, for tests that hold in either form.
-fn attachment_asked_for() -> Attachment {
+pub fn attachment_asked_for() -> Attachment {
     let asked = std::env::var("SEALANE_ATTACHMENT");
     asked.map_or_else(|_| Attachment::default(), |name| name.parse().unwrap())
 }
