@@ -36,6 +36,9 @@ pub const NO_CLUSTERS: [&str; 3] = ["images", "agent", "bridge"];
 /// Where clusters keep what does not survive a reboot.
 pub const RUN_ROOT: &str = "/run/sealane";
 
+/// Behind it stands the number of a network namespace.
+const FORWARDING: &str = ".forwarding-";
+
 /// The paths of one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -186,9 +189,15 @@ impl Layout {
         self.shared.join(".lock")
     }
 
-    /// Who needs this machine to forward, and how it was before.
-    pub fn forwarding(&self) -> PathBuf {
-        self.shared.join(".forwarding")
+    /// Who needs this machine to forward, and how it was before, in the network namespace of this number.
+    pub fn forwarding(&self, namespace: u64) -> PathBuf {
+        self.shared.join(format!("{FORWARDING}{namespace}"))
+    }
+
+    /// Whether a path is one that [`Layout::forwarding`] gives for some namespace.
+    pub fn is_forwarding(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(FORWARDING))
     }
 
     /// What a pod with this machine's file system must not see, beyond what it

@@ -6,27 +6,32 @@
 //!
 //! ```text
 //!   world 192.0.2.1 ── uplink 192.0.2.2 machine sl-NAME ── NAME-net ── NAME-node-1, NAME-node-2
+//!     2001:db8::1            2001:db8::2
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::future::Future;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use sealane_cluster::layout::Layout;
-use sealane_cluster::plan::{Asked, Plan, resolve};
+use sealane_cluster::plan::{Asked, IpFamily, Plan, resolve};
 use sealane_cluster::{observe, topology};
-use sealane_net::Route;
+use sealane_net::{Family, Route};
 use sealane_netlink::{Netlink, Veth, VethPeer, netns, sysctl};
 
 const WORLD: &str = "192.0.2.1";
 const UPLINK: &str = "192.0.2.2";
 const FORWARD: &str = "net.ipv4.ip_forward";
+const WORLD_V6: &str = "2001:db8::1";
+const UPLINK_V6: &str = "2001:db8::2";
+const FORWARD_V6: &str = "net.ipv6.conf.all.forwarding";
 
 /// Runs a test on a machine of its own.
 fn on_a_machine<F: Future<Output = ()>>(test: impl FnOnce(Machine) -> F + Send + 'static) {
@@ -71,12 +76,17 @@ impl Machine {
             ..Veth::default()
         };
         netlink.add_veth(&veth).await.unwrap();
-        for (side, address) in [(&netlink, UPLINK), (&outside, WORLD)] {
+        for (side, v4, v6) in [(&netlink, UPLINK, UPLINK_V6), (&outside, WORLD, WORLD_V6)] {
+            // Link-local addresses are to be of use at once.
+            side.set_sysctls(&[("net.ipv6.conf.uplink.accept_dad", "0")])
+                .unwrap();
             side.set_up("lo").await.unwrap();
             side.set_up("uplink").await.unwrap();
-            side.add_address("uplink", format!("{address}/24").parse().unwrap())
-                .await
-                .unwrap();
+            for address in [format!("{v4}/24"), format!("{v6}/64")] {
+                side.add_address("uplink", address.parse().unwrap())
+                    .await
+                    .unwrap();
+            }
         }
         let default = Route::via("0.0.0.0/0".parse().unwrap(), WORLD.parse().unwrap());
         netlink
@@ -87,6 +97,7 @@ impl Machine {
             .await
             .unwrap();
         sysctl::set(FORWARD, "0").unwrap();
+        sysctl::set(FORWARD_V6, "0").unwrap();
         Self {
             netlink,
             world: outside,
@@ -95,12 +106,22 @@ impl Machine {
     }
 
     async fn cluster(&self, suffix: &str, internet: bool) -> Cluster {
+        self.cluster_of(None, suffix, internet).await
+    }
+
+    async fn cluster_of(
+        &self,
+        ip_family: Option<IpFamily>,
+        suffix: &str,
+        internet: bool,
+    ) -> Cluster {
         let name = format!("ct{}-{suffix}", std::process::id())
             .parse()
             .unwrap();
         let asked = Asked {
             name,
             no_internet: !internet,
+            ip_family,
             ..Asked::default()
         };
         let plan = resolve(&asked, &observe::observe(&asked.name).await.unwrap()).unwrap();
@@ -108,11 +129,58 @@ impl Machine {
             shared: self.shared.path().to_owned(),
             ..Layout::new(plan.name.clone(), PathBuf::from("/nonexistent"))
         };
-        let cluster = Cluster { plan, layout };
-        topology::build(&cluster.layout, &cluster.plan)
+        let mut cluster = Cluster {
+            plan,
+            layout,
+            lost: Vec::new(),
+        };
+        cluster.lost = topology::build(&cluster.layout, &cluster.plan)
             .await
             .unwrap();
         cluster
+    }
+
+    /// The world tells that it is the way to everywhere, as routers do (RFC 4861 §4.2); returns
+    /// when the machine has heard it.
+    async fn hear_a_router(&self) {
+        let mut advertisement = [0; 16];
+        (advertisement[0], advertisement[4]) = (134, 64);
+        advertisement[6..8].copy_from_slice(&1800_u16.to_be_bytes());
+        // What has passed a router is not believed: §6.1.2.
+        let unrouted = [("net.ipv6.conf.uplink.hop_limit", "255")];
+        self.world.set_sysctls(&unrouted).unwrap();
+        let (kind, flags) = (SockType::Raw, SockFlag::SOCK_CLOEXEC);
+        let protocol = SockProtocol::IcmpV6;
+        let open = || socket(AddressFamily::Inet6, kind, flags, protocol).unwrap();
+        let router = UdpSocket::from(self.world.run(open).unwrap());
+        let uplink = self.world.index_of("uplink").await.unwrap();
+        let to = SocketAddrV6::new(self.link_local().await, 0, 0, uplink);
+        for _ in 0..100 {
+            router.send_to(&advertisement, to).unwrap();
+            if self.learnt_way().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the machine does not listen to routers");
+    }
+
+    async fn link_local(&self) -> Ipv6Addr {
+        let uplink = self.netlink.index_of("uplink").await.unwrap();
+        let addresses = self.netlink.addresses_of(uplink).await.unwrap();
+        let mut v6 = addresses.iter().filter_map(|net| match net.addr() {
+            IpAddr::V6(v6) => Some(v6),
+            IpAddr::V4(_) => None,
+        });
+        v6.find(Ipv6Addr::is_unicast_link_local).unwrap()
+    }
+
+    /// Whether the machine has a default route that it was told of.
+    async fn learnt_way(&self) -> bool {
+        let routes = self.netlink.routes().await.unwrap();
+        routes
+            .iter()
+            .any(|route| route.destination == Family::V6.everything())
     }
 }
 
@@ -120,9 +188,17 @@ impl Machine {
 struct Cluster {
     plan: Plan,
     layout: Layout,
+    /// What its pods do not reach the world by, although they may.
+    lost: Vec<Family>,
 }
 
 impl Cluster {
+    fn v6_of(&self, node: u32) -> IpAddr {
+        let addresses = self.plan.node(node).addresses;
+        let mut v6 = addresses.iter().map(|net| net.addr());
+        v6.find(IpAddr::is_ipv6).unwrap()
+    }
+
     fn address(&self, node: u32) -> IpAddr {
         self.plan.node(node).addresses[0].addr()
     }
@@ -193,7 +269,7 @@ fn nodes_and_this_machine_reach_each_other_with_their_own_addresses() {
 fn a_second_build_changes_nothing_and_a_half_one_is_mended() {
     on_a_machine(async |machine| {
         let cluster = machine.cluster("mend", true).await;
-        let Cluster { plan, layout } = &cluster;
+        let Cluster { plan, layout, .. } = &cluster;
         let net = Netlink::in_named(&plan.name.network_netns()).unwrap();
         let look = async || {
             let mut links = net.links().await.unwrap();
@@ -232,21 +308,85 @@ fn a_node_reaches_the_world_with_the_machines_address() {
 }
 
 #[test]
+fn a_node_reaches_the_world_by_ipv6_and_the_machine_goes_on_listening_to_its_router() {
+    on_a_machine(async |machine| {
+        const OF_A_HOST: [(&str, &str); 3] = [
+            ("net.ipv6.conf.uplink.forwarding", "0"),
+            ("net.ipv6.conf.uplink.accept_ra", "1"),
+            ("net.ipv6.conf.default.forwarding", "0"),
+        ];
+        machine.hear_a_router().await;
+        let cluster = machine.cluster_of(Some(IpFamily::Dual), "six", true).await;
+        assert_eq!(cluster.lost, []);
+        for (key, value) in OF_A_HOST {
+            assert_eq!(sysctl::get(key).unwrap(), value, "{key}");
+        }
+        assert!(machine.learnt_way().await, "the way that was learnt stays");
+        for (world, uplink) in [(WORLD, UPLINK), (WORLD_V6, UPLINK_V6)] {
+            let in_world = listen(&machine.world, world.parse::<IpAddr>().unwrap());
+            let from = cluster.inside(1).run(|| say(&in_world, connect)).unwrap();
+            assert_eq!(from, uplink.parse::<IpAddr>().unwrap());
+        }
+        let way = Route::via(Family::V6.everything(), WORLD_V6.parse().unwrap());
+        machine.netlink.set_route(&way).await.unwrap();
+        machine.netlink.delete_route(&way).await.unwrap();
+        machine.hear_a_router().await;
+        cluster.remove().await;
+        assert_eq!(sysctl::get(FORWARD_V6).unwrap(), "0");
+        for (key, value) in OF_A_HOST {
+            assert_eq!(sysctl::get(key).unwrap(), value, "{key}");
+        }
+        assert_eq!(
+            std::fs::read_dir(machine.shared.path()).unwrap().count(),
+            0,
+            "nothing is left of it"
+        );
+    });
+}
+
+#[test]
+fn a_machine_without_a_way_by_ipv6_is_left_as_it_is() {
+    on_a_machine(async |machine| {
+        let cluster = machine.cluster_of(Some(IpFamily::Dual), "lost", true).await;
+        assert_eq!(cluster.lost, [Family::V6]);
+        assert_eq!(sysctl::get(FORWARD_V6).unwrap(), "0");
+        let in_world = listen(&machine.world, WORLD.parse::<IpAddr>().unwrap());
+        cluster.inside(1).run(|| say(&in_world, connect)).unwrap();
+        let on_two = listen(&cluster.inside(2), cluster.v6_of(2));
+        let from = cluster.inside(1).run(|| say(&on_two, connect)).unwrap();
+        assert_eq!(from, cluster.v6_of(1));
+        cluster.remove().await;
+        assert_eq!(sysctl::get(FORWARD).unwrap(), "0");
+    });
+}
+
+#[test]
 fn without_the_internet_the_world_hears_nothing_even_where_this_machine_forwards() {
     on_a_machine(async |machine| {
         sysctl::set(FORWARD, "1").unwrap();
-        let cluster = machine.cluster("alone", false).await;
-        let in_world = listen(&machine.world, WORLD.parse::<IpAddr>().unwrap());
-        in_world.set_nonblocking(true).unwrap();
-        let address = in_world.local_addr().unwrap();
-        let refused = cluster
-            .inside(1)
-            .run(|| TcpStream::connect_timeout(&address, Duration::from_millis(300)))
-            .unwrap();
-        assert!(refused.is_err());
-        assert!(in_world.accept().is_err());
+        sysctl::set(FORWARD_V6, "1").unwrap();
+        let cluster = machine
+            .cluster_of(Some(IpFamily::Dual), "alone", false)
+            .await;
+        for world in [WORLD, WORLD_V6] {
+            let in_world = listen(&machine.world, world.parse::<IpAddr>().unwrap());
+            in_world.set_nonblocking(true).unwrap();
+            let address = in_world.local_addr().unwrap();
+            let refused = cluster
+                .inside(1)
+                .run(|| TcpStream::connect_timeout(&address, Duration::from_millis(300)))
+                .unwrap();
+            assert!(refused.is_err());
+            assert!(in_world.accept().is_err());
+        }
+        let here = cluster.plan.machine_addresses();
+        for address in here.iter().map(|net| net.addr()) {
+            let on_machine = listen(&machine.netlink, address);
+            cluster.inside(1).run(|| say(&on_machine, connect)).unwrap();
+        }
         cluster.remove().await;
         assert_eq!(sysctl::get(FORWARD).unwrap(), "1");
+        assert!(machine.netlink.tables().await.unwrap().is_empty());
     });
 }
 

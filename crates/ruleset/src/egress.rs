@@ -9,7 +9,9 @@ use std::net::IpAddr;
 
 use sealane_net::{Family, IpNet, names};
 
-use crate::{Chain, ChainType, CmpOp, Hook, PayloadField, Rule, Set, Table, Verdict, priority};
+use crate::{
+    Chain, ChainType, CmpOp, Expr, Hook, PayloadField, Rule, Set, Table, Verdict, priority,
+};
 
 const LOCAL_PODS: &str = "local-pods";
 const NO_MASQUERADE: &str = "no-masquerade";
@@ -125,6 +127,26 @@ pub fn machine_egress(cluster: &str, nodes: IpNet) -> Table {
     Table {
         chains: vec![postrouting(rule)],
         ..Table::new(Family::from(nodes), names::machine_table(cluster))
+    }
+}
+
+/// The table of the machine that hosts cluster `cluster`, for a family that leaves it not: what would be forwarded for nodes is refused.
+pub fn machine_confinement(cluster: &str, family: Family) -> Table {
+    let rule = Rule::new()
+        .input_link(CmpOp::Eq, &names::machine_link(cluster))
+        .counter()
+        .with(Expr::Reject)
+        .comment("nodes reach this machine and nothing beyond it");
+    let forward = Chain::base(
+        "forward",
+        ChainType::Filter,
+        Hook::Forward,
+        priority::FILTER,
+        vec![rule],
+    );
+    Table {
+        chains: vec![forward],
+        ..Table::new(family, names::machine_table(cluster))
     }
 }
 
@@ -261,6 +283,18 @@ mod tests {
         assert!(table.to_string().contains(
             "\t\tip saddr 172.29.0.0/24 oifname != \"sealane0\" counter masquerade fully-random comment"
         ));
+    }
+
+    #[test]
+    fn of_a_machine_that_lets_nobody_out_refuses_what_comes_from_the_nodes() {
+        let text = machine_confinement("a", Family::V6).to_string();
+        for part in [
+            "table ip6 sealane-up-a {",
+            "type filter hook forward priority filter; policy accept;",
+            "\t\tiifname \"sl-a\" counter reject comment \"nodes reach",
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
     }
 
     #[test]

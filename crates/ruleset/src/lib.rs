@@ -31,7 +31,7 @@ mod table;
 
 pub use chain::{Base, Chain, ChainType, Hook, Policy, priority};
 pub use diff::{Change, Loaded, diff};
-pub use egress::{NodeEgress, bridge_egress, machine_egress, node_egress};
+pub use egress::{NodeEgress, bridge_egress, machine_confinement, machine_egress, node_egress};
 pub use expr::{
     CmpOp, Expr, MetaKey, NatFlags, PayloadField, Register, SetRef, Source, Verdict, ether_type,
     transport,

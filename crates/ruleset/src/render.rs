@@ -239,8 +239,8 @@ fn expr_text<'a>(
         | Expr::Forget { .. }
         | Expr::SetMark(_)
         | Expr::Random { .. }
-        | Expr::Translate { .. }
-        | Expr::Reject => None,
+        | Expr::Translate { .. } => None,
+        Expr::Reject => Some("reject".into()),
         Expr::Verdict(verdict) => Some(verdict_text(verdict)),
     }
 }

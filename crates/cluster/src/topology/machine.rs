@@ -59,11 +59,15 @@ fn configure(plan: &Plan, machine: &Netlink, link: &str) -> Result<(), TopologyE
         (of_link("forwarding").as_str(), forwarding),
         (of_link("send_redirects").as_str(), "0"),
     ])?;
-    if plan.node_cidr.of(sealane_net::Family::V6).is_none() {
-        let key = format!("net/ipv6/conf/{link}/disable_ipv6");
-        machine
-            .set_sysctls(&[(key.as_str(), "1")])
-            .or_else(super::unless_absent)?;
-    }
-    Ok(())
+    // A link that forwards would cost this machine the IPv6 default routes that it was told of;
+    // a node's advertisements are nothing to it.
+    let (setting, value) = match plan.node_cidr.of(sealane_net::Family::V6) {
+        None => ("disable_ipv6", "1"),
+        Some(_) => ("accept_ra", "0"),
+    };
+    let key = format!("net/ipv6/conf/{link}/{setting}");
+    machine
+        .set_sysctls(&[(key.as_str(), value)])
+        .or_else(super::unless_absent)
+        .map_err(TopologyError::from)
 }

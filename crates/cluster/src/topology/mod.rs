@@ -18,6 +18,7 @@
 //! alone what is right, and running pods keep their connections. [`remove`]
 //! goes by names alone, so it needs no record of what was made.
 
+mod forwarding;
 mod internet;
 mod machine;
 mod netns_dir;
@@ -28,7 +29,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use futures::future::try_join_all;
-use sealane_net::names;
+use sealane_net::{Family, names};
 use sealane_netlink::{Bridge, Netlink, netns};
 use thiserror::Error;
 
@@ -53,11 +54,12 @@ pub enum TopologyError {
     },
 }
 
-/// Makes everything that is missing.
+/// Makes everything that is missing. Returns the families in which pods are let out and this
+/// machine itself knows no way.
 ///
 /// # Errors
 /// The first thing that could not be made.
-pub async fn build(layout: &Layout, plan: &Plan) -> Result<(), TopologyError> {
+pub async fn build(layout: &Layout, plan: &Plan) -> Result<Vec<Family>, TopologyError> {
     let machine = Netlink::in_current()?;
     netns_dir::note_whether_ours(layout)?;
     let network = Netlink::in_netns(&ensure_netns(&plan.name.network_netns())?)?;

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
-use sealane_net::{AntiSpoofing, Attachment, ProxyMode, Ranges, parse_network};
+use sealane_net::{AntiSpoofing, Attachment, Family, ProxyMode, Ranges, parse_network};
 use sealane_objects::{ImageAlias, quantity};
 use sealane_route::Routing;
 use serde::Serialize;
@@ -258,7 +258,9 @@ async fn bring_up(
     // Both are awaited before either's failure counts, so that nothing is still
     // being made while it is taken back.
     certificates.await.context("make certificates")??;
-    topology?;
+    for family in topology? {
+        tracing::warn!("{}", no_way_out(family));
+    }
     clock.note("network and certificates");
     stop_if(&interrupted)?;
     let listening = launch::supervisor(layout).await?;
@@ -273,6 +275,16 @@ fn announce(plan: &Plan, progress: Progress<'_>) {
         "cluster {}: {} nodes on {}, pods {}, Services {}",
         plan.name, plan.nodes, plan.node_cidr, plan.cluster_cidr, plan.service_cidr
     ));
+}
+
+fn no_way_out(family: Family) -> String {
+    let forwarding = match family {
+        Family::V4 => "",
+        Family::V6 => ", and it does not forward; when it has one, run `sealane up` again",
+    };
+    format!(
+        "{family} leads pods to nothing beyond this machine, which has no default route{forwarding}"
+    )
 }
 
 fn stop_if(interrupted: &CancellationToken) -> anyhow::Result<()> {

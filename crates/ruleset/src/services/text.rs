@@ -44,7 +44,7 @@ pub(crate) fn rule_text(rule: &Rule, family: TableFamily) -> Option<String> {
             source,
             Source::SourceType | Source::ConnectionState | Source::ConnectionStatus
         ),
-        Expr::Find { .. } | Expr::Branch { .. } | Expr::SetMark(_) | Expr::Reject => true,
+        Expr::Find { .. } | Expr::Branch { .. } | Expr::SetMark(_) => true,
         _ => false,
     };
     if !rule.exprs.iter().any(ours) {
