@@ -30,6 +30,8 @@ pub struct UpOptions {
     pub name: String,
     /// How many nodes.
     pub nodes: u32,
+    /// Whether its pods get out: for tests that have entered a network namespace of their own alone.
+    pub internet: bool,
     /// Further flags, such as `["--cluster-cidr", "10.9.0.0/24"]`.
     pub flags: Vec<String>,
 }
@@ -39,6 +41,7 @@ impl Default for UpOptions {
         Self {
             name: unique(),
             nodes: 2,
+            internet: false,
             flags: Vec::new(),
         }
     }
@@ -52,19 +55,14 @@ impl UpOptions {
         self
     }
 
-    /// The arguments of `sealane` that bring this cluster up, never with a way to the internet.
+    /// The arguments of `sealane` that bring this cluster up, with no way to the internet unless asked for.
     pub fn arguments(&self) -> Vec<String> {
         let nodes = self.nodes.to_string();
-        let fixed = [
-            "up",
-            "--name",
-            &self.name,
-            "--nodes",
-            &nodes,
-            "--no-internet",
-        ];
+        let fixed = ["up", "--name", &self.name, "--nodes", &nodes];
+        let confined = (!self.internet).then_some("--no-internet");
         fixed
             .into_iter()
+            .chain(confined)
             .map(str::to_owned)
             .chain(self.flags.iter().cloned())
             .collect()
@@ -95,6 +93,10 @@ impl Cluster {
     /// The place of a cluster that the test itself will bring up: dropped, it is taken down.
     #[track_caller]
     pub fn claim(options: UpOptions) -> Self {
+        assert!(
+            !options.internet || Namespace::own() != Namespace::of_process("the test", pid()),
+            "a cluster of a test reaches the internet from no namespace but the test's own"
+        );
         let machine = Machine::with_others();
         sweep::sweep();
         Self {
@@ -259,6 +261,10 @@ impl Drop for Cluster {
             eprintln!("{}", binary::sealane(["down", "--name", self.name()]));
         }
     }
+}
+
+fn pid() -> i32 {
+    std::process::id().cast_signed()
 }
 
 #[cfg(test)]

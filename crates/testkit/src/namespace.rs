@@ -26,13 +26,13 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// The namespace in which the test itself runs: this machine's.
+    /// The namespace in which the calling thread runs: this machine's, unless it has entered another.
     ///
     /// # Panics
     /// When /proc is not mounted.
     #[track_caller]
     pub fn own() -> Self {
-        Self::open("this machine", Path::new("/proc/self/ns/net"))
+        Self::open("this machine", Path::new("/proc/thread-self/ns/net"))
     }
 
     /// A namespace of `ip netns`.

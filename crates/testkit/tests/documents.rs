@@ -7,11 +7,17 @@
 )]
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use sealane_testkit::{Cluster, LATER, UpOptions, eventually};
+use sealane_testkit::cluster::Role;
+use sealane_testkit::topology::add_address;
+use sealane_testkit::{
+    Capture, Cluster, LATER, Namespace, Pod, SOON, Topology, UpOptions, eventually,
+};
 
 /// What stands in for the images of all documents.
 const ALIASES: [&str; 3] = [
@@ -281,4 +287,87 @@ fn aliases_are_shown_and_kept(cluster: &Cluster) {
         )),
         "{refused}"
     );
+}
+
+/// What the gateway to the outside of the document is called: this machine, in a namespace of its own.
+const GATEWAY: [&str; 2] = ["203.0.113.2", "2001:db8::2"];
+const WORLD: [&str; 2] = ["203.0.113.1", "2001:db8::1"];
+
+/// Document 001, "Egress communication": the node gives what leaves it its own address, and the
+/// gateway to the outside gives it another one. Both go when the cluster does, even after a crash.
+#[test]
+fn what_leaves_is_translated_by_the_node_and_again_by_the_gateway() {
+    let (topology, [machine, world]) = Topology::new(["machine", "world"]);
+    let [near, far] = [GATEWAY, WORLD].map(|ips| format!("{}/24", ips[0]));
+    topology.join((&machine, "uplink", &near), (&world, "uplink", &far));
+    for (end, ips) in [(&machine, GATEWAY), (&world, WORLD)] {
+        add_address(end, "uplink", &format!("{}/64", ips[1]));
+    }
+    for (family, way) in ["-4", "-6"].into_iter().zip(WORLD) {
+        let route = [family, "route", "add", "default", "via", way];
+        machine.run("ip", route).succeeds();
+    }
+    let forwarding = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"];
+    for key in forwarding {
+        machine
+            .run("sysctl", ["-w", &format!("{key}=0")])
+            .succeeds();
+    }
+    machine.enter(|| {
+        let cluster = Cluster::up(UpOptions {
+            nodes: 1,
+            internet: true,
+            ..UpOptions::default().flag("--ip-family", "dual")
+        });
+        cluster.start(&[Pod::idle("leaves")]);
+        assert_translated_twice(&cluster, &machine, &world);
+        cluster.process(Role::Supervisor).unwrap().kill9();
+        cluster.down();
+    });
+    for key in forwarding {
+        assert_eq!(
+            machine.run("sysctl", ["-n", key]).succeeds().trim(),
+            "0",
+            "{key}"
+        );
+    }
+    assert_eq!(machine.run("nft", ["list", "ruleset"]).succeeds(), "");
+}
+
+#[track_caller]
+fn assert_translated_twice(cluster: &Cluster, machine: &Namespace, world: &Namespace) {
+    let node = cluster.api().get("/api/v1/nodes/node-1").unwrap();
+    let addresses = node["status"]["addresses"].as_array().unwrap().iter();
+    let node_ips: Vec<IpAddr> = addresses
+        .filter(|address| address["type"] == "InternalIP")
+        .map(|address| address["address"].as_str().unwrap().parse().unwrap())
+        .collect();
+    let pod = cluster.pod_netns("leaves");
+    let pod_ips = cluster.pod_ips("leaves");
+    for (family, world_ip) in WORLD.into_iter().enumerate() {
+        let places = [
+            (&pod, "eth0", pod_ips[family]),
+            (&cluster.node(1), "eth0", node_ips[family]),
+            (machine, "uplink", GATEWAY[family].parse().unwrap()),
+        ];
+        let captures = places.map(|(at, link, source)| (Capture::on(at, link), source));
+        let listener = world.enter(|| TcpListener::bind((world_ip, 0))).unwrap();
+        let target = listener.local_addr().unwrap();
+        let mut stream = pod
+            .enter(|| TcpStream::connect_timeout(&target, SOON))
+            .unwrap();
+        let (mut accepted, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), captures[2].1, "the world sees the gateway");
+        accepted.write_all(b"answer").unwrap();
+        stream.read_exact(&mut [0; 6]).unwrap();
+        for (capture, source) in &captures {
+            let what = format!("the request from {source}");
+            capture.expect(SOON, &what, |packet| {
+                (packet.source, packet.to()) == (*source, target)
+            });
+            capture.refuse("it with another address", |packet| {
+                packet.to() == target && packet.source != *source
+            });
+        }
+    }
 }
