@@ -31,6 +31,7 @@
 
 mod attach;
 mod cloud;
+mod duplicates;
 mod edits;
 mod follow;
 mod message;
@@ -71,8 +72,10 @@ use crate::{
         file::{FileError, Loaded, Version, Writer},
     },
     node::Choices,
+    probe::Probe,
     wire::Wirer,
 };
+use duplicates::Duplicates;
 use edits::Edits;
 use pools::Pools;
 use spool::Spooled;
@@ -117,6 +120,8 @@ pub struct Parts {
     pub cloud: Option<Cloud>,
     /// How the node's blocks of named pools are written.
     pub ledger: Ledger,
+    /// Who looks for others that use a pod's addresses, if anybody does.
+    pub questions: Option<mpsc::Sender<Probe>>,
 }
 
 /// State of the node's network.
@@ -128,6 +133,7 @@ pub struct Core {
     nodes: Mirror<NodeNet>,
     pods: Mirror<PodNet>,
     pools: Pools,
+    duplicates: Duplicates,
     node: NodeSync,
     book: Book,
     same_boot: bool,
@@ -179,6 +185,7 @@ impl Core {
             nodes: Mirror::default(),
             pods: Mirror::default(),
             pools: Pools::new(parts.ledger),
+            duplicates: Duplicates::new(parts.questions),
             node: NodeSync::default(),
             book: parts.leases.book,
             same_boot: parts.leases.same_boot,
@@ -260,6 +267,7 @@ impl Core {
             }
             Message::Wired { key, result } => self.wired(key, result),
             Message::Unwired { key, result } => self.unwired(key, result),
+            Message::InUse(in_use) => self.in_use(in_use),
             Message::Cloud(news) => self.take_cloud(*news),
             Message::CarriedOut { key, done } => self.carried_out(&key, done),
         }

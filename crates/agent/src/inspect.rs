@@ -35,6 +35,8 @@ struct State {
     pools: Vec<Pool>,
     leases: Vec<Lease>,
     held: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    duplicates: Vec<String>,
     work: Vec<String>,
 }
 
@@ -81,9 +83,13 @@ pub fn show_value(run_dir: &Path) -> anyhow::Result<serde_json::Value> {
         pools,
         leases,
         held,
+        duplicates,
         ..
     } = state(run_dir)?;
-    Ok(json!({"subnets": subnets, "pools": pools, "leases": leases, "held": held}))
+    Ok(json!({
+        "subnets": subnets, "pools": pools, "leases": leases, "held": held,
+        "duplicates": duplicates,
+    }))
 }
 
 /// All leases, as a table.
@@ -121,6 +127,9 @@ pub fn show(run_dir: &Path) -> anyhow::Result<String> {
             text,
             "{addresses:<32} {pod:<40} held for it: the API server knows the pod, no lease does"
         )?;
+    }
+    for duplicate in &state.duplicates {
+        writeln!(text, "{duplicate}")?;
     }
     Ok(text)
 }
@@ -168,6 +177,14 @@ fn addresses(lease: &Lease) -> String {
         .map(|a| a.addr().to_string())
         .collect();
     all.join(",")
+}
+
+/// Addresses of pods that somebody else uses too, in one sentence each.
+///
+/// # Errors
+/// When there is no agent.
+pub fn duplicates(run_dir: &Path) -> anyhow::Result<Vec<String>> {
+    Ok(state(run_dir)?.duplicates)
 }
 
 /// What agent and kernel do not agree about, in one sentence each.

@@ -20,6 +20,7 @@
 //! * [`wire`]: one pod's link.
 //! * `guard`: what keeps each pod to its own addresses.
 //! * [`reconcile`]: what leaked or broke, decided from kernel, API and leases.
+//! * `probe`: whether somebody else has a pod's address.
 //! * [`inspect`]: what `sealane ipam` shows of it.
 //! * [`services`]: Services in the kernel, on a thread of their own.
 //! * [`serve()`]: all of it over any source of API objects; [`run`] takes the
@@ -40,6 +41,7 @@ pub mod node;
 mod options;
 mod patience;
 mod privileges;
+mod probe;
 pub mod reconcile;
 mod serve;
 pub mod services;
@@ -60,7 +62,7 @@ use sealane_kube::{
     k8s_openapi::api::discovery::v1::EndpointSlice,
     node_net, pod_net, service_net, slice_net, watch_as, watch_ip_pools, write_blocks,
 };
-use sealane_netlink::Netlink;
+use sealane_netlink::{Ears, Netlink};
 use sealane_objects::ObjectName;
 use services::Input;
 use tokio::{
@@ -89,15 +91,19 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         ProxyMode::Iptables => privileges::OF_IPTABLES,
         ProxyMode::Nftables | ProxyMode::None => &[],
     };
+    // Opening needs a right that is given up with the others.
+    let ears = Ears::open()
+        .inspect_err(|error| tracing::warn!("{error}; duplicate addresses of pods go unnoticed"))
+        .ok();
     privileges::drop_unneeded(also)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(run_here(settings))
+    runtime.block_on(run_here(settings, ears))
 }
 
-async fn run_here(settings: Settings) -> anyhow::Result<()> {
+async fn run_here(settings: Settings, ears: Option<Ears>) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     cancel_on_signals(&shutdown)?;
     tokio::spawn(keep_small());
@@ -110,6 +116,7 @@ async fn run_here(settings: Settings) -> anyhow::Result<()> {
         introspect: Introspect::new("agent"),
         ledger: ledger(client.clone(), &settings.node_name),
         announce: announce(client, &settings.node_name),
+        ears,
     };
     serve(settings, surroundings, shutdown).await
 }

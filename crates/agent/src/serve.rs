@@ -16,7 +16,7 @@ use sealane_cni::spool::Spool;
 use sealane_introspect::{Introspect, Readiness};
 use sealane_ipam::named::Labels;
 use sealane_kube::Change;
-use sealane_netlink::{Conntrack, Edit, Event, Netlink};
+use sealane_netlink::{Conntrack, Ears, Edit, Event, Netlink};
 use sealane_objects::{NodeNet, PodNet, PoolNet};
 use tokio::{
     sync::{mpsc, watch},
@@ -31,6 +31,7 @@ use crate::{
     core::{Announce, Cloud, Core, Ledger, Message, Parts, QUEUE, View, follow},
     install,
     leases::file::{self, Writer},
+    probe::{self, probe_addresses},
     services, socket,
     wire::Wirer,
 };
@@ -68,6 +69,8 @@ pub struct Surroundings {
     pub announce: Announce,
     /// How blocks of named pools are taken.
     pub ledger: Ledger,
+    /// With which the links' neighbours are asked for pods' addresses; without, nobody asks.
+    pub ears: Option<Ears>,
 }
 
 /// Runs the node's network until `shutdown`. Everything in the kernel stays as it is then.
@@ -87,6 +90,7 @@ pub async fn serve(
         introspect,
         announce,
         ledger,
+        ears,
     } = surroundings;
     let leases = file::load(&settings.state_dir, settings.reuse_delay())?;
     let _lock = lock(&settings)?;
@@ -111,6 +115,13 @@ pub async fn serve(
         }
         None => (None, None),
     };
+    // Dropped at the end, which ends them.
+    let mut beside = JoinSet::new();
+    let questions = ears.map(|ears| {
+        let (questions, asked) = mpsc::channel(probe::QUEUE);
+        beside.spawn(probe_addresses(ears, kernel.clone(), asked, inbox.clone()));
+        questions
+    });
     let (core, view) = Core::new(Parts {
         node_name: settings.node_name.clone(),
         choices: settings.choices(),
@@ -124,10 +135,9 @@ pub async fn serve(
         announce,
         cloud,
         ledger,
+        questions,
     });
     show(&introspect, view.clone());
-    // Dropped at the end, which ends them.
-    let mut beside = JoinSet::new();
     if let Some((kernel, conntrack)) = for_services {
         events = overhear(events, services.sender.clone());
         let node_ports = settings.nodeport_addresses.clone();

@@ -1,6 +1,8 @@
 //! Plugin and agent together, on the real kernel.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "cni/duplicates.rs"]
+mod duplicates;
 #[path = "cni/pools.rs"]
 mod pools;
 mod reference;

@@ -1,7 +1,6 @@
 //! Sockets that the kernel sends its news to.
 
 use std::io;
-use std::os::fd::AsRawFd;
 
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -9,6 +8,7 @@ use rtnetlink::MulticastGroup;
 use rtnetlink::sys::{AsyncSocket, Socket, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE};
 
 use crate::error::{Error, Result};
+use crate::filter::{self, ALL, JUMP_IF_EQUAL, LOAD_HALF_WORD, RETURN, step};
 use crate::netlink::Place;
 
 /// Room for one datagram of news, which has one message; a link with everything has four kilobytes.
@@ -52,41 +52,17 @@ pub(crate) fn is_overrun(error: &io::Error) -> bool {
 }
 
 fn only(socket: &Socket, types: &[u16]) -> io::Result<()> {
-    const LOAD_HALF_WORD: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
-    const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
     /// Of `nlmsg_type` in `struct nlmsghdr`.
     const TYPE_AT: u32 = 4;
-    let step = |code: u32, yes: u8, no: u8, value: u32| libc::sock_filter {
-        code: code as u16,
-        jt: yes,
-        jf: no,
-        k: value,
-    };
     let mut program = vec![step(LOAD_HALF_WORD, 0, 0, TYPE_AT)];
     for wanted in types {
         // The machine of filters reads the network's order of bytes, netlink writes this machine's.
         let wanted = u32::from(wanted.to_be());
         program.push(step(JUMP_IF_EQUAL, 0, 1, wanted));
-        program.push(step(RETURN, 0, 0, u32::MAX));
+        program.push(step(RETURN, 0, 0, ALL));
     }
     program.push(step(RETURN, 0, 0, 0));
-    let filter = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: the kernel copies `filter` and the instructions that it points to, both alive here.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const filter).cast(),
-            size_of_val(&filter) as libc::socklen_t,
-        )
-    };
-    nix::errno::Errno::result(set)?;
-    Ok(())
+    filter::attach(socket, &mut program)
 }
 
 /// The messages of a datagram; what is cut off is left out.

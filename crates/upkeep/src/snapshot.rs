@@ -132,6 +132,8 @@ pub enum Agent {
         problems: Vec<String>,
         /// Where leases and links do not agree.
         leases: Vec<String>,
+        /// Addresses of pods that somebody else uses too.
+        duplicates: Vec<String>,
         /// Whether it runs in the network namespace that is looked at; `None` when that is not known.
         same_namespace: Option<bool>,
     },

@@ -312,6 +312,7 @@ impl Core {
                 adding
                     .reply
                     .added(answer::added(node, &lease, wired, &adding.netns));
+                self.duplicates.ask(node, &lease);
             }
             // A DEL came; a node that was ready stays so, and a lease in work stays.
             _ => adding.reply.fail(answer::busy(&key)),
@@ -377,6 +378,7 @@ impl Core {
         if let Some(lease) = self.book.get(&key).cloned() {
             self.dismiss(&lease);
         }
+        self.duplicates.forget(&key);
         if self.book.release(&key, wall_clock()).is_some() {
             tracing::debug!("released {key}");
             let number = self.book.version();

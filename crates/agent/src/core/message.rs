@@ -14,6 +14,7 @@ use crate::{
     cloud::News,
     leases::{Key, file::FileError},
     node::{Programmed, SyncError},
+    probe::InUse,
     wire::{NearEnds, WireError, Wired},
 };
 
@@ -59,6 +60,8 @@ pub enum Message {
         key: Key,
         result: Result<(), WireError>,
     },
+    /// Somebody else uses an address of a pod.
+    InUse(InUse),
     /// What EC2 gives, where addresses come from it.
     Cloud(Box<News>),
     /// A DEL that was left for the agent has been answered.

@@ -33,6 +33,9 @@ pub struct View {
     pub leases: Vec<Arc<Lease>>,
     /// Addresses that pods have without a lease.
     pub held: serde_json::Value,
+    /// Addresses of pods that somebody else uses too, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub duplicates: Vec<String>,
     /// What is in flight, for each attachment.
     pub work: Vec<String>,
     /// How things are with EC2, where addresses come from it.
@@ -119,6 +122,7 @@ pub struct Meters {
     leases: Gauge,
     routes: Gauge,
     parked: Gauge,
+    duplicates: Gauge,
 }
 
 impl Meters {
@@ -131,6 +135,11 @@ impl Meters {
             parked: introspect.gauge(
                 "sealane_cni_parked",
                 "ADDs that wait for the node to become ready.",
+                &[],
+            ),
+            duplicates: introspect.gauge(
+                "sealane_ipam_duplicate_addresses",
+                "Addresses of pods that somebody else was found to use too.",
                 &[],
             ),
             introspect: introspect.clone(),
@@ -224,6 +233,7 @@ impl Core {
             pools: self.pools.iter().map(pool).collect(),
             leases: self.book.leases().cloned().collect(),
             held: self.held_view(),
+            duplicates: self.duplicates(),
             work: self
                 .work
                 .iter()
@@ -252,6 +262,7 @@ impl Core {
         self.meters.leases.set(view.leases.len() as f64);
         self.meters.routes.set(view.network.routes.len() as f64);
         self.meters.parked.set(self.parked.len() as f64);
+        self.meters.duplicates.set(self.duplicates.len() as f64);
         if let Some(ec2) = &view.ec2 {
             self.meters.ec2(ec2);
         }

@@ -28,7 +28,7 @@ use sealane_cni::{
 };
 use sealane_introspect::{Introspect, fetch};
 use sealane_kube::Change;
-use sealane_netlink::Netlink;
+use sealane_netlink::{Ears, Netlink};
 use sealane_objects::{NodeNet, ObjectName, PodNet};
 use sealane_testkit::{Namespace, SOON, Topology, eventually};
 use serde_json::Value;
@@ -263,9 +263,11 @@ impl Agent {
                 .build()
                 .unwrap();
             runtime.block_on(async {
+                let kernel = Netlink::in_named(&netns).unwrap();
                 let surroundings = Surroundings {
                     ledger: pools::ledger(&shelf),
-                    kernel: Netlink::in_named(&netns).unwrap(),
+                    ears: Some(kernel.run(Ears::open).unwrap().unwrap()),
+                    kernel,
                     program,
                     feed,
                     services: queue,

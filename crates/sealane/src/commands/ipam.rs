@@ -42,7 +42,7 @@ enum Command {
         #[arg(short, long, value_name = "FORMAT")]
         output: Option<Format>,
     },
-    /// Hold the leases against the kernel's links; exits with 1 when they do not agree
+    /// Hold the leases against the kernel's links and what the neighbours said; exits with 1 when they do not agree
     Check {
         /// Print the result for programs
         #[arg(short, long, value_name = "FORMAT")]
@@ -79,7 +79,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             println!("released {}", inspect::release(&run_dir, what, *force)?);
         }
         Command::Check { output } => {
-            let faults = inspect::check(&run_dir)?;
+            let mut faults = inspect::check(&run_dir)?;
+            faults.extend(inspect::duplicates(&run_dir)?);
             if let Some(format) = output {
                 format.print(&serde_json::json!({ "faults": faults }))?;
                 return Ok(ExitCode::from(u8::from(!faults.is_empty())));

@@ -11,6 +11,7 @@ pub fn judge(s: &Snapshot) -> Vec<Finding> {
             troubles,
             problems,
             leases,
+            duplicates,
             same_namespace,
         } => {
             let mut found = Vec::new();
@@ -27,6 +28,11 @@ pub fn judge(s: &Snapshot) -> Vec<Finding> {
                 Finding::warning("lease", fault)
                     .because("an address is lost to other pods, or a pod has one that nobody reserves")
                     .next("sealane ipam show, then sealane ipam release ADDRESS for a pod that is gone")
+            }));
+            found.extend(duplicates.iter().map(|duplicate| {
+                Finding::error("address-in-use", duplicate)
+                    .because("packets for the pod reach either of the two")
+                    .next("take the address from the other one, or keep the cluster's ranges apart from that network; a pod that is made anew gets another address")
             }));
             found
         }
@@ -96,6 +102,14 @@ mod tests {
         assert_eq!(after(not_ready), ["agent-not-ready"]);
         let problem = |s: &mut Snapshot| here(s, |_, _, p| p.push("node-9 has no address".into()));
         assert_eq!(after(problem), ["node-not-served"]);
+        let mut shared = well();
+        if let Agent::Here { duplicates, .. } = &mut shared.agent {
+            duplicates.push(
+                "address 10.244.1.2 of pod default/a is also used by 02:00:00:00:00:01 on cbr0"
+                    .into(),
+            );
+        }
+        assert_eq!(judge(&shared)[0].check, "address-in-use");
         let mut elsewhere = well();
         if let Agent::Here { same_namespace, .. } = &mut elsewhere.agent {
             *same_namespace = Some(false);

@@ -169,6 +169,7 @@ pub(crate) mod stage {
                 troubles: vec![],
                 problems: vec![],
                 leases: vec![],
+                duplicates: vec![],
                 same_namespace: Some(true),
             },
             nodes: Some(vec![node(1), node(2), far]),

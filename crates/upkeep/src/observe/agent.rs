@@ -33,6 +33,8 @@ struct State {
     trouble: Option<String>,
     #[serde(default)]
     problems: Vec<String>,
+    #[serde(default)]
+    duplicates: Vec<String>,
 }
 
 pub(super) fn look(settings: &AgentSettings) -> Agent {
@@ -65,6 +67,7 @@ pub(super) fn look(settings: &AgentSettings) -> Agent {
         troubles,
         problems: state.problems,
         leases: inspect::check(&settings.run_dir).unwrap_or_default(),
+        duplicates: state.duplicates,
         same_namespace: same_namespace(&settings.state_dir),
     }
 }
