@@ -32,6 +32,7 @@
 mod attach;
 mod cloud;
 mod duplicates;
+mod duties;
 mod edits;
 mod follow;
 mod message;
@@ -61,7 +62,7 @@ use tokio_util::sync::CancellationToken;
 pub use cloud::Cloud;
 pub use follow::{Noticed, follow};
 pub use message::{Message, Reply};
-pub use pools::{Ledger, PoolWrite};
+pub use pools::Ledger;
 pub use view::View;
 
 use crate::{
@@ -245,6 +246,7 @@ impl Core {
             Message::Pods(change) => self.take_pods(change),
             Message::Pools(change) => self.take_pools(change),
             Message::Namespaces(change) => self.take_namespaces(change),
+            Message::ServiceRanges(change) => self.take_service_ranges(change),
             Message::PoolWritten { name, result } => self.pool_written(name, result),
             Message::Request {
                 request,

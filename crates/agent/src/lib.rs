@@ -60,7 +60,8 @@ use sealane_kube::{
     explain,
     k8s_openapi::api::core::v1::{Namespace, Node, ObjectReference, Pod, Service},
     k8s_openapi::api::discovery::v1::EndpointSlice,
-    node_net, pod_net, service_net, slice_net, watch_as, watch_ip_pools, write_blocks,
+    node_net, pod_net, service_net, slice_net, watch_as, watch_ip_pools, watch_service_ranges,
+    write_pool,
 };
 use sealane_netlink::{Ears, Netlink};
 use sealane_objects::ObjectName;
@@ -71,7 +72,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use core::{Announce, Ledger, PoolWrite};
+pub use core::{Announce, Ledger};
 pub use options::{Options, Settings};
 pub use sealane_net::{AntiSpoofing, Attachment, ProxyMode};
 pub use sealane_route::Routing;
@@ -223,11 +224,16 @@ async fn hand_over(changes: impl Stream<Item = Input>, to: services::Sender) {
     }
 }
 
-/// Pools, and once one selects by them the labels of namespaces.
+/// Pools; once there is one the ranges of Services, and once one selects by them the labels of namespaces.
 async fn forward_pools(client: Client, to: mpsc::Sender<Feed>) {
     let mut pools = std::pin::pin!(watch_ip_pools(client.clone()));
-    let mut watches_namespaces = false;
+    let (mut watches_namespaces, mut watches_ranges) = (false, false);
     while let Some(change) = pools.next().await {
+        if !watches_ranges && !matches!(&change, Change::Reset(all) if all.is_empty()) {
+            watches_ranges = true;
+            let ranges = watch_service_ranges(client.clone());
+            tokio::spawn(forward(ranges.map(Feed::ServiceRanges), to.clone()));
+        }
         let by_namespace = match &change {
             Change::Reset(all) => all.iter().any(|(_, pool)| pool.namespaces.is_some()),
             Change::Applied(_, pool) => pool.namespaces.is_some(),
@@ -252,10 +258,7 @@ fn ledger(client: Client, node_name: &str) -> core::Ledger {
     let node = node_name.to_owned();
     Box::new(move |write| {
         let (client, node) = (client.clone(), node.clone());
-        let written = async move {
-            let PoolWrite { seen, blocks, gone } = write;
-            write_blocks(&client, &seen, &node, &blocks, &gone).await
-        };
+        let written = async move { write_pool(&client, &node, &write).await };
         written.map_err(|error| explain(&error).to_string()).boxed()
     })
 }

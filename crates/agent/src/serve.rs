@@ -16,6 +16,7 @@ use sealane_cni::spool::Spool;
 use sealane_introspect::{Introspect, Readiness};
 use sealane_ipam::named::Labels;
 use sealane_kube::Change;
+use sealane_net::IpNet;
 use sealane_netlink::{Conntrack, Ears, Edit, Event, Netlink};
 use sealane_objects::{NodeNet, PodNet, PoolNet};
 use tokio::{
@@ -49,6 +50,8 @@ pub enum Feed {
     Pods(Change<PodNet>),
     /// All named pools of addresses.
     Pools(Change<PoolNet>),
+    /// The ranges of Services, once there is a pool.
+    ServiceRanges(Change<Vec<IpNet>>),
     /// The labels of all namespaces, once a pool selects by them.
     Namespaces(Change<Labels>),
 }
@@ -268,6 +271,7 @@ async fn pass_on(mut feed: mpsc::Receiver<Feed>, inbox: mpsc::Sender<Message>) {
             Feed::Nodes(change) => Message::Nodes(change),
             Feed::Pods(change) => Message::Pods(change),
             Feed::Pools(change) => Message::Pools(change),
+            Feed::ServiceRanges(change) => Message::ServiceRanges(change),
             Feed::Namespaces(change) => Message::Namespaces(change),
         };
         if inbox.send(message).await.is_err() {

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use sealane_objects::{NodeNet, PoolNet};
+use sealane_objects::{NodeNet, PoolCondition, PoolNet};
 
 use crate::overlap;
 
@@ -45,6 +45,40 @@ pub enum PoolFault {
         /// Whose that is.
         whose: String,
     },
+}
+
+impl PoolFault {
+    /// In one word, for a condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "Unreadable",
+            Self::Empty => "NoRange",
+            Self::BlockSize { .. } => "BadBlockSize",
+            Self::Overlap { .. } => "RangeOverlap",
+        }
+    }
+}
+
+/// What a pool's condition should say.
+pub fn condition(pool: &PoolNet, fault: Option<&PoolFault>) -> PoolCondition {
+    let (reason, message) = match fault {
+        _ if pool.deleting => {
+            let why = "it is being deleted, and goes when its last pod has";
+            ("Deleting", why.to_owned())
+        }
+        None => ("RangesAreFree", "pods get addresses of it".to_owned()),
+        Some(fault) => (
+            fault.reason(),
+            format!("pods get no address of it: {fault}"),
+        ),
+    };
+    PoolCondition {
+        ready: fault.is_none() && !pool.deleting,
+        reason: reason.into(),
+        message,
+        generation: pool.generation,
+        since: String::new(),
+    }
 }
 
 /// Why a pod gets no address of a pool.

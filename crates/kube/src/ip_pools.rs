@@ -7,23 +7,22 @@
 //! again. A finalizer keeps a pool from vanishing while nodes have blocks of it,
 //! since they say where packets for its addresses go.
 
-use std::time::Duration;
-
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Api, Client, Error, ResourceExt};
 use sealane_net::IpNet;
-use sealane_objects::{BlockSizes, PoolNet, Selector};
+use sealane_objects::{BlockSizes, PoolCondition, PoolNet, Selector};
 use serde_json::{Value, json};
 
-use crate::{Change, is_forbidden, is_not_found, watch_objects};
+use crate::{Change, watch_served};
 
 /// Keeps a pool until no node has a block of it.
 const FINALIZER: &str = "sealane.io/blocks";
-/// How often the kind is looked for where it is not served.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// The condition that says whether pods get addresses of a pool.
+const READY: &str = "Ready";
 
 /// The kind.
 pub fn ip_pool_resource() -> ApiResource {
@@ -40,52 +39,9 @@ fn api(client: &Client) -> Api<DynamicObject> {
     Api::all_with(client.clone(), &ip_pool_resource())
 }
 
-/// Where the watch stands.
-enum Watch {
-    Looking { told: bool },
-    Watching(BoxStream<'static, Change<PoolNet>>),
-}
-
 /// Watches all pools; none while the server does not know the kind.
 pub fn watch_ip_pools(client: Client) -> impl Stream<Item = Change<PoolNet>> + Send {
-    stream::unfold(
-        (client, Watch::Looking { told: false }),
-        |(client, mut watch)| async move {
-            loop {
-                watch = match watch {
-                    Watch::Watching(mut changes) => {
-                        let change = changes.next().await?;
-                        return Some((change, (client, Watch::Watching(changes))));
-                    }
-                    Watch::Looking { .. } if is_served(&client).await => {
-                        let resource = ip_pool_resource();
-                        let changes = watch_objects(client.clone(), &resource, |o| pool_net(&o));
-                        Watch::Watching(changes.boxed())
-                    }
-                    Watch::Looking { told: false } => {
-                        let none = Change::Reset(Vec::new());
-                        return Some((none, (client, Watch::Looking { told: true })));
-                    }
-                    Watch::Looking { told: true } => {
-                        tokio::time::sleep(LOOK_AGAIN).await;
-                        Watch::Looking { told: true }
-                    }
-                };
-            }
-        },
-    )
-}
-
-/// A server that is away is left to the watch, which waits and says so.
-async fn is_served(client: &Client) -> bool {
-    match api(client).list(&ListParams::default().limit(1)).await {
-        Err(error) if is_forbidden(&error) => {
-            tracing::debug!("no pools of addresses: this role may not list ippools.sealane.io");
-            false
-        }
-        Err(error) => !is_not_found(&error),
-        Ok(_) => true,
-    }
+    watch_served(client, ip_pool_resource(), |pool| pool_net(&pool))
 }
 
 /// The network's view of a pool.
@@ -98,6 +54,8 @@ pub fn pool_net(pool: &DynamicObject) -> PoolNet {
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
         created: created.map_or(i64::MAX, |time| time.0.as_second()),
         deleting: metadata.deletion_timestamp.is_some(),
+        generation: metadata.generation.unwrap_or_default(),
+        condition: condition(&pool.data["status"]),
         kept: pool.finalizers().iter().any(|name| name == FINALIZER),
         ..PoolNet::default()
     };
@@ -106,6 +64,40 @@ pub fn pool_net(pool: &DynamicObject) -> PoolNet {
         net.unreadable = Some(why);
     }
     net
+}
+
+fn condition(status: &Value) -> Option<PoolCondition> {
+    let conditions = status["conditions"].as_array()?;
+    let ready = conditions.iter().find(|each| each["type"] == READY)?;
+    let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
+    Some(PoolCondition {
+        ready: ready["status"] == "True",
+        reason: text("reason"),
+        message: text("message"),
+        generation: ready["observedGeneration"].as_i64().unwrap_or_default(),
+        since: text("lastTransitionTime"),
+    })
+}
+
+/// As Kubernetes writes conditions; the time is of the last change of what it says, not of how.
+fn written(condition: &PoolCondition, before: Option<&PoolCondition>) -> Value {
+    let same = before.filter(|before| before.ready == condition.ready);
+    let since = match same {
+        Some(before) => json!(before.since),
+        None => json!(Time(Timestamp::now())),
+    };
+    let PoolCondition {
+        ready,
+        reason,
+        message,
+        generation,
+        ..
+    } = condition;
+    json!({
+        "type": READY, "status": if *ready { "True" } else { "False" },
+        "reason": reason, "message": message,
+        "observedGeneration": generation, "lastTransitionTime": since,
+    })
 }
 
 fn read_spec(spec: &Value, net: &mut PoolNet) -> Result<(), String> {
@@ -137,44 +129,52 @@ fn selector(spec: &Value, field: &str) -> Result<Option<Selector>, String> {
     }
 }
 
-/// Writes which blocks of a pool a node has, if the pool is still as it was seen.
+/// What a node has to write about a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolWrite {
+    /// The state that this was decided from.
+    pub seen: PoolNet,
+    /// All of the node's blocks.
+    pub blocks: Vec<IpNet>,
+    /// Nodes that are not there any more, as far as this one knows, and lose their blocks.
+    pub gone: Vec<String>,
+    /// What people are to know of it.
+    pub condition: PoolCondition,
+}
+
+/// Writes which blocks of a pool a node has and how the pool is, if the pool is still as it was seen.
 ///
-/// `gone` are nodes that seem not to be there any more; they lose theirs if the
-/// server does not know them either. A pool that is being deleted goes with the
-/// last block.
+/// Nodes that are said to be gone lose their blocks if the server does not
+/// know them either. A pool that is being deleted goes with the last block.
 ///
 /// # Errors
 /// A conflict when somebody has changed it meanwhile; whatever else the server refuses.
-pub async fn write_blocks(
-    client: &Client,
-    seen: &PoolNet,
-    node: &str,
-    blocks: &[IpNet],
-    gone: &[String],
-) -> Result<(), Error> {
+pub async fn write_pool(client: &Client, node: &str, write: &PoolWrite) -> Result<(), Error> {
     let api = api(client);
-    if seen.blocks.is_empty() && blocks.is_empty() {
-        set_finalizer(&api, &seen.name, &seen.resource_version, false).await?;
+    let PoolWrite { seen, blocks, .. } = write;
+    let mut version = seen.resource_version.clone();
+    if seen.deleting && seen.blocks.is_empty() && blocks.is_empty() {
+        set_finalizer(&api, &seen.name, &version, false).await?;
         return Ok(());
     }
-    let mut version = seen.resource_version.clone();
     if !blocks.is_empty() && !seen.kept {
         version = set_finalizer(&api, &seen.name, &version, true).await?;
     }
     let mut by_node = serde_json::Map::new();
-    for name in gone {
+    for name in &write.gone {
         if !exists(client, name).await? {
             by_node.insert(name.clone(), Value::Null);
         }
     }
-    let of_node = match blocks {
+    let of_node = match &blocks[..] {
         [] => Value::Null,
         blocks => json!(blocks),
     };
     by_node.insert(node.to_owned(), of_node);
+    let condition = written(&write.condition, seen.condition.as_ref());
     let status = json!({
         "metadata": {"resourceVersion": version},
-        "status": {"blocks": by_node},
+        "status": {"blocks": by_node, "conditions": [condition]},
     });
     let parameters = PatchParams::default();
     let patched = api
@@ -228,7 +228,10 @@ mod tests {
                 "creationTimestamp": "1970-01-01T00:01:00Z",
             },
             "spec": spec,
-            "status": {"blocks": {"node-1": ["10.99.0.0/28"]}},
+            "status": {"blocks": {"node-1": ["10.99.0.0/28"]}, "conditions": [{
+                "type": "Ready", "status": "False", "reason": "RangeOverlap", "message": "why",
+                "observedGeneration": 3, "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]},
         });
         pool_net(&serde_json::from_value(object).unwrap())
     }
@@ -247,6 +250,21 @@ mod tests {
         assert_eq!((pool.block_sizes.ipv4, pool.block_sizes.ipv6), (30, 122));
         assert!(pool.selects() && pool.pods.is_some_and(|pods| pods.is_empty()));
         assert_eq!(pool.blocks["node-1"][0].to_string(), "10.99.0.0/28");
+        let told = pool.condition.unwrap();
+        assert_eq!((told.ready, told.generation), (false, 3));
+        let again = PoolCondition {
+            message: "another".into(),
+            ..told.clone()
+        };
+        let since = |condition| written(&condition, Some(&told))["lastTransitionTime"].clone();
+        assert_eq!(since(again), "2026-01-01T00:00:00Z");
+        let better = PoolCondition {
+            ready: true,
+            ..told.clone()
+        };
+        let now = since(better);
+        let now = now.as_str().unwrap();
+        assert!(now > "2026-01-01" && now.ends_with('Z'), "{now}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod events;
 mod explain;
 mod ip_pools;
 mod mirror;
+mod served;
 mod services;
 mod watch;
 
@@ -35,8 +36,9 @@ pub use connect::{Unreachable, client};
 pub use convert::{node_net, pod_net};
 pub use demand::{allocatable, demand, placement, taints};
 pub use explain::{Explained, explain, is_conflict, is_forbidden, is_not_found, is_unreachable};
-pub use ip_pools::{watch_ip_pools, write_blocks};
+pub use ip_pools::{PoolWrite, watch_ip_pools, write_pool};
 pub use mirror::Mirror;
+pub use served::{watch_served, watch_service_ranges};
 pub use services::{service_net, slice_net};
 pub use watch::{Change, Filter, watch, watch_as, watch_metadata, watch_objects};
 

@@ -29,12 +29,42 @@ pub struct PoolNet {
     /// `.spec.podSelector`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<Selector>,
+    /// `.metadata.generation`: which version of the spec this is.
+    #[serde(default)]
+    pub generation: i64,
+    /// `.status.conditions` of type `Ready`, as agents have written it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<PoolCondition>,
     /// `.status.blocks`, by node.
     #[serde(default)]
     pub blocks: BTreeMap<String, Vec<IpNet>>,
     /// What of its spec cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
+}
+
+/// Whether pods get addresses of a pool, and if not, why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolCondition {
+    /// They do.
+    pub ready: bool,
+    /// In one word.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// Of the spec that was looked at.
+    pub generation: i64,
+    /// When it became so, in Kubernetes' form; not known before it is written.
+    pub since: String,
+}
+
+impl PoolCondition {
+    /// Whether it says the same, whenever it became so.
+    pub fn says(&self, other: &Self) -> bool {
+        let words = |c: &Self| (c.ready, c.reason.clone(), c.message.clone(), c.generation);
+        words(self) == words(other)
+    }
 }
 
 /// Prefix lengths of blocks.

@@ -24,7 +24,7 @@ mod taint;
 
 pub use demand::{Demand, HostPort, PodAffinity, PodTerm, Spread};
 pub use image_alias::{ImageAlias, ImageAliasError, alias_of};
-pub use ip_pool::{BlockSizes, PoolNet};
+pub use ip_pool::{BlockSizes, PoolCondition, PoolNet};
 pub use name::ObjectName;
 pub use node::NodeNet;
 pub use placement::{Placement, Requirement, Term};

@@ -6,6 +6,7 @@ use sealane_cni::{
 };
 use sealane_ipam::named::Labels;
 use sealane_kube::Change;
+use sealane_net::IpNet;
 use sealane_objects::{NodeNet, PodNet, PoolNet};
 use tokio::sync::oneshot;
 
@@ -28,6 +29,8 @@ pub enum Message {
     Pools(Change<PoolNet>),
     /// The labels of namespaces, when pools select by them.
     Namespaces(Change<Labels>),
+    /// The ranges of Services, when there are pools.
+    ServiceRanges(Change<Vec<IpNet>>),
     /// The node's blocks of a pool are written, or could not be.
     PoolWritten {
         name: String,

@@ -21,31 +21,20 @@ use std::{
 use futures::future::BoxFuture;
 use sealane_ipam::{
     block_count, free_block,
-    named::{Labels, PoolFault, SelectError, faults, select},
+    named::{Labels, PoolFault, SelectError, condition, faults, select},
 };
-use sealane_kube::{Change, Mirror};
-use sealane_net::{Family, IpNet};
+use sealane_kube::{Change, Mirror, PoolWrite};
+use sealane_net::{Family, IpNet, Ranges};
 use sealane_objects::{NodeNet, PodNet, PoolNet};
 use tokio::time::Instant;
 
-use super::{Core, Message, attach::LeaseFailure};
+use super::{Core, Message, attach::LeaseFailure, duties::Duties};
 use crate::leases::{Block, LeaseError, PodRef, joined};
 
 /// How long a block stays the node's after its last address was given back.
-const KEPT_EMPTY: Duration = Duration::from_secs(300);
+pub(super) const KEPT_EMPTY: Duration = Duration::from_secs(300);
 /// Pause after a write that failed, unless the pool changes before.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
-
-/// What a node wants to have of a pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolWrite {
-    /// The state that this was decided from.
-    pub seen: PoolNet,
-    /// All of the node's blocks.
-    pub blocks: Vec<IpNet>,
-    /// Nodes that are not there any more, as far as this one knows, and lose their blocks.
-    pub gone: Vec<String>,
-}
 
 /// Writes it, unless somebody else has written meanwhile.
 pub type Ledger = Box<dyn Fn(PoolWrite) -> BoxFuture<'static, Result<(), String>> + Send>;
@@ -54,6 +43,8 @@ pub type Ledger = Box<dyn Fn(PoolWrite) -> BoxFuture<'static, Result<(), String>
 pub struct Pools {
     mirror: Mirror<PoolNet>,
     namespaces: Mirror<Labels>,
+    /// The ranges of Services.
+    services: Mirror<Vec<IpNet>>,
     faults: BTreeMap<String, PoolFault>,
     ledger: Ledger,
     writing: BTreeSet<String>,
@@ -64,6 +55,7 @@ pub struct Pools {
     /// Blocks that the node's network leads to.
     led_to: BTreeSet<IpNet>,
     empty_since: BTreeMap<IpNet, Instant>,
+    duties: Duties,
 }
 
 impl Pools {
@@ -71,6 +63,7 @@ impl Pools {
         Self {
             mirror: Mirror::default(),
             namespaces: Mirror::default(),
+            services: Mirror::default(),
             faults: BTreeMap::new(),
             ledger,
             writing: BTreeSet::new(),
@@ -78,6 +71,7 @@ impl Pools {
             leaving: BTreeSet::new(),
             led_to: BTreeSet::new(),
             empty_since: BTreeMap::new(),
+            duties: Duties::default(),
         }
     }
 
@@ -95,7 +89,8 @@ impl Pools {
     }
 
     pub fn again_at(&self) -> Option<Instant> {
-        self.failed.values().min().copied()
+        let failed = self.failed.values().copied();
+        failed.chain(self.duties.next_due()).min()
     }
 
     /// The node with its blocks.
@@ -138,6 +133,12 @@ impl Core {
         self.node.set_dirty();
     }
 
+    pub(super) fn take_service_ranges(&mut self, change: Change<Vec<IpNet>>) {
+        self.pools.services.apply(change);
+        self.judge_pools();
+        self.set_blocks();
+    }
+
     pub(super) fn take_namespaces(&mut self, change: Change<Labels>) {
         self.pools.namespaces.apply(change);
     }
@@ -149,13 +150,22 @@ impl Core {
         }
         let pools: Vec<&PoolNet> = self.pools.mirror.values().collect();
         let nodes: Vec<&NodeNet> = self.nodes.values().collect();
-        let found = faults(&pools, &nodes, &[]);
+        let found = faults(&pools, &nodes, &self.reserved());
         for (name, fault) in &found {
             if self.pools.faults.get(name) != Some(fault) {
                 tracing::warn!("pool {name} is not used: {fault}");
             }
         }
         self.pools.faults = found;
+    }
+
+    /// What else the cluster has addresses for.
+    fn reserved(&self) -> Vec<(IpNet, String)> {
+        let services = self.pools.services.values().flatten();
+        let services = services.map(|range| (*range, "the Services".to_owned()));
+        let pods = self.choices.cluster_cidr.iter().flat_map(Ranges::iter);
+        let pods = pods.map(|range| (range, "the nodes' pod subnets".to_owned()));
+        services.chain(pods).collect()
     }
 
     /// Tells the book which blocks it may lease from.
@@ -191,6 +201,11 @@ impl Core {
         let selecting = pod.is_some() && pools.mirror.values().any(PoolNet::selects);
         if asked.is_none() && !selecting {
             return Ok(None);
+        }
+        if !pools.mirror.is_empty() && !pools.services.is_synced() {
+            let what =
+                "the API server has not told of the ranges of Services, which no pool may overlap";
+            return Err(LeaseFailure::Waiting(what.into()));
         }
         let known: Option<&PodNet> = pod.and_then(|pod| self.pods.get(&pod.name));
         let none = Labels::new();
@@ -272,11 +287,7 @@ impl Core {
             let mut blocks = pool.blocks_of(&self.node_name).to_vec();
             blocks.push(block);
             tracing::info!("take block {block} of pool {name}");
-            self.write_pool(PoolWrite {
-                seen: pool,
-                blocks,
-                gone,
-            });
+            self.write_pool(pool, blocks, gone);
             return waiting("a block is being asked for");
         }
         if rests {
@@ -327,9 +338,17 @@ impl Core {
         )
     }
 
-    fn write_pool(&mut self, write: PoolWrite) {
-        let name = write.seen.name.clone();
+    fn write_pool(&mut self, seen: PoolNet, blocks: Vec<IpNet>, gone: Vec<String>) {
+        let name = seen.name.clone();
         self.pools.writing.insert(name.clone());
+        let condition = condition(&seen, self.pools.faults.get(&name));
+        self.pools.duties.told(&name, &condition);
+        let write = PoolWrite {
+            seen,
+            blocks,
+            gone,
+            condition,
+        };
         let written = (self.pools.ledger)(write);
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
@@ -344,19 +363,20 @@ impl Core {
             tracing::info!("write blocks of pool {name}: {error}; deciding anew");
             // The change of somebody else, if that was it, ends the pause.
             let again = Instant::now() + WRITE_AGAIN;
-            self.pools.failed.insert(name, again);
+            self.pools.failed.insert(name.clone(), again);
             self.pools.leaving.clear();
+            self.pools.duties.not_told(&name);
             self.set_blocks();
         }
     }
 
-    /// Gives back blocks that are not needed, and lets pools go that nobody has blocks of.
+    /// Gives back blocks that are not needed, and does what somebody has to do for all.
     pub(super) fn tend_pools(&mut self, now: Instant) {
-        if self.pools.mirror.is_empty() {
-            return;
-        }
         self.pools.failed.retain(|_, again_at| now < *again_at);
         let pools: Vec<PoolNet> = self.pools.mirror.values().cloned().collect();
+        self.pools
+            .duties
+            .retain(|name| pools.iter().any(|pool| pool.name == name));
         for pool in pools {
             let busy = self.pools.writing.contains(&pool.name)
                 || self.pools.failed.contains_key(&pool.name);
@@ -367,8 +387,8 @@ impl Core {
             let (kept, leaving): (Vec<IpNet>, Vec<IpNet>) = mine
                 .iter()
                 .partition(|block| self.is_needed(&pool, block, now));
-            let is_over = pool.deleting && pool.kept && pool.blocks.is_empty();
-            if leaving.is_empty() && !is_over {
+            let gone = self.duty(&pool, now);
+            if leaving.is_empty() && gone.is_none() {
                 continue;
             }
             for block in &leaving {
@@ -376,12 +396,36 @@ impl Core {
             }
             self.pools.leaving.extend(leaving);
             self.set_blocks();
-            self.write_pool(PoolWrite {
-                seen: pool,
-                blocks: kept,
-                gone: Vec::new(),
-            });
+            self.write_pool(pool, kept, gone.unwrap_or_default());
         }
+    }
+
+    /// What one of all nodes has to do for a pool, when it is this one's turn: the nodes whose blocks are to be
+    /// taken away, which may be none.
+    fn duty(&mut self, pool: &PoolNet, now: Instant) -> Option<Vec<String>> {
+        if !self.nodes.is_synced() || !self.pools.services.is_synced() {
+            return None;
+        }
+        let condition = condition(pool, self.pools.faults.get(&pool.name));
+        let told = pool
+            .condition
+            .as_ref()
+            .is_some_and(|told| told.says(&condition));
+        let absent = |node: &&String| self.nodes.get_cluster_wide(node).is_none();
+        let absent: Vec<String> = pool.blocks.keys().filter(absent).cloned().collect();
+        let duties = &mut self.pools.duties;
+        let gone = duties.gone(pool, absent, now);
+        let is_over = pool.deleting && pool.kept && pool.blocks.is_empty();
+        let untold = !told && !duties.was_told(&pool.name, &condition, now);
+        let names = self.nodes.values().map(|node| &node.name);
+        let before = names.filter(|name| **name < self.node_name).count();
+        let due = duties.is_due(
+            &pool.name,
+            untold || is_over || !gone.is_empty(),
+            before,
+            now,
+        );
+        due.then_some(gone)
     }
 
     fn is_needed(&mut self, pool: &PoolNet, block: &IpNet, now: Instant) -> bool {

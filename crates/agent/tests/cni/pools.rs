@@ -208,6 +208,7 @@ fn pools_are_chosen_by_labels_and_addresses_in_them_by_annotation() {
         annotations: labels("sealane.io/ips", ip),
         ..pod(name, &[])
     };
+    shelf.apply(pool("services", &["10.200.3.0/24"]));
     let pods = vec![
         of_app("a", "shop", ""),
         of_app("b", "shop", "10.97.0.99"),
@@ -216,10 +217,11 @@ fn pools_are_chosen_by_labels_and_addresses_in_them_by_annotation() {
         of_app("e", "late", ""),
         asking("f", "by-namespace"),
         asking("g", "absent"),
+        asking("h", "services"),
     ];
     let agent = start(&stage, &shelf, Attachment::Bridge, pods);
     let runtime = stage.runtime();
-    let (_pods, spaces) = Topology::new(["a", "b", "c", "d", "e", "f", "g", "plain"]);
+    let (_pods, spaces) = Topology::new(["a", "b", "c", "d", "e", "f", "g", "h", "plain"]);
     agent.tell_namespace("default", labels("team", "other"));
     assert_eq!(
         ip(&runtime.add("a", &spaces[0]).unwrap()).to_string(),
@@ -235,6 +237,7 @@ fn pools_are_chosen_by_labels_and_addresses_in_them_by_annotation() {
         (4, "e", "overlaps 10.97.0.0/24 of pool by-pod"),
         (5, "f", "not for this namespace"),
         (6, "g", "pool absent is not there"),
+        (7, "h", "overlaps 10.200.0.0/16 of the Services"),
     ] {
         let error = runtime.add(name, &spaces[n]).unwrap_err().to_string();
         assert!(error.contains(part), "{name}: {error}");
@@ -246,9 +249,27 @@ fn pools_are_chosen_by_labels_and_addresses_in_them_by_annotation() {
             "{told:?}"
         );
     }
+    for (pool, ready, reason) in [
+        ("by-pod", true, "RangesAreFree"),
+        ("overlaps", false, "RangeOverlap"),
+        ("services", false, "RangeOverlap"),
+    ] {
+        eventually(SOON, &format!("pool {pool} says {reason}"), || {
+            let told = shelf.get(pool).unwrap().condition.unwrap_or_default();
+            (told.ready, &*told.reason) == (ready, reason)
+        });
+    }
+    // What a Node had that is not there any more keeps no pool from going.
+    let left: sealane_net::IpNet = "10.95.0.0/31".parse().unwrap();
+    shelf.apply(PoolNet {
+        blocks: [("node-9".to_owned(), vec![left])].into(),
+        deleting: true,
+        ..pool("left", &["10.95.0.0/24"])
+    });
+    eventually(SOON, "the pool is gone", || shelf.get("left").is_none());
     // A pod of which the API has not told yet waits until it has.
     std::thread::scope(|scope| {
-        let add = scope.spawn(|| stage.runtime().add("plain", &spaces[7]));
+        let add = scope.spawn(|| stage.runtime().add("plain", &spaces[8]));
         agent.wait("the ADD waits", |_| {
             agent.metrics().contains("sealane_cni_parked 1")
         });

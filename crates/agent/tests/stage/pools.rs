@@ -6,12 +6,15 @@ use std::{
 };
 
 use futures::FutureExt;
-use sealane_agent::{Feed, Ledger, PoolWrite};
-use sealane_kube::Change;
+use sealane_agent::{Feed, Ledger};
+use sealane_kube::{Change, PoolWrite};
 use sealane_objects::{ObjectName, PoolNet};
 use tokio::sync::mpsc;
 
 use super::NODE;
+
+/// The range of Services.
+pub const SERVICES: &str = "10.200.0.0/16";
 
 /// The pools, and who watches them.
 #[derive(Default)]
@@ -40,6 +43,12 @@ impl Shelf {
             .blocking_send(Feed::Pools(Change::Reset(all)))
             .ok()
             .unwrap();
+        let services = (
+            ObjectName::new("", "kubernetes"),
+            vec![SERVICES.parse().unwrap()],
+        );
+        let ranges = Feed::ServiceRanges(Change::Reset(vec![services]));
+        watcher.blocking_send(ranges).ok().unwrap();
         state.watchers.push(watcher.clone());
     }
 
@@ -50,9 +59,14 @@ impl Shelf {
             let blocks = state.pools.get(&pool.name).map(|old| old.blocks.clone());
             let blocks = blocks.unwrap_or_else(|| pool.blocks.clone());
             let kept = pool.kept || !blocks.is_empty();
+            let condition = state
+                .pools
+                .get(&pool.name)
+                .and_then(|old| old.condition.clone());
             state.put(PoolNet {
                 blocks,
                 kept,
+                condition,
                 ..pool
             })
         };
@@ -97,6 +111,7 @@ impl Shelf {
         }
         pool.blocks.insert(NODE.into(), write.blocks);
         pool.blocks.retain(|_, blocks| !blocks.is_empty());
+        pool.condition = Some(write.condition);
         pool.kept = !pool.deleting || !pool.blocks.is_empty();
         Ok(state.put(pool))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, ObjectMeta};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -38,6 +38,11 @@ pub static IP_POOL: Kind = Kind {
             "Ranges",
             Cell::Of(|pool, _| texts(&pool["spec"]["ranges"]).join(",").into()),
             "Ranges of addresses.",
+        ),
+        column(
+            "Ready",
+            Cell::Of(|pool, _| ready(pool).into()),
+            "Whether pods get addresses of it.",
         ),
         column(
             "Nodes",
@@ -91,6 +96,17 @@ struct BlockSizes {
 struct Status {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     blocks: BTreeMap<String, Vec<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Condition>,
+}
+
+fn ready(pool: &Value) -> &str {
+    let conditions = pool["status"]["conditions"].as_array();
+    let mut conditions = conditions.map_or(&[][..], Vec::as_slice).iter();
+    let ready = conditions.find(|each| each["type"] == "Ready");
+    ready
+        .and_then(|ready| ready["status"].as_str())
+        .unwrap_or("Unknown")
 }
 
 fn texts(list: &Value) -> Vec<&str> {

@@ -1,4 +1,4 @@
-//! Nodes as the API shows them, and this machine's routes to their pods.
+//! Nodes and pools of addresses as the API shows them, and this machine's routes to their pods.
 //!
 //! The watch is the supervisor's only view of the cluster. It tells when the
 //! cluster is ready, and which pod subnet is behind which node. This machine is
@@ -11,10 +11,11 @@ mod view;
 
 use std::pin::pin;
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use sealane_kube::k8s_openapi::api::core::v1::Node;
-use sealane_kube::{Access, Api, Change, Filter, Mirror, client, watch_as};
+use sealane_kube::{Access, Api, Change, Filter, Mirror, client, watch_as, watch_ip_pools};
 use sealane_netlink::Netlink;
+use sealane_objects::PoolNet;
 use tokio::sync::mpsc;
 
 use super::Event;
@@ -34,24 +35,39 @@ pub async fn follow(
     events: mpsc::Sender<Event>,
 ) -> anyhow::Result<()> {
     let access = Access::from_kubeconfig(layout.kubeconfig());
-    let nodes = Api::<Node>::all(client(&access, "supervisor").await?);
+    let client = client(&access, "supervisor").await?;
+    let nodes = Api::<Node>::all(client.clone());
     let netlink = Netlink::in_current()?;
     let watch = watch_as(nodes.clone(), &Filter::all(), |node| View::of(&node));
+    let watch = stream::select(
+        watch.map(News::Nodes),
+        watch_ip_pools(client).map(News::Pools),
+    );
     let mut changes = pin!(watch);
-    let mut mirror = Mirror::default();
-    while let Some(change) = changes.next().await {
-        if !is_news(&mirror, &change) {
+    let (mut mirror, mut pools) = (Mirror::default(), Mirror::default());
+    while let Some(news) = changes.next().await {
+        match news {
+            News::Nodes(change) if !is_news(&mirror, &change) => continue,
+            News::Nodes(change) => mirror.apply(change),
+            News::Pools(change) => pools.apply(change),
+        }
+        if !mirror.is_synced() {
             continue;
         }
-        mirror.apply(change);
         doubt.look(&mirror, &nodes);
-        let routed = routes::set_routes(&netlink, &plan, &mirror).await;
+        let routed = routes::set_routes(&netlink, &plan, &mirror, &pools).await;
         let states = view::node_states(&plan, &mirror, &doubt, &routed);
         if events.send(Event::Nodes(states)).await.is_err() {
             break;
         }
     }
     Ok(())
+}
+
+/// What the API tells.
+enum News {
+    Nodes(Change<View>),
+    Pools(Change<PoolNet>),
 }
 
 /// Heartbeats change a Node every few seconds and matter to nobody here.
@@ -67,7 +83,7 @@ mod tests {
     use sealane_net::Route;
     use sealane_objects::{NodeNet, ObjectName};
 
-    use super::routes::desired_routes;
+    use super::routes::{Blocks, desired_routes};
     use super::view::node_states;
     use super::*;
     use crate::plan::{Asked, Observed, resolve};
@@ -103,7 +119,7 @@ mod tests {
             node("forged-gateway", "192.0.2.9", "10.244.7.0/24", true),
             node("forged-subnet", "172.29.0.9", "8.8.8.0/24", true),
         ]);
-        let routes: Vec<String> = desired_routes(&plan, &mirror)
+        let routes: Vec<String> = desired_routes(&plan, &mirror, &Blocks::default())
             .iter()
             .map(Route::to_string)
             .collect();
@@ -115,6 +131,45 @@ mod tests {
     }
 
     #[test]
+    fn a_route_for_each_block_of_a_pool_that_is_nobody_elses() {
+        let plan = resolve(&Asked::default(), &Observed::default()).unwrap();
+        let mirror = mirror(vec![node("node-1", "172.29.0.2", "10.244.0.0/24", true)]);
+        let nets = |texts: &[&str]| texts.iter().map(|net| net.parse().unwrap()).collect();
+        let pool = PoolNet {
+            name: "web".into(),
+            ranges: nets(&[
+                "10.99.0.0/24",
+                "8.8.8.0/24",
+                "192.168.7.0/24",
+                "10.244.0.0/16",
+            ]),
+            blocks: [
+                (
+                    "node-1".into(),
+                    nets(&["10.99.0.0/28", "8.8.8.0/28", "192.168.7.0/28"]),
+                ),
+                ("node-9".into(), nets(&["10.99.0.16/28"])),
+                ("node-1-b".into(), nets(&["10.244.9.0/28"])),
+            ]
+            .into(),
+            ..PoolNet::default()
+        };
+        let outside = PoolNet {
+            name: "forged".into(),
+            blocks: [("node-1".into(), nets(&["10.98.0.0/28"]))].into(),
+            ..PoolNet::default()
+        };
+        let mut pools = Mirror::default();
+        let named = |pool: PoolNet| (ObjectName::new("", &pool.name), pool);
+        pools.apply(Change::Reset(vec![named(pool), named(outside)]));
+        let lan = Route::on_link("192.168.0.0/16".parse().unwrap(), "wlan0");
+        let blocks = Blocks::of(&plan, &pools, &[lan]);
+        let routes = desired_routes(&plan, &mirror, &blocks);
+        let to: Vec<String> = routes.iter().map(|r| r.destination.to_string()).collect();
+        assert_eq!(to, ["10.99.0.0/28", "10.244.0.0/24"]);
+    }
+
+    #[test]
     fn nodes_are_shown_whether_they_have_registered_or_not() {
         let plan = resolve(&Asked::default(), &Observed::default()).unwrap();
         let mirror = mirror(vec![node("node-1", "172.29.0.2", "10.244.0.0/24", true)]);
@@ -122,7 +177,7 @@ mod tests {
             &plan,
             &mirror,
             &Doubt::about([]),
-            &desired_routes(&plan, &mirror),
+            &desired_routes(&plan, &mirror, &Blocks::default()),
         );
         assert!(states[0].ready && states[0].reason.is_none());
         assert_eq!(states[0].routed, ["10.244.0.0/24".parse().unwrap()]);
