@@ -166,7 +166,8 @@ fn conflist_text(settings: &Settings) -> String {
         "type": PLUGIN,
         "socket": settings.cni_socket(),
         "spool": settings.spool_dir(),
-        "capabilities": {"ips": true, "mac": true, "dns": true, "bandwidth": settings.limits_bandwidth(), POD_ANNOTATIONS: true},
+        "capabilities": {"ips": true, "mac": true, "dns": true, "bandwidth": settings.limits_bandwidth(),
+            "portMappings": settings.serves_host_ports(), POD_ANNOTATIONS: true},
     });
     // A runtime calls every plugin of a chain in the version that it chose, and stock plugins
     // before 1.4 refuse 1.1.0, so a chain goes without its GC and STATUS.
@@ -310,8 +311,10 @@ mod tests {
         let kinds: Vec<&str> = network.plugins().iter().map(|p| p.kind()).collect();
         assert_eq!(kinds, ["sealane", "portmap", "tuning"]);
         assert_eq!(network.version(), Version::V1_0_0);
+        // Of both, the one that was asked for.
         let text = conflist_text(&settings);
-        assert!(text.contains("\"portMappings\": true"), "{text}");
+        assert_eq!(text.matches("\"portMappings\": true").count(), 1, "{text}");
+        assert_eq!(text.matches("\"portMappings\": false").count(), 1, "{text}");
     }
 
     #[test]

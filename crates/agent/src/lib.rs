@@ -40,6 +40,7 @@ pub mod leases;
 pub mod node;
 mod options;
 mod patience;
+mod ports;
 mod privileges;
 mod probe;
 pub mod reconcile;

@@ -121,8 +121,8 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub cni_conf_dir: Option<PathBuf>,
 
-    /// Plugins that the container runtime calls after ours, from the same folder; `portmap` brings hostPort,
-    /// `bandwidth` the bandwidth annotations. Comma between two
+    /// Plugins that the container runtime calls after ours, from the same folder, such as `portmap` and `bandwidth`
+    /// instead of what the agent does for hostPort and bandwidth. Comma between two
     #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
     pub cni_chain: Option<Vec<String>>,
 
@@ -337,6 +337,13 @@ impl Settings {
     /// Whether the agent limits pods itself: unless the stock plugin behind ours does.
     pub fn limits_bandwidth(&self) -> bool {
         !self.cni_chain.iter().any(|plugin| plugin == "bandwidth")
+    }
+
+    /// Whether the agent serves pods' host ports itself: with its own rules for Services, unless the stock plugin
+    /// behind ours does.
+    pub fn serves_host_ports(&self) -> bool {
+        self.proxy_mode == ProxyMode::Nftables
+            && !self.cni_chain.iter().any(|plugin| plugin == "portmap")
     }
 
     /// Where the CNI plugin reaches the agent.

@@ -108,6 +108,7 @@ mod tests {
             }),
             addresses: vec!["10.0.0.2/24".parse().unwrap()],
             mac: None,
+            host_ports: vec![],
         }
     }
 

@@ -168,6 +168,7 @@ pub async fn serve(
         let asked = services::Asked {
             external_ips: settings.external_ips,
             node_port_addresses: node_ports,
+            host_ports: settings.serves_host_ports(),
         };
         beside.spawn(services::follow_node(
             kernel,

@@ -3,7 +3,7 @@
 //! ```text
 //! watch of Services ────────┐ Input, one after the other      ┌─► nft tables sealane-services, or KUBE-… chains of iptables
 //! watch of EndpointSlices ──┼──────────────► thread ──────────┼─► conntrack: flows that would mislead
-//! node: addresses, zone ────┤  ServiceTable, ServiceProgram   ├─► Health: what load balancers are told (tasks beside)
+//! node, pods' host ports ───┤  ServiceTable, ServiceProgram   ├─► Health: what load balancers are told (tasks beside)
 //! edits by others ──────────┘                                 └─► Shown, metrics, readiness
 //! ```
 //!
@@ -39,7 +39,7 @@ use sealane_kube::Change;
 use sealane_net::names;
 use sealane_netlink::{Edit, Netlink};
 use sealane_objects::{ObjectName, ServiceNet, SliceNet};
-use sealane_service::NodeFacts;
+use sealane_service::{NodeFacts, PodPorts};
 
 pub use backend::Refused;
 pub use facts::{Asked, follow_node};
@@ -60,6 +60,8 @@ pub enum Input {
     Slices(Change<SliceNet>),
     /// Of the node.
     Node(NodeFacts),
+    /// All pods of the node that have host ports.
+    HostPorts(Vec<PodPorts>),
     /// Somebody has edited what we have programmed.
     Edited(Edit),
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! Services ───────┐                          ┌─► nftables program, iptables program
 //! EndpointSlices ─┼─► ServiceTable ─ changes ┼─► conntrack entries that would mislead
-//! this node ──────┘   one entry a port       └─► health checks, `sealane trace`
+//! this node, its ─┘   one entry a port       └─► health checks, `sealane trace`
+//! pods' host ports
 //!                     and family
 //! ```
 //!
@@ -23,10 +24,12 @@
 
 mod choose;
 mod claims;
+mod host_ports;
 mod node;
 mod port;
 mod table;
 
+pub use host_ports::PodPorts;
 pub use node::{NodeFacts, NodePortAddresses, NotAddresses};
 pub use port::{Endpoint, Frontend, Kind, PortKey, ServicePort, Way};
 pub use table::{PortChange, Problem, ServiceTable};

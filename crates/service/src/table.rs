@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::choose::{Asked, Candidate, choose, share};
 use crate::claims::{Claimant, Claims};
-use crate::{Endpoint, Frontend, NodeFacts, PortKey, ServicePort};
+use crate::host_ports::title;
+use crate::{Endpoint, Frontend, NodeFacts, PodPorts, PortKey, ServicePort};
 
 /// All Services as this node serves them, kept up to date object by object.
 ///
@@ -23,12 +24,16 @@ pub struct ServiceTable {
     claims: Claims,
     problems: BTreeMap<Arc<ObjectName>, Vec<Problem>>,
     words: HashSet<Arc<str>>,
+    /// How many pods with host ports there have been.
+    pods: u32,
 }
 
 /// What is known of a Service; slices may come before it and stay after it.
 #[derive(Default)]
 struct Entry {
     service: Option<Arc<ServiceNet>>,
+    /// A pod with host ports instead, and as which it came.
+    pod: Option<(u32, Arc<PodPorts>)>,
     slices: Vec<(Arc<str>, SliceNet)>,
     ports: Vec<Arc<ServicePort>>,
 }
@@ -69,11 +74,13 @@ impl fmt::Display for Problem {
         match self {
             Problem::Taken { frontend, by } if frontend.address.is_unspecified() => write!(
                 f,
-                "node port {} {} belongs to the older Service {by}",
-                frontend.port, frontend.protocol
+                "node port {} {} belongs to {}",
+                frontend.port,
+                frontend.protocol,
+                title(by)
             ),
             Problem::Taken { frontend, by } => {
-                write!(f, "{frontend} belongs to the older Service {by}")
+                write!(f, "{frontend} belongs to {}", title(by))
             }
             Problem::Twice { port, protocol } => {
                 write!(f, "port {port} {protocol} is there twice; the first counts")
@@ -125,6 +132,41 @@ impl ServiceTable {
         entry.service = service.map(Arc::new);
         let mut concerned = self.reclaim(&before);
         concerned.insert(name);
+        self.recompute(concerned)
+    }
+
+    /// Takes in all pods of this node with host ports: what is not named is gone.
+    pub fn replace_host_ports(&mut self, all: Vec<PodPorts>) -> Vec<PortChange> {
+        let mut all: BTreeMap<_, _> = all.into_iter().map(|pod| (pod.name(), pod)).collect();
+        let known = self
+            .services
+            .iter()
+            .filter(|(_, entry)| entry.pod.is_some());
+        let known: Vec<_> = known.map(|(name, _)| Arc::clone(name)).collect();
+        let mut changes = Changes::default();
+        for name in known {
+            let pod = all.remove(&*name);
+            changes.add(self.set_pod(&name, pod));
+        }
+        for (name, pod) in all {
+            changes.add(self.set_pod(&Arc::new(name), Some(pod)));
+        }
+        changes.finish()
+    }
+
+    fn set_pod(&mut self, name: &Arc<ObjectName>, pod: Option<PodPorts>) -> Vec<PortChange> {
+        let known = self.services.get(name).and_then(|e| e.pod.as_ref());
+        if known.map(|(_, known)| &**known) == pod.as_ref() {
+            return Vec::new();
+        }
+        let order = known.map_or(self.pods, |(order, _)| *order);
+        self.pods = self.pods.max(order.saturating_add(1));
+        let names = BTreeSet::from([Arc::clone(name)]);
+        let before = self.all_wanted(&names);
+        let entry = self.services.entry(Arc::clone(name)).or_default();
+        entry.pod = pod.map(|pod| (order, Arc::new(pod)));
+        let mut concerned = self.reclaim(&before);
+        concerned.insert(Arc::clone(name));
         self.recompute(concerned)
     }
 
@@ -273,11 +315,19 @@ impl ServiceTable {
 
     fn all_wanted(&self, names: &BTreeSet<Arc<ObjectName>>) -> Wanted {
         let wanted = names.iter().map(|name| {
-            let service = self.services.get(name).and_then(|e| e.service.as_ref());
-            let claim = service.map(|service| claim(name, service, &self.node));
+            let entry = self.services.get(name);
+            let claim = entry.and_then(|entry| self.wanted(name, entry));
             (Arc::clone(name), claim)
         });
         wanted.collect()
+    }
+
+    fn wanted(&self, name: &Arc<ObjectName>, entry: &Entry) -> Option<(Claimant, Vec<Frontend>)> {
+        if let Some((order, pod)) = &entry.pod {
+            return Some(pod.claim(name, *order, &self.node));
+        }
+        let service = entry.service.as_ref()?;
+        Some(claim(name, service, &self.node))
     }
 
     /// Replaces the claims that were `before` by those of now; names the others that this concerns.
@@ -300,7 +350,7 @@ impl ServiceTable {
                 continue;
             };
             let (ports, problems) = self.derive(&name, entry);
-            let vacant = entry.service.is_none() && entry.slices.is_empty();
+            let vacant = entry.service.is_none() && entry.slices.is_empty() && entry.pod.is_none();
             if problems.is_empty() {
                 self.problems.remove(&name);
             } else {
@@ -324,17 +374,21 @@ impl ServiceTable {
         entry: &Entry,
     ) -> (Vec<Arc<ServicePort>>, Vec<Problem>) {
         let mut problems = Vec::new();
-        let Some(service) = entry.service.as_deref().filter(|s| !s.skipped) else {
-            return (Vec::new(), problems);
-        };
         let has = |f: &Frontend| self.claims.winner(f).is_none_or(|winner| winner == name);
-        let (_, wanted) = claim(name, service, &self.node);
+        let wanted = self.wanted(name, entry).map(|(_, wanted)| wanted);
+        let wanted = wanted.unwrap_or_default();
         for frontend in wanted.iter().filter(|f| !has(f)) {
             if let Some(by) = self.claims.winner(frontend) {
                 let (frontend, by) = (*frontend, Arc::clone(by));
                 problems.push(Problem::Taken { frontend, by });
             }
         }
+        if let Some((_, pod)) = &entry.pod {
+            return (pod.serve(name, &self.node, has), problems);
+        }
+        let Some(service) = entry.service.as_deref().filter(|s| !s.skipped) else {
+            return (Vec::new(), problems);
+        };
         let mut ports: Vec<Arc<ServicePort>> = Vec::new();
         for (index, port) in service.ports.iter().enumerate() {
             let same = |p: &ServicePortNet| (p.port, p.protocol) == (port.port, port.protocol);
@@ -499,7 +553,7 @@ fn serves_family(service: &ServiceNet, family: Family) -> bool {
     ips.any(|ip| Family::from(*ip) == family)
 }
 
-fn unspecified(family: Family) -> IpAddr {
+pub(crate) fn unspecified(family: Family) -> IpAddr {
     match family {
         Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
         Family::V6 => Ipv6Addr::UNSPECIFIED.into(),

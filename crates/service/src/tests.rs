@@ -4,7 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sealane_net::{Family, Protocol};
 use sealane_objects::{
-    Hints, ObjectName, ServiceNet, ServicePortNet, SliceEndpoint, SliceNet, SlicePort,
+    Hints, ObjectName, PortMapping, ServiceNet, ServicePortNet, SliceEndpoint, SliceNet, SlicePort,
     TrafficPolicy,
 };
 
@@ -213,6 +213,78 @@ fn load_balancers_are_told_of_pods_of_this_node_that_are_ready() {
     let (before, after) = (&changes[0].before, changes[0].after.as_ref().unwrap());
     assert_eq!(after.local, before.as_ref().unwrap().local);
     assert_eq!(after.local_ready, 0);
+}
+
+fn pod(name: &str, ports: &[(u16, Option<&str>)]) -> PodPorts {
+    let port = |(host_port, ip): &(u16, Option<&str>)| PortMapping {
+        protocol: Protocol::Tcp,
+        host_port: *host_port,
+        container_port: 80,
+        host_ip: ip.map(|ip| ip.parse().unwrap()),
+    };
+    PodPorts {
+        pod: ObjectName::new("default", name),
+        container: "3f".into(),
+        addresses: vec!["10.244.1.5".parse().unwrap(), "fd00:1::5".parse().unwrap()],
+        ports: ports.iter().map(port).collect(),
+    }
+}
+
+#[test]
+fn a_pods_host_ports_are_at_the_nodes_addresses_unless_somebody_has_them() {
+    let mut facts = node();
+    facts.host_addresses = ["172.29.0.2", "192.168.7.2", "fd00::2"]
+        .map(|ip| ip.parse().unwrap())
+        .into();
+    facts.node_port_addresses = vec!["172.29.0.2".parse().unwrap(), "127.0.0.1".parse().unwrap()];
+    let mut table = ServiceTable::new(facts);
+    let shown = |table: &ServiceTable| {
+        let ports = table
+            .iter()
+            .filter(|port| port.key.service.name.starts_with("pod/"));
+        let frontends = ports.flat_map(|port| {
+            let frontends = port.frontends().into_iter();
+            frontends.map(|(frontend, _)| format!("{} at {frontend}", port.key.service.name))
+        });
+        frontends.collect::<Vec<_>>().join(", ")
+    };
+    let changes = table.replace_host_ports(vec![pod("b", &[(8080, None)])]);
+    assert_eq!(
+        shown(&table),
+        "pod/b/3f at 127.0.0.1:8080 TCP, pod/b/3f at 172.29.0.2:8080 TCP, pod/b/3f at 192.168.7.2:8080 TCP, \
+         pod/b/3f at [fd00::2]:8080 TCP"
+    );
+    let port = changes[0].after.as_ref().unwrap();
+    assert!(matches!(port.external(), Way::Endpoints(_)));
+    // A later pod gets what is left.
+    let both = || {
+        vec![
+            pod("a", &[(8080, None), (8081, Some("192.168.7.2"))]),
+            pod("b", &[(8080, None)]),
+        ]
+    };
+    table.replace_host_ports(both());
+    assert!(shown(&table).starts_with("pod/a/3f at 192.168.7.2:8081 TCP, pod/b/3f at"));
+    let why: Vec<String> = table
+        .problems()
+        .map(|(of, why)| format!("{of}: {why}"))
+        .collect();
+    assert!(
+        why.contains(&"default/pod/a/3f: node port 8080 TCP belongs to pod default/b".into()),
+        "{why:?}"
+    );
+    // A Service has its node port, and what it gives back goes to the pod.
+    let mut web = service("10.96.0.9");
+    web.ports[0].node_port = Some(8080);
+    table.set_service(&name("web"), Some(web));
+    assert!(!shown(&table).contains("172.29.0.2:8080"));
+    table.set_service(&name("web"), None);
+    assert!(shown(&table).contains("pod/b/3f at 172.29.0.2:8080 TCP"));
+    table.replace_host_ports(vec![pod("a", &[(8080, None)])]);
+    assert!(shown(&table).contains("pod/a/3f at 172.29.0.2:8080 TCP"));
+    table.replace_host_ports(vec![]);
+    assert_eq!(table.iter().count(), 0);
+    assert_eq!(table.problems().count(), 0);
 }
 
 #[test]

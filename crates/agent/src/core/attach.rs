@@ -18,6 +18,7 @@ use super::{
 use crate::{
     answer,
     leases::{Key, Lease, LeaseError, Named, PodRef, Wanted},
+    ports,
     shape::Shape,
     wire::{self, Ground, Job, WireError, Wired},
 };
@@ -127,9 +128,11 @@ impl Core {
         let asked = Asked::of(request, annotations).map_err(LeaseFailure::Asked)?;
         self.shape(request).map_err(LeaseFailure::Shape)?;
         let pool = self.pool_of(pod.as_ref(), asked.pool.as_deref())?;
+        let host_ports = ports::mappings(request).map_err(LeaseFailure::Asked)?;
         let wanted = Wanted {
             network: &request.network,
             pod,
+            host_ports,
             ips: &asked.ips,
             mac: asked.mac,
             pool: pool.as_ref().map(|pool| Named {

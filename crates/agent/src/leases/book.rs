@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use sealane_ipam::{Resting, TooSmall};
 use sealane_net::{IpNet, Mac};
-use sealane_objects::ObjectName;
+use sealane_objects::{ObjectName, PortMapping};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -47,6 +47,9 @@ pub struct Lease {
     /// The Ethernet address that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
+    /// Ports of the node that lead here. A link does not tell of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_ports: Vec<PortMapping>,
 }
 
 /// What a new lease is for, and what it should hold where that was asked for.
@@ -59,6 +62,7 @@ pub struct Wanted<'a> {
     /// The pool to take addresses from, besides the node's subnets.
     pub pool: Option<Named<'a>>,
     pub mac: Option<Mac>,
+    pub host_ports: Vec<PortMapping>,
 }
 
 impl Lease {
@@ -188,6 +192,7 @@ impl Book {
             pod: wanted.pod,
             addresses,
             mac: wanted.mac,
+            host_ports: wanted.host_ports,
         }))
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealane_netlink::Netlink;
-use sealane_service::{NodeFacts, NodePortAddresses};
+use sealane_objects::ObjectName;
+use sealane_service::{NodeFacts, NodePortAddresses, PodPorts};
 use tokio::{sync::watch, time};
 
 use super::{Input, Sender};
@@ -20,6 +21,8 @@ pub struct Asked {
     pub external_ips: bool,
     /// Where node ports are served.
     pub node_port_addresses: NodePortAddresses,
+    /// Whether pods' host ports are served.
+    pub host_ports: bool,
 }
 
 /// Tells the thread of the node whenever it has changed.
@@ -31,8 +34,19 @@ pub async fn follow_node(
 ) {
     let mut told = None;
     let mut looked_at = None;
+    let mut ports_told = None;
     loop {
         let seen = Arc::clone(&view.borrow_and_update());
+        // Before the node: when that is known, a restart may take away what nobody has told of.
+        if asked.host_ports && seen.network.uplink.is_some() {
+            let ports = host_ports(&seen);
+            if ports_told.as_ref() != Some(&ports) {
+                ports_told = Some(ports.clone());
+                if inputs.send(Input::HostPorts(ports)).is_err() {
+                    return;
+                }
+            }
+        }
         // Pods come and go without a change of what is looked at.
         let concerns = (seen.node.clone(), Arc::clone(&seen.network));
         if looked_at.as_ref() != Some(&concerns) {
@@ -51,6 +65,24 @@ pub async fn follow_node(
             Err(_) => looked_at = None,
         }
     }
+}
+
+fn host_ports(view: &View) -> Vec<PodPorts> {
+    let with_ports = view.leases.iter().filter(|l| !l.host_ports.is_empty());
+    let ports = with_ports.map(|lease| PodPorts {
+        pod: match &lease.pod {
+            Some(pod) => pod.name.clone(),
+            None => ObjectName::new("", lease.ifname.clone()),
+        },
+        container: lease.container_id.clone(),
+        addresses: lease
+            .addresses
+            .iter()
+            .map(|address| address.addr())
+            .collect(),
+        ports: lease.host_ports.clone(),
+    });
+    ports.collect()
 }
 
 /// `None` until the node's network is there.

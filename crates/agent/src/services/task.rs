@@ -137,6 +137,7 @@ impl Task {
                     Change::Deleted(name, _) => table.set_service(&name, None),
                 });
             }
+            Input::HostPorts(pods) => changes.extend(table.replace_host_ports(pods)),
             Input::Edited(edit) => {
                 drop(table);
                 self.note(edit);

@@ -97,6 +97,7 @@ pub fn labelled(alias: &str) -> Option<Lease> {
         pod,
         addresses,
         mac,
+        host_ports: vec![],
     })
 }
 
@@ -120,6 +121,7 @@ mod tests {
                 "fd00:10:244:1::5/64".parse().unwrap(),
             ],
             mac: None,
+            host_ports: vec![],
         }
     }
 

@@ -3,8 +3,10 @@
 use std::net::{Ipv4Addr, TcpListener};
 
 use sealane_agent::Settings;
-use serde_json::Value;
+use sealane_cni::invoke::Attachment as CniAttachment;
+use serde_json::{Value, json};
 
+use super::stage::attachment;
 use super::*;
 
 const HEALTH_PORT: u16 = 30999;
@@ -172,6 +174,63 @@ fn node_ports_are_served_at_chosen_addresses_alone() {
         let local = ask_tcp(&scene.stage.node, at("127.0.0.1", NODE_PORT));
         assert_eq!(local, Err(ErrorKind::ConnectionRefused), "{mode:?}");
     }
+}
+
+#[test]
+fn host_ports_lead_to_their_pod_and_stay_without_an_agent() {
+    let mut scene = Scene::new();
+    let (_topology, [d]) = Topology::new(["d"]);
+    let runtime = scene.stage.runtime();
+    let network = runtime.network();
+    let capabilities = json!({"portMappings": [
+        {"hostPort": 8081, "containerPort": 8080, "protocol": "tcp"},
+        {"hostPort": 8081, "containerPort": 8080, "protocol": "udp"},
+        {"hostPort": 8082, "containerPort": 8080, "protocol": "tcp", "hostIP": "127.0.0.1"},
+    ]});
+    let attachment = CniAttachment {
+        capabilities: capabilities.as_object().cloned().unwrap(),
+        ..attachment("d", Some(&d))
+    };
+    let add = runtime.runtime.add(&network, &attachment);
+    runtime.tokio.block_on(add).unwrap();
+    serve(&d, "d");
+    let (node, outside) = (scene.stage.node.clone(), scene.stage.outside.clone());
+    let a_ip = scene.pods[0].1.to_string();
+    let (host_port, local) = (at(NODE_IP, 8081), at("127.0.0.1", 8082));
+    eventually(SOON, "the host port answers", || {
+        ask_tcp(&outside, host_port).is_ok()
+    });
+    let answers = |scene: &Scene| {
+        for (from, to, client) in [
+            (&outside, host_port, OUTSIDE_IP),
+            (scene.pod(0), host_port, a_ip.as_str()),
+            // A pod that calls itself sees its node.
+            (&d, host_port, "10.244.1.1"),
+            (&node, host_port, "10.244.1.1"),
+            (&node, at("127.0.0.1", 8081), "10.244.1.1"),
+            (&node, local, "10.244.1.1"),
+        ] {
+            assert_eq!(ask_tcp(from, to), Ok(format!("d {client}")), "{to}");
+        }
+        let elsewhere = ask_tcp(&outside, at(NODE_IP, 8082));
+        assert_eq!(elsewhere, Err(ErrorKind::ConnectionRefused));
+        let socket = outside.enter(|| UdpSocket::bind("0.0.0.0:0")).unwrap();
+        let answer = ask_udp(&socket, host_port, PATIENCE);
+        assert_eq!(answer, Some(format!("d {OUTSIDE_IP}")));
+    };
+    answers(&scene);
+    let list = ["-a", "-s", "-t", "list", "table", "ip", "sealane-services"];
+    let before = node.run("nft", list).succeeds();
+    scene.kill();
+    answers(&scene);
+    scene.start_again();
+    assert_eq!(node.run("nft", list).succeeds(), before);
+    answers(&scene);
+    let del = runtime.runtime.del(Some(&network), &attachment);
+    runtime.tokio.block_on(del).unwrap();
+    eventually(SOON, "the port goes with the pod", || {
+        ask_tcp(&outside, host_port) == Err(ErrorKind::ConnectionRefused)
+    });
 }
 
 #[test]
