@@ -1,6 +1,9 @@
 //! Which processes a cluster consists of, and how each is started. Pure.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+use sealane_net::ProxyMode;
 
 use crate::layout::Layout;
 use crate::owner::Owner;
@@ -9,6 +12,9 @@ use crate::plan::{NodePlan, Plan, networks};
 
 /// Name of the supervisor's own pid file and log.
 pub const SUPERVISOR: &str = "supervisor";
+
+/// The port of the Service `kubernetes`, which the API server makes.
+const KUBERNETES_SERVICE_PORT: u16 = 443;
 
 /// Where a process runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,6 +175,13 @@ fn kubelet(layout: &Layout, plan: &Plan, node: &NodePlan, resolv_conf: &Path) ->
         .path("--image-dir", &layout.images())
         .path("--resolv-conf", resolv_conf)
         .flag("--node-lease-duration-seconds", plan.patience.node_seconds);
+    // Where nobody programs Services, pods are told where the node itself finds the API.
+    if plan.proxy_mode != ProxyMode::None
+        && let Some(address) = plan.kubernetes_service_addresses().first()
+    {
+        let at = SocketAddr::new(*address, KUBERNETES_SERVICE_PORT);
+        args = args.flag("--kubernetes-service", at);
+    }
     for path in layout.hidden() {
         args = args.path("--hide", &path);
     }
@@ -292,7 +305,7 @@ mod tests {
              --cni-bin-dir /S/nodes/node-1/cni/bin --cni-conf-dir /S/nodes/node-1/cni/net.d \
              --tls-cert /S/pki/node-1.crt --tls-key /S/pki/node-1.key --client-ca /S/pki/ca.crt \
              --cgroup sealane/sealane/node-1 --image-dir /S/images --resolv-conf /etc/resolv.conf \
-             --node-lease-duration-seconds 5 --hide /var/lib/sealane --hide /run/sealane --hide /S"
+             --node-lease-duration-seconds 5 --kubernetes-service 10.96.0.1:443 --hide /var/lib/sealane --hide /run/sealane --hide /S"
         );
     }
 
