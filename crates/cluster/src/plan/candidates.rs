@@ -21,11 +21,11 @@ pub fn cluster(family: Family) -> Candidates {
     }
 }
 
-/// Service ranges: IPv4 alone so far.
+/// Service ranges of a family.
 pub fn service(family: Family) -> Candidates {
     match family {
         Family::V4 => Box::new(service_v4()),
-        Family::V6 => Box::new(std::iter::empty()),
+        Family::V6 => Box::new((0x96..=0x99).map(|third| v6(0x10, third, 112))),
     }
 }
 

@@ -52,16 +52,6 @@ pub enum PlanError {
     /// A node network whose addresses leave hosts less than half.
     #[error("--node-cidr {0}: expected a prefix of 64 bits or fewer")]
     NodesV6(IpNet),
-    /// IPv6 was asked for Services.
-    #[error(
-        "{flag} {range}: Services of single-machine clusters have IPv4 addresses so far, give an IPv4 range"
-    )]
-    Ipv6 {
-        /// The flag.
-        flag: &'static str,
-        /// What was given.
-        range: IpNet,
-    },
     /// A cluster without nodes.
     #[error("--nodes 0: a cluster needs at least one node")]
     NoNodes,

@@ -36,6 +36,7 @@ pub fn resolve(asked: &Asked, observed: &Observed) -> Result<Plan, PlanErrors> {
         }
     }
     let families = families(asked);
+    let services = service_families(asked, &families);
     let mut choose = |wanted, candidates: fn(Family) -> Candidates, families: &[Family]| {
         choose(
             wanted,
@@ -48,7 +49,7 @@ pub fn resolve(asked: &Asked, observed: &Observed) -> Result<Plan, PlanErrors> {
     };
     let node_cidr = choose(wanted[0], candidates::node, &families);
     let cluster_cidr = choose(wanted[1], candidates::cluster, &families);
-    let service_cidr = choose(wanted[2], candidates::service, &[Family::V4]);
+    let service_cidr = choose(wanted[2], candidates::service, &services);
     let (Some(node_cidr), Some(cluster_cidr), Some(service_cidr)) =
         (node_cidr, cluster_cidr, service_cidr)
     else {
@@ -121,9 +122,7 @@ fn check_asked(
         let (first, second) = (second, first.clone());
         errors.push(PlanError::Overlap(Overlap { first, second }));
     }
-    if Family::from(range) == Family::V6 && flag == SERVICE.flag {
-        errors.push(PlanError::Ipv6 { flag, range });
-    } else if !is_unicast(range) {
+    if !is_unicast(range) {
         errors.push(PlanError::NotUnicast { flag, range });
     } else if let Some(second) = overlapping(&first, &observed.uses) {
         errors.push(PlanError::InUse {
@@ -141,6 +140,20 @@ fn families(asked: &Asked) -> Vec<Family> {
         (Some(family), ..) => family.families().to_vec(),
         (None, Some(ranges), _) | (None, None, Some(ranges)) => of(ranges),
         (None, None, None) => vec![Family::V4],
+    }
+}
+
+/// The families of Services: those of nodes, or, where ranges were asked for, as many of them as these have.
+fn service_families(asked: &Asked, families: &[Family]) -> Vec<Family> {
+    let Some(ranges) = &asked.service_cidr else {
+        return families.to_vec();
+    };
+    let has = |family: &&Family| ranges.of(**family).is_some();
+    let own: Vec<Family> = families.iter().filter(has).copied().collect();
+    if own.is_empty() {
+        families.to_vec()
+    } else {
+        own
     }
 }
 

@@ -161,10 +161,7 @@ fn what_was_asked_for_is_refused_by_name() {
         ),
         (
             asked(|a| a.service_cidr = nets("fd00:10:96::/112")),
-            &[
-                "--service-cluster-ip-range fd00:10:96::/112",
-                "IPv4 addresses so far",
-            ],
+            &["--service-cluster-ip-range fd00:10:96::/112: has no IPv4 range"],
         ),
         (
             asked(|a| {
@@ -337,19 +334,26 @@ fn ipv6_is_a_matter_of_a_flag_or_of_a_range() {
     let dual = [
         "172.29.0.0/24,fd00:172:29::/64",
         "10.244.0.0/16,fd00:10:244::/56",
+        "10.96.0.0/12,fd00:10:96::/112",
     ];
     for (asked, expected) in [
         (by_flag(IpFamily::Dual), dual),
         (by_range, dual),
         (
             by_flag(IpFamily::Ipv6),
-            ["fd00:172:29::/64", "fd00:10:244::/56"],
+            ["fd00:172:29::/64", "fd00:10:244::/56", "fd00:10:96::/112"],
         ),
     ] {
         let plan = resolve(&asked, &Observed::default()).unwrap();
-        assert_eq!(ranges(&plan)[..2], expected);
+        assert_eq!(ranges(&plan), expected);
         assert_eq!(asked.differences(&plan), []);
     }
+    let services_of_one = Asked {
+        service_cidr: nets("10.112.0.0/12"),
+        ..by_flag(IpFamily::Dual)
+    };
+    let plan = resolve(&services_of_one, &Observed::default()).unwrap();
+    assert_eq!(ranges(&plan)[2], "10.112.0.0/12");
     let plan = resolve(&by_flag(IpFamily::Dual), &Observed::default()).unwrap();
     assert_eq!(
         plan.node(1).addresses,

@@ -1,9 +1,9 @@
 //! Which processes a cluster consists of, and how each is started. Pure.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use sealane_net::ProxyMode;
+use sealane_net::{Family, ProxyMode};
 
 use crate::layout::Layout;
 use crate::owner::Owner;
@@ -150,6 +150,14 @@ fn agent(layout: &Layout, plan: &Plan, node: &NodePlan) -> Role {
     }
 }
 
+/// The first address of the Service `kubernetes`, if pods have addresses of its family: clusters of older versions
+/// with IPv6 alone have Services of IPv4.
+fn kubernetes_service(plan: &Plan) -> Option<IpAddr> {
+    let first = plan.kubernetes_service_addresses().first().copied()?;
+    let family = Family::from(first);
+    plan.cluster_cidr.of(family).map(|_| first)
+}
+
 fn kubelet(layout: &Layout, plan: &Plan, node: &NodePlan, resolv_conf: &Path) -> Role {
     let state = layout.node_state(&node.name);
     let ips: Vec<String> = node
@@ -177,9 +185,9 @@ fn kubelet(layout: &Layout, plan: &Plan, node: &NodePlan, resolv_conf: &Path) ->
         .flag("--node-lease-duration-seconds", plan.patience.node_seconds);
     // Where nobody programs Services, pods are told where the node itself finds the API.
     if plan.proxy_mode != ProxyMode::None
-        && let Some(address) = plan.kubernetes_service_addresses().first()
+        && let Some(address) = kubernetes_service(plan)
     {
-        let at = SocketAddr::new(*address, KUBERNETES_SERVICE_PORT);
+        let at = SocketAddr::new(address, KUBERNETES_SERVICE_PORT);
         args = args.flag("--kubernetes-service", at);
     }
     for path in layout.hidden() {
