@@ -35,6 +35,7 @@ mod program;
 mod rule;
 mod saved;
 mod variant;
+pub mod walk;
 
 pub use compile::{Choices, compile};
 pub use diff::{Difference, diff, removal};

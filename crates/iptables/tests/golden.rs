@@ -5,9 +5,11 @@
 mod story;
 
 use std::fs;
+use std::net::SocketAddr;
 
+use sealane_iptables::walk::{Flow, Outcome, walk};
 use sealane_iptables::{Loaded, diff, removal};
-use sealane_net::Family;
+use sealane_net::{Family, Protocol};
 
 use story::Story;
 
@@ -92,4 +94,74 @@ fn what_others_have_is_passed_over() {
         ),
         "{gone}"
     );
+}
+
+/// Who sends to what on node-1, and what the chains make of it.
+#[test]
+fn packets_go_where_the_story_says() {
+    const POD: &str = "10.244.1.9";
+    const CLIENT: &str = "198.51.100.7";
+    const NEAR: &str = "172.29.0.1";
+    const NODE: &str = "172.29.0.2";
+    let program = Story::read("outside").program(Family::V4);
+    for (from, to, expected) in [
+        (POD, "10.96.0.1:80", "10.244.1.2:8080"),
+        (CLIENT, "10.96.0.1:80", "10.244.1.2:8080 masqueraded"),
+        ("10.244.1.2", "10.96.0.1:80", "10.244.1.2:8080 masqueraded"),
+        (NODE, "10.96.0.1:80", "10.244.1.2:8080 masqueraded"),
+        (CLIENT, "192.0.2.7:80", "10.244.1.2:8080 masqueraded"),
+        (CLIENT, "172.29.0.2:30080", "10.244.1.2:8080 masqueraded"),
+        (POD, "10.96.0.2:80", "refused"),
+        (CLIENT, "172.29.0.2:30081", "refused"),
+        (CLIENT, "172.29.0.202:80", "dropped"),
+        (NEAR, "172.29.0.202:80", "10.244.2.2:8080 masqueraded"),
+        (CLIENT, "172.29.0.203:80", "10.244.1.2:8080"),
+        (CLIENT, "172.29.0.204:80", "dropped"),
+        (POD, "172.29.0.204:80", "10.244.2.2:8080"),
+        (NODE, "172.29.0.204:80", "10.244.2.2:8080 masqueraded"),
+        (POD, "10.96.0.1:81", "10.96.0.1:81"),
+    ] {
+        let destination: SocketAddr = to.parse().unwrap();
+        let flow = Flow {
+            from_node: from == NODE,
+            source: from.parse().unwrap(),
+            destination: destination.ip(),
+            port: destination.port(),
+            protocol: Protocol::Tcp,
+        };
+        let walked = walk(&program, &[NODE.parse().unwrap()], &flow, &mut |_| true);
+        let outcome = match &walked.outcome {
+            Outcome::Passed { to, masqueraded } => {
+                format!("{to}{}", if *masqueraded { " masqueraded" } else { "" })
+            }
+            Outcome::Dropped => "dropped".to_owned(),
+            Outcome::Refused => "refused".to_owned(),
+            Outcome::Broken(why) => panic!("{from} to {to}: {why}"),
+        };
+        assert_eq!(outcome, expected, "{from} to {to}: {walked:#?}");
+    }
+}
+
+#[test]
+fn a_packet_passes_the_chains_by_their_names() {
+    let program = Story::read("cluster-ip").program(Family::V4);
+    let flow = Flow {
+        from_node: false,
+        source: "10.244.1.9".parse().unwrap(),
+        destination: "10.0.33.45".parse().unwrap(),
+        port: 80,
+        protocol: Protocol::Tcp,
+    };
+    let walked = walk(&program, &[], &flow, &mut |_| false);
+    let chains = walked.steps.iter().map(|step| {
+        let chain = step.rule.split(' ').nth(1).unwrap();
+        chain.rsplit_once('-').map_or(chain, |(start, _)| start)
+    });
+    let chains: Vec<&str> = chains.collect();
+    assert!(
+        chains.starts_with(&["PREROUTING", "KUBE", "KUBE-SVC", "KUBE-SEP"]),
+        "{walked:#?}"
+    );
+    let last = walked.steps.iter().rfind(|step| !step.is_routed).unwrap();
+    assert_eq!(last.target(), "DNAT", "{walked:#?}");
 }
