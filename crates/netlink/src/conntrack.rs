@@ -54,6 +54,8 @@ pub struct Flow {
     pub called: SocketAddr,
     /// Who answers: where the flow was translated to, or the one called.
     pub answers: SocketAddr,
+    /// To whom the answer goes: the client, or whose address the client was given.
+    pub answered: SocketAddr,
     id: u32,
     zone: Option<u16>,
 }
@@ -237,12 +239,13 @@ fn put_address(m: &mut Messages, address: IpAddr, v4: u16, v6: u16) {
 fn flow(message: &[u8]) -> Option<Flow> {
     let body = message.get(MESSAGE_HEADER + FAMILY_HEADER..)?;
     let (protocol, client, called) = tuple(find(body, CTA_TUPLE_ORIG)?)?;
-    let (_, answers, _) = tuple(find(body, CTA_TUPLE_REPLY)?)?;
+    let (_, answers, answered) = tuple(find(body, CTA_TUPLE_REPLY)?)?;
     Some(Flow {
         protocol,
         client,
         called,
         answers,
+        answered,
         id: u32::from_be(u32_at(find(body, CTA_ID)?, 0)?),
         zone: find(body, CTA_ZONE).and_then(u16_be),
     })

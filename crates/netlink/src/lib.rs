@@ -47,6 +47,7 @@ mod route;
 mod rule;
 mod shaping;
 pub mod sysctl;
+mod tap;
 
 pub use address::Address;
 pub use conntrack::{Conntrack, Flow};
@@ -57,7 +58,8 @@ pub use forwarding::Forwarding;
 pub use link::{Bridge, Link, LinkChange, LinkRef, Tunnel, Veth, VethPeer, Vxlan};
 pub use neighbour::Neighbour;
 pub use netlink::Netlink;
-pub use nft::{Nft, sync_tables};
+pub use nft::{MetRule, Nft, RuleTrace, Sign, sync_tables};
 pub use packet::{Ears, Heard, Told};
 pub use rule::Rule;
 pub use shaping::Rate;
+pub use tap::{Frame, Tap};

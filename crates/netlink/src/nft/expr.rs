@@ -24,8 +24,7 @@ pub(super) fn put_expr(
     set_ids: &mut impl Iterator<Item = u32>,
 ) {
     m.nest(NFTA_LIST_ELEM, |m| {
-        m.put_str(NFTA_EXPR_NAME, kernel_name(expr));
-        m.nest(NFTA_EXPR_DATA, |m| match expr {
+        put_named(m, kernel_name(expr), |m| match expr {
             Expr::Load { source, to } => put_load(m, family, *source, *to),
             Expr::Bitwise {
                 register,
@@ -70,6 +69,12 @@ pub(super) fn put_expr(
             Expr::Verdict(verdict) => put_verdict(m, verdict),
         });
     });
+}
+
+/// An expression by the kernel's name for it.
+pub(super) fn put_named(m: &mut Messages, name: &str, data: impl FnOnce(&mut Messages)) {
+    m.put_str(NFTA_EXPR_NAME, name);
+    m.nest(NFTA_EXPR_DATA, data);
 }
 
 fn kernel_name(expr: &Expr) -> &'static str {
@@ -133,15 +138,9 @@ const NFTA_CT_KEY: u16 = 2;
 const NFT_CT_STATE: u32 = 0;
 const NFT_CT_STATUS: u32 = 2;
 
-fn put_load(m: &mut Messages, family: TableFamily, source: Source, to: Register) {
+pub(super) fn put_load(m: &mut Messages, family: TableFamily, source: Source, to: Register) {
     match source {
-        Source::Payload(field) => {
-            let (base, offset, length) = location(family, field);
-            m.put_u32(NFTA_PAYLOAD_DREG, number(to));
-            m.put_u32(NFTA_PAYLOAD_BASE, base);
-            m.put_u32(NFTA_PAYLOAD_OFFSET, offset);
-            m.put_u32(NFTA_PAYLOAD_LEN, length);
-        }
+        Source::Payload(field) => put_payload(m, location(family, field), to),
         Source::Meta(key) => {
             let key = match key {
                 MetaKey::Mark => NFT_META_MARK,
@@ -162,6 +161,25 @@ fn put_load(m: &mut Messages, family: TableFamily, source: Source, to: Register)
         Source::ConnectionState => put_ct(m, NFT_CT_STATE, to),
         Source::ConnectionStatus => put_ct(m, NFT_CT_STATUS, to),
     }
+}
+
+fn put_payload(m: &mut Messages, (base, offset, length): (u32, u32, u32), to: Register) {
+    m.put_u32(NFTA_PAYLOAD_DREG, number(to));
+    m.put_u32(NFTA_PAYLOAD_BASE, base);
+    m.put_u32(NFTA_PAYLOAD_OFFSET, offset);
+    m.put_u32(NFTA_PAYLOAD_LEN, length);
+}
+
+/// Bytes behind the beginning of the transport header.
+pub(super) fn put_transport_field(m: &mut Messages, offset: u32, length: u32, to: Register) {
+    put_payload(m, (NFT_PAYLOAD_TRANSPORT_HEADER, offset, length), to);
+}
+
+/// The kernel tells which rules the packet meets from here on, if the register is not zero.
+pub(super) fn put_nftrace(m: &mut Messages, from: Register) {
+    const NFT_META_NFTRACE: u32 = 12;
+    m.put_u32(NFTA_META_KEY, NFT_META_NFTRACE);
+    m.put_u32(NFTA_META_SREG, number(from));
 }
 
 /// Base, offset and length: IEEE 802.3, RFC 791 §3.1, RFC 8200 §3, RFC 826, RFC 768, RFC 4861 §4.3.
@@ -281,7 +299,7 @@ const NFTA_CMP_SREG: u16 = 1;
 const NFTA_CMP_OP: u16 = 2;
 const NFTA_CMP_DATA: u16 = 3;
 
-fn put_cmp(m: &mut Messages, register: Register, op: CmpOp, value: &[u8]) {
+pub(super) fn put_cmp(m: &mut Messages, register: Register, op: CmpOp, value: &[u8]) {
     let op = match op {
         CmpOp::Eq => 0,
         CmpOp::Ne => 1,

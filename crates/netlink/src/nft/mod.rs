@@ -18,6 +18,7 @@ mod intact;
 pub(crate) mod message;
 mod monitor;
 mod ports;
+mod rule_trace;
 mod services;
 mod socket;
 
@@ -27,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::netlink::{Failure, Netlink};
 use batch::Batch;
 
+pub use rule_trace::{MetRule, RuleTrace, Sign};
 pub(crate) use socket::Socket;
 
 /// As [`Netlink::sync_tables`], in the namespace of the calling thread and without a runtime.
