@@ -41,7 +41,17 @@ const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
 
 /// Which parts of the given tuple an entry must have (`CTA_FILTER_F_*`): since Linux 5.8, ignored before.
-const FILTER_DESTINATION: u32 = 1 << 1 | 1 << 3 | 1 << 5;
+const FILTER_PORT: u32 = 1 << 3 | 1 << 5;
+const FILTER_ADDRESS: u32 = 1 << 1;
+
+/// Kernels leave out exactly the entries with the wanted IPv6 address (seen with Linux 6.18), so that it is
+/// compared here alone.
+fn filter(called: SocketAddr) -> u32 {
+    match called {
+        SocketAddr::V4(_) => FILTER_PORT | FILTER_ADDRESS,
+        SocketAddr::V6(_) => FILTER_PORT,
+    }
+}
 
 /// An entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +114,7 @@ impl Conntrack {
             put_tuple(m, None, called, protocol);
             m.nest(CTA_FILTER, |m| {
                 // As tuples' own values, these are in this machine's byte order.
-                m.put(CTA_FILTER_ORIG_FLAGS, &FILTER_DESTINATION.to_ne_bytes());
+                m.put(CTA_FILTER_ORIG_FLAGS, &filter(called).to_ne_bytes());
                 m.put(CTA_FILTER_REPLY_FLAGS, &0_u32.to_ne_bytes());
             });
         };

@@ -21,4 +21,5 @@ mod routes;
 mod rules;
 mod services;
 mod settings;
+mod traces;
 mod vxlan;
