@@ -10,6 +10,7 @@ from kubernetes.client.rest import ApiException
 def main():
     config.load_incluster_config()
     core = client.CoreV1Api()
+    print("api", core.api_client.configuration.host)
     with open("/var/run/secrets/kubernetes.io/serviceaccount/namespace") as file:
         namespace = file.read()
 

@@ -73,7 +73,16 @@ fn inside_a_pod_it_finds_the_api_and_may_do_what_its_account_may() {
              \"{resource}\" in API group \"\" {place}"
         )
     };
+    let address = [
+        "get",
+        "service",
+        "kubernetes",
+        "-o",
+        "jsonpath={.spec.clusterIP}",
+    ];
+    let address = cluster.kubectl(address).succeeds();
     for line in [
+        format!("api https://{address}:443"),
         "event MODIFIED 2".to_owned(),
         refused("secrets", "secrets", "in the namespace \"default\""),
         refused("pods elsewhere", "pods", "in the namespace \"kube-system\""),
