@@ -10,7 +10,7 @@ use serde_json::Value;
 use sealane_testkit::binary::sealane;
 use sealane_testkit::cluster::Role;
 use sealane_testkit::topology::unique;
-use sealane_testkit::{Cluster, Leftovers, Pod, Shared, UpOptions};
+use sealane_testkit::{Cluster, Leftovers, Pod, SOON, Shared, UpOptions, eventually};
 
 const ROLES: [Role; 7] = [
     Role::Supervisor,
@@ -200,9 +200,9 @@ fn down_of_what_is_not_there_is_done_already() {
 
 /// How `sealane trace` ends, and what it prints for programs.
 #[track_caller]
-fn trace(cluster: &Cluster, from: &str, to: &str) -> (Option<i32>, Value) {
+fn trace(cluster: &Cluster, from: &str, to: &str, how: &[&str]) -> (Option<i32>, Value) {
     let asked = ["trace", from, to, "-o", "json", "--name", cluster.name()];
-    let finished = sealane(asked);
+    let finished = sealane(asked.iter().chain(how).copied());
     let told = serde_json::from_str(&finished.stdout);
     let told = told.unwrap_or_else(|error| panic!("{error}: {finished}"));
     (finished.status.code(), told)
@@ -216,7 +216,7 @@ fn trace_tells_what_the_packets_of_the_same_pods_meet() {
     let url = format!("http://{}:8080", cluster.pod_ip("trace-far"));
     let seen = cluster.exec("trace-near", ["curl", "-s", &url]).succeeds();
 
-    let (code, told) = trace(&cluster, "trace-near", "pod/trace-far:8080");
+    let (code, told) = trace(&cluster, "trace-near", "pod/trace-far:8080", &[]);
     assert_eq!(
         (code, &told["outcome"]["result"]),
         (Some(0), &"arrives".into())
@@ -239,7 +239,7 @@ fn trace_tells_what_the_packets_of_the_same_pods_meet() {
 
     let service = ["create", "service", "clusterip", "nobody", "--tcp=80"];
     cluster.kubectl(service).succeeds();
-    let (code, told) = trace(&cluster, "trace-near", "nobody:80");
+    let (code, told) = trace(&cluster, "trace-near", "nobody:80", &[]);
     let outcome = &told["outcome"];
     assert_eq!(
         (code, &outcome["object"]),
@@ -247,6 +247,77 @@ fn trace_tells_what_the_packets_of_the_same_pods_meet() {
     );
     let why = outcome["why"].as_str().unwrap();
     assert!(why.contains("no pod has the labels app=nobody"), "{why}");
+}
+
+#[test]
+fn a_packet_that_trace_sends_is_seen_at_every_stage_and_leaves_nothing() {
+    let cluster = Shared::cluster();
+    let (near, far) = (
+        Pod::echo("live-near"),
+        Pod::echo("live-far").label("app", "live-far"),
+    );
+    cluster.start(&[near.on_node(1), far.on_node(2)]);
+    let service = [
+        "expose",
+        "pod",
+        "live-far",
+        "--port=80",
+        "--target-port=8080",
+        "--type=NodePort",
+    ];
+    cluster.kubectl(service).succeeds();
+    let live = |from: &str, to: &str| trace(&cluster, from, to, &["--live"]);
+    eventually(
+        SOON,
+        "a packet to the Service to be told and seen alike",
+        || {
+            let (code, told) = live("live-near", "live-far:80");
+            let live = &told["live"];
+            (code == Some(0) && live["differs"] == 0 && live["notSeen"] == 0).then_some(())
+        },
+    );
+    let port = [
+        "get",
+        "service",
+        "live-far",
+        "-o",
+        "jsonpath={.spec.ports[0].nodePort}",
+    ];
+    let port = cluster.kubectl(port).succeeds();
+    let (code, told) = live("outside", &format!("node/node-1:{port}"));
+    assert_eq!(
+        (code, &told["live"]["differs"]),
+        (Some(0), &0.into()),
+        "{told:#}"
+    );
+
+    let (code, told) = live("live-near", "pod/live-far:9999");
+    let why = told["live"]["outcome"]["why"].as_str().unwrap();
+    assert_eq!(
+        (code, why.contains("nobody listens")),
+        (Some(3), true),
+        "{why}"
+    );
+
+    let node = cluster.node(2);
+    for line in [
+        "add table inet wall",
+        "add chain inet wall way { type filter hook forward priority 5 ; }",
+        "add rule inet wall way tcp dport 8080 drop",
+    ] {
+        node.run("nft", line.split(' ').collect::<Vec<_>>())
+            .succeeds();
+    }
+    let (code, told) = live("live-near", "live-far:80");
+    node.run("nft", ["delete", "table", "inet", "wall"])
+        .succeeds();
+    let outcome = &told["live"]["outcome"];
+    assert_eq!(
+        (code, &outcome["object"]),
+        (Some(3), &"table inet wall on node-2".into())
+    );
+    let left = node.run("nft", ["list", "tables"]).succeeds();
+    assert!(!left.contains("trace"), "{left}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use sealane_service::ServicePort;
 
+use crate::resolve::distance;
 use crate::trace::Death;
 use crate::{PodView, ServiceView, Snapshot};
 
@@ -117,7 +118,24 @@ fn nobody_selected(world: &Snapshot, service: &ServiceView, selector: &str) -> D
             .any(|key| pod.labels.contains_key(key))
     };
     let mut near: Vec<&PodView> = of_namespace().filter(has_key).collect();
-    near.sort_by_key(|pod| std::cmp::Reverse(fits(pod)));
+    let apart = |pod: &PodView| {
+        let wanted = service.selector.iter();
+        let values = wanted.filter_map(|(key, value)| Some((pod.labels.get(key)?, value)));
+        values
+            .map(|(has, wanted)| distance(has, wanted))
+            .sum::<usize>()
+    };
+    near.sort_by_key(|pod| (std::cmp::Reverse(fits(pod)), apart(pod)));
+    let elsewhere = world.pods.iter().find(|pod| {
+        let mut wanted = service.selector.iter();
+        wanted.all(|(key, value)| pod.labels.get(key) == Some(value))
+    });
+    let elsewhere = elsewhere.map(|pod| {
+        format!(
+            "pod {} has them, in a namespace that it does not look into",
+            pod.net.name
+        )
+    });
     let details = near.into_iter().take(3).map(|pod| {
         let labels = service.selector.keys();
         let labels = labels.map(|key| match pod.labels.get(key) {
@@ -131,11 +149,27 @@ fn nobody_selected(world: &Snapshot, service: &ServiceView, selector: &str) -> D
         "{object} has no endpoints: no pod has the labels {selector}"
     ))
     .of(object)
-    .because(details)
+    .because(details.chain(elsewhere))
     .next(format!(
         "kubectl get pods -n {} --show-labels",
         service.name.namespace
     ))
+}
+
+/// What its containers declare: `http (8080/TCP)`.
+pub(crate) fn ports_of(pod: &PodView) -> String {
+    let ports = pod
+        .ports
+        .iter()
+        .map(|(name, protocol, number)| match name.as_str() {
+            "" => format!("{number}/{protocol}"),
+            name => format!("{name} ({number}/{protocol})"),
+        });
+    let ports: Vec<String> = ports.collect();
+    match ports.len() {
+        0 => "none".to_owned(),
+        _ => ports.join(", "),
+    }
 }
 
 /// A target port by name, which no container has.
@@ -156,20 +190,8 @@ fn no_such_port(service: &ServiceView, port: &ServicePort, pods: &[&PodView]) ->
         return None;
     }
     let details = pods.iter().take(SHOWN).map(|pod| {
-        let names = pod
-            .ports
-            .iter()
-            .map(|(name, protocol, number)| match name.as_str() {
-                "" => format!("{number}/{protocol}"),
-                name => format!("{name} ({number}/{protocol})"),
-            });
-        let names: Vec<String> = names.collect();
-        let names = if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        };
-        format!("pod {}: its containers' ports are {names}", pod.net.name)
+        let ports = ports_of(pod);
+        format!("pod {}: its containers' ports are {ports}", pod.net.name)
     });
     let object = format!("service {}", service.name);
     Some(

@@ -16,6 +16,8 @@
 mod ask;
 mod blame;
 mod endpoints;
+mod ladder;
+pub mod live;
 mod observe;
 mod packet;
 mod picture;
@@ -32,8 +34,8 @@ pub use observe::{ObserveError, observe};
 pub use packet::{Ethernet, Packet};
 pub use render::{Colour, render};
 pub use snapshot::{NodeView, PodView, ServiceView, Settings, SliceView, Snapshot};
-pub use trace::{Death, Hop, HopKind, Line, Outcome, Place, Stage, Trace};
-pub use walk::{TraceError, trace};
+pub use trace::{Death, Hop, HopKind, Line, Live, Outcome, Place, Seen, Stage, Trace, Verdict};
+pub use walk::{Known, TraceError, trace};
 
 #[cfg(test)]
 mod tests;

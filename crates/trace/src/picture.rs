@@ -11,8 +11,34 @@ use crate::trace::{Hop, HopKind};
 
 const WIRE: usize = 5;
 
-/// The lines of the picture; a packet that dies does so behind the last box.
-pub(crate) fn picture(hops: &[Hop], arrives: bool) -> Vec<String> {
+/// The lines of the picture; a packet that dies does so behind the last box. Where boxes have no room beside
+/// each other, the places are listed.
+pub(crate) fn picture(hops: &[Hop], arrives: bool, width: usize) -> Vec<String> {
+    let rows = boxes(hops, arrives);
+    let is_wide = |row: &String| row.chars().count() > width;
+    if !rows.iter().any(is_wide) {
+        return rows;
+    }
+    let mut rows: Vec<String> = hops
+        .iter()
+        .enumerate()
+        .map(|(index, hop)| {
+            let wire = if index == 0 { "   " } else { "└─ " };
+            format!(
+                "{}{wire}{}  {}",
+                "   ".repeat(index.saturating_sub(1)),
+                hop.name,
+                hop.address
+            )
+        })
+        .collect();
+    if let Some(last) = rows.last_mut().filter(|_| !arrives) {
+        last.push_str("  ╳");
+    }
+    rows
+}
+
+fn boxes(hops: &[Hop], arrives: bool) -> Vec<String> {
     let width = |hop: &Hop| {
         hop.address
             .chars()

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use crate::ladder::{ladder, mark};
 use crate::packet::Packet;
 use crate::picture::picture;
-use crate::trace::{Death, Outcome, Stage, Trace};
+use crate::trace::{Death, Live, Outcome, Stage, Trace};
 
 /// Whether escape sequences colour the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub enum Colour {
 
 /// How parts of the text stand out.
 #[derive(Clone, Copy)]
-enum Ink {
+pub(crate) enum Ink {
     Good,
     Bad,
     Title,
@@ -26,7 +27,14 @@ enum Ink {
 }
 
 impl Colour {
-    fn paint(self, ink: Ink, text: &str) -> String {
+    pub(crate) fn changed(self, text: &str, changed: bool) -> String {
+        match changed {
+            true => self.paint(Ink::Changed, text),
+            false => text.to_owned(),
+        }
+    }
+
+    pub(crate) fn paint(self, ink: Ink, text: &str) -> String {
         let code = match ink {
             Ink::Good => "1;32",
             Ink::Bad => "1;31",
@@ -41,17 +49,27 @@ impl Colour {
     }
 }
 
-/// The whole text, for people.
-pub fn render(trace: &Trace, colour: Colour) -> String {
+/// The whole text, for people, on a terminal of this width.
+pub fn render(trace: &Trace, colour: Colour, width: usize) -> String {
     let mut text = String::new();
     let arrives = matches!(trace.outcome, Outcome::Arrives { .. });
     let result = match &trace.outcome {
         Outcome::Arrives { at } => colour.paint(Ink::Good, &format!("arrives at {at}")),
         Outcome::Dies(death) => colour.paint(Ink::Bad, &format!("dies: {}", death.why)),
     };
-    let _ = writeln!(text, "{} ──► {}: {result}\n", trace.from, trace.to);
-    for row in picture(&trace.hops, arrives) {
+    let _ = writeln!(text, "{} ──► {}: {result}", trace.from, trace.to);
+    if let Some(live) = &trace.live {
+        put_live(&mut text, live, colour);
+    }
+    text.push('\n');
+    for row in picture(&trace.hops, arrives, width.saturating_sub(2)) {
         let _ = writeln!(text, "  {row}");
+    }
+    text.push('\n');
+    put_ladder(&mut text, &trace.there, colour, width);
+    if !trace.back.is_empty() {
+        let _ = writeln!(text, " {}", colour.paint(Ink::Faint, "and the answer"));
+        put_ladder(&mut text, &trace.back, colour, width);
     }
     text.push('\n');
     put_stages(&mut text, &trace.there, colour);
@@ -62,7 +80,9 @@ pub fn render(trace: &Trace, colour: Colour) -> String {
         let _ = writeln!(text, "{}", colour.paint(Ink::Title, "the way back"));
         put_stages(&mut text, &trace.back, colour);
     }
-    for note in &trace.notes {
+    let blind = trace.live.iter().flat_map(|live| &live.blind);
+    let blind = blind.map(|why| format!("not looked at: {why}"));
+    for note in trace.notes.iter().cloned().chain(blind) {
         let _ = writeln!(
             text,
             "{}",
@@ -70,6 +90,35 @@ pub fn render(trace: &Trace, colour: Colour) -> String {
         );
     }
     text
+}
+
+fn put_ladder(text: &mut String, stages: &[Stage], colour: Colour, width: usize) {
+    for row in ladder(stages, colour, width) {
+        let _ = writeln!(text, "{row}");
+    }
+}
+
+/// What became of the packet that was sent, in a line or a few.
+fn put_live(text: &mut String, live: &Live, colour: Colour) {
+    let took = live
+        .took_us
+        .map(|us| format!(" after {:.2} ms", us as f64 / 1000.0));
+    let took = took.unwrap_or_default();
+    let result = match &live.outcome {
+        Outcome::Arrives { .. } => colour.paint(Ink::Good, &format!("{}{took}", live.answer)),
+        Outcome::Dies(_) => colour.paint(Ink::Bad, &format!("{}{took}", live.answer)),
+    };
+    let _ = writeln!(text, "live: {}: {result}", live.sent);
+    let mut counts = vec![format!("{} stages confirmed", live.confirmed)];
+    for (count, what) in [(live.differs, "differ"), (live.not_seen, "not seen")] {
+        if count > 0 {
+            counts.push(format!("{count} {what}"));
+        }
+    }
+    let _ = writeln!(text, "      {}", counts.join(", "));
+    if let Outcome::Dies(death) = &live.outcome {
+        put_death(text, death, colour);
+    }
 }
 
 fn put_stages(text: &mut String, stages: &[Stage], colour: Colour) {
@@ -85,20 +134,23 @@ fn put_stages(text: &mut String, stages: &[Stage], colour: Colour) {
 /// What a link has put around the packet before is in `outer`.
 fn put_stage(text: &mut String, number: usize, stage: &Stage, outer: &[String], colour: Colour) {
     let title = format!("{number:2}  {}: {}", stage.place, stage.title);
-    let _ = writeln!(text, "{}", colour.paint(Ink::Title, &title));
+    let verdict = stage.seen.as_ref().map(|seen| seen.verdict);
+    let marked = verdict.map_or_else(String::new, |_| format!("  {}", mark(verdict, colour)));
+    let _ = writeln!(text, "{}{marked}", colour.paint(Ink::Title, &title));
     for line in &stage.lines {
         let _ = writeln!(text, "      {:9} {}", line.label, line.text);
     }
     if let Some(packet) = &stage.packet {
         put_headers(text, outer, &packet.outer_headers());
     }
-    match (&stage.before, &stage.packet) {
-        (Some(before), Some(after)) => {
-            put_packet(text, "before", before, colour);
-            put_packet(text, "after", after, colour);
+    if let (Some(before), Some(after)) = (&stage.before, &stage.packet) {
+        for rewrite in rewrites(before, after) {
+            let rewrite = colour.paint(Ink::Changed, &rewrite);
+            let _ = writeln!(text, "      {:9} {rewrite}", "rewrites");
         }
-        (_, Some(packet)) => put_packet(text, "packet", packet, colour),
-        _ => {}
+    }
+    for line in stage.seen.iter().flat_map(|seen| &seen.evidence) {
+        let _ = writeln!(text, "      {:9} {line}", "live");
     }
 }
 
@@ -114,13 +166,23 @@ fn put_headers(text: &mut String, before: &[String], after: &[String]) {
     }
 }
 
-fn put_packet(text: &mut String, label: &str, packet: &Packet, colour: Colour) {
-    let shown = format!("│ {packet} │");
-    let shown = match label {
-        "after" => colour.paint(Ink::Changed, &shown),
-        _ => shown,
+fn rewrites(before: &Packet, after: &Packet) -> Vec<String> {
+    let ends = |packet: &Packet| {
+        let source = (packet.source, packet.source_port.unwrap_or_default());
+        [
+            (source, "source"),
+            ((packet.destination, packet.destination_port), "destination"),
+        ]
     };
-    let _ = writeln!(text, "      {label:9} {shown}");
+    let pairs = ends(before).into_iter().zip(ends(after));
+    let changed = pairs.filter(|((before, _), (after, _))| before != after);
+    let words = |(address, port): (std::net::IpAddr, u16)| match port {
+        0 => address.to_string(),
+        port => std::net::SocketAddr::new(address, port).to_string(),
+    };
+    let text = changed
+        .map(|((before, what), (after, _))| format!("{what} {} → {}", words(before), words(after)));
+    text.collect()
 }
 
 fn put_death(text: &mut String, death: &Death, colour: Colour) {

@@ -77,23 +77,34 @@ fn pod_address(world: &Snapshot, client: &Client<'_>, name: &ObjectName) -> Resu
     let object = format!("pod {name}");
     let pod = world.pod(name).ok_or_else(|| {
         let names = world.pods.iter().map(|pod| &pod.net.name);
-        Death::new(format!("there is no pod {name}")).because(similar(name, names))
+        Death::new(format!("there is no pod {name}"))
+            .of(object.clone())
+            .because(similar(name, names))
+            .next(format!("kubectl get pods -n {}", name.namespace))
     })?;
     like(client, &pod.net.pod_ips).ok_or_else(|| {
         let why = pod.not_ready.iter().cloned();
         Death::new(format!("{object} has no address yet"))
             .of(object.clone())
             .because(why)
+            .next(format!(
+                "kubectl describe pod {} -n {}",
+                name.name, name.namespace
+            ))
     })
 }
 
 fn node_address(world: &Snapshot, client: &Client<'_>, name: &str) -> Result<IpAddr, Death> {
-    let node = world
-        .node(name)
-        .ok_or_else(|| Death::new(format!("there is no node {name}")))?;
+    let object = format!("node {name}");
+    let node = world.node(name).ok_or_else(|| {
+        Death::new(format!("there is no {object}"))
+            .of(object.clone())
+            .next("kubectl get nodes")
+    })?;
     like(client, &node.net.internal_ips).ok_or_else(|| {
-        Death::new(format!("node {name} has no address of type InternalIP"))
-            .of(format!("node {name}"))
+        Death::new(format!("{object} has no address of type InternalIP"))
+            .of(object.clone())
+            .next(format!("kubectl describe node {name}"))
     })
 }
 
@@ -115,8 +126,15 @@ fn service_address(
     let index = port_of(service, to)?;
     let port = &service.net.ports[index];
     if !matches!(client.from, From::Outside(_)) {
-        let address = like(client, &service.net.cluster_ips)
-            .ok_or_else(|| Death::new(format!("{object} has no cluster IP")).of(object.clone()))?;
+        let address = like(client, &service.net.cluster_ips).ok_or_else(|| {
+            let name = &service.name;
+            Death::new(format!("{object} has no cluster IP"))
+                .of(object.clone())
+                .next(format!(
+                    "kubectl describe service {} -n {}",
+                    name.name, name.namespace
+                ))
+        })?;
         return Ok((address, port.port));
     }
     if let Some(address) = like(client, &service.net.load_balancer_ips) {
@@ -177,11 +195,23 @@ pub(crate) fn no_port(service: &ServiceView, asked: &str, protocol: Protocol) ->
     Death::new(format!("{object} has no port {asked}/{protocol}"))
         .of(object)
         .because(ports)
+        .next("send to a port that it has, or add this one to its spec.ports")
 }
 
 fn no_service(world: &Snapshot, name: &ObjectName) -> Death {
-    let names = world.services.iter().map(|service| &service.name);
-    Death::new(format!("there is no Service {name}")).because(similar(name, names))
+    let names = || world.services.iter().map(|service| &service.name);
+    let elsewhere = names().find(|other| other.name == name.name);
+    let next = match elsewhere {
+        Some(other) => format!(
+            "write {}.{}: a name without a namespace is looked for in the client's own",
+            other.name, other.namespace
+        ),
+        None => "kubectl get services -A".to_owned(),
+    };
+    Death::new(format!("there is no Service {name}"))
+        .of(format!("service {name}"))
+        .because(similar(name, names()))
+        .next(next)
 }
 
 /// Objects that may have been meant: the same name elsewhere, or nearly the same.
@@ -203,7 +233,7 @@ fn similar<'a>(
 }
 
 /// How many letters have to be changed, put in or left out.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {
@@ -267,12 +297,17 @@ fn named(
         [] => ObjectName::new(namespace.as_str(), bare),
     };
     let unknown = no_service(world, &meant);
-    Err(Death {
+    let death = Death {
         why: format!("{bare} is no name of the cluster: {}", unknown.why),
         ..unknown
     }
-    .because(tried.iter().map(|tried| format!("asked for {tried}")))
-    .next("names outside of the cluster are not traced; give the address"))
+    .because(tried.iter().map(|tried| format!("asked for {tried}")));
+    // A name with dots that is near to nothing here may be of the world outside.
+    let is_foreign = bare.contains('.') && service_name(&tried[0], domain).is_none();
+    Err(match is_foreign {
+        true => death.next("names outside of the cluster are not traced; give the address"),
+        false => death,
+    })
 }
 
 /// `web.default.svc.cluster.local` is the Service `default/web`.

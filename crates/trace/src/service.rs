@@ -1,7 +1,9 @@
 //! What a node makes of a packet to a Service: the rules that it meets, by the walk through the
 //! encoded program, and the reasons for them, by the table that it was made from.
 
-use sealane_net::{Family, IpNet};
+use std::net::SocketAddr;
+
+use sealane_net::{Family, IpNet, ProxyMode};
 use sealane_objects::TrafficPolicy;
 use sealane_service::{
     Endpoint, Frontend, Kind, NodeFacts, Problem, ServicePort, ServiceTable, Way,
@@ -10,7 +12,7 @@ use sealane_service::{
 use crate::endpoints::{called, none_ready, others};
 use crate::packet::Packet;
 use crate::resolve::no_port;
-use crate::rules;
+use crate::rules::Coming;
 use crate::trace::{Death, Place, Stage};
 use crate::{NodeView, Snapshot};
 
@@ -56,7 +58,14 @@ impl Served {
     }
 }
 
-pub(crate) fn serve(world: &Snapshot, node: &NodeView, origin: Origin, packet: &Packet) -> Served {
+/// Of several endpoints the one that is `known` to be chosen is told, else the first.
+pub(crate) fn serve(
+    world: &Snapshot,
+    node: &NodeView,
+    origin: Origin,
+    packet: &Packet,
+    known: Option<SocketAddr>,
+) -> Served {
     let table = table_of(world, node);
     let frontend = Frontend {
         address: packet.destination,
@@ -70,7 +79,18 @@ pub(crate) fn serve(world: &Snapshot, node: &NodeView, origin: Origin, packet: &
         };
     };
     let (way, policy) = way_of(&port, kind, origin);
-    let rules = rules::walk(&table, node, origin, packet);
+    let mode = world.settings.proxy_mode;
+    if mode == ProxyMode::None {
+        return Served::dead(None, unprogrammed(node, &port));
+    }
+    let coming = Coming {
+        table: &table,
+        node,
+        origin,
+        packet,
+        mode,
+    };
+    let rules = coming.walk(known);
     let text = format!("{}, {}", port.key, words(kind, &frontend));
     let stage = Stage::new(Place::Node(node.net.name.clone()), "Service")
         .line("service", text)
@@ -84,7 +104,7 @@ pub(crate) fn serve(world: &Snapshot, node: &NodeView, origin: Origin, packet: &
         Way::Refuse => return Served::dead(Some(stage), nobody(world, &port)),
     };
     // Rules and table are of one mind, unless one of them is wrong.
-    let meant = |one: &&Endpoint| rules.to == Some((one.address, one.port));
+    let meant = |one: &&Endpoint| rules.to == Some(SocketAddr::new(one.address, one.port));
     let Some(chosen) = list.iter().find(meant) else {
         let why = format!("the rules of {} do not lead to an endpoint", port.key);
         return Served::dead(Some(stage), Death::new(why));
@@ -110,10 +130,23 @@ pub(crate) fn serve(world: &Snapshot, node: &NodeView, origin: Origin, packet: &
     }
 }
 
+fn unprogrammed(node: &NodeView, port: &ServicePort) -> Death {
+    let object = format!("node {}", node.net.name);
+    Death::new(format!(
+        "{} is served by nobody on {}: its agent runs with --proxy-mode none",
+        port.key, node.net.name
+    ))
+    .of(object)
+    .next("start the agents with --proxy-mode nftables or iptables, or kube-proxy beside them")
+}
+
 fn nobody(world: &Snapshot, port: &ServicePort) -> Death {
     let service = world.service(&port.key.service);
     service.map_or_else(
-        || Death::new(format!("{} has no endpoints", port.key)),
+        || {
+            Death::new(format!("{} has no endpoints", port.key))
+                .of(format!("service {}", port.key.service))
+        },
         |service| none_ready(world, service, Some(port)),
     )
 }
@@ -157,7 +190,8 @@ fn unserved(world: &Snapshot, table: &ServiceTable, frontend: &Frontend) -> Opti
         problems.find(|(name, problem)| **name == service.name && is_it(problem))
     {
         let why = format!("{object} is not served there: {problem}");
-        return Some(Death::new(why).of(object));
+        let next = "give one of the two another port or address; the older one is served";
+        return Some(Death::new(why).of(object).next(next));
     }
     if service.net.external_ips.contains(&frontend.address) {
         let address = frontend.address;

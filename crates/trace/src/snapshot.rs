@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use sealane_net::{Attachment, IpNet, Protocol};
+use sealane_net::{Attachment, IpNet, Protocol, ProxyMode};
 use sealane_objects::{NodeNet, ObjectName, PodNet, ServiceNet, SliceNet};
 use sealane_route::Routing;
 
@@ -34,6 +34,8 @@ pub struct Settings {
     pub routing: Routing,
     /// `--attachment` of the agents.
     pub attachment: Attachment,
+    /// `--proxy-mode` of the agents.
+    pub proxy_mode: ProxyMode,
     /// Whether pods may reach what is beyond this machine; none where nobody knows.
     pub internet: Option<bool>,
     /// The networks between nodes; nodes in the same one share a link. Empty: all nodes do.
@@ -47,6 +49,7 @@ impl Default for Settings {
         Self {
             routing: Routing::Auto,
             attachment: Attachment::default(),
+            proxy_mode: ProxyMode::default(),
             internet: None,
             node_ranges: Vec::new(),
             domain: "cluster.local".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use sealane_net::{Family, Protocol};
+use sealane_net::{Family, Protocol, ProxyMode};
 use sealane_objects::{
     NodeNet, ObjectName, PodNet, ServiceNet, ServicePortNet, SliceEndpoint, SliceNet, SlicePort,
     TrafficPolicy,
@@ -110,7 +110,7 @@ fn walk_in(world: &Snapshot, from: &str, to: &str) -> Trace {
     let asked = (from, to);
     let from = From::parse(from, "default").unwrap();
     let to = To::parse(to, "default").unwrap();
-    trace(world, &from, &to, asked).unwrap()
+    trace(world, &from, &to, asked, Known::default()).unwrap()
 }
 
 fn death(trace: &Trace) -> &Death {
@@ -131,7 +131,7 @@ fn arrival(trace: &Trace) -> &str {
 fn the_first_screen_is_a_speakers_picture() {
     let trace = walk_in(&world(), "default/pod-a", "backend:80");
     let expected = include_str!("tests/service.txt");
-    let shown = render(&trace, Colour::No);
+    let shown = render(&trace, Colour::No, 130);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/service.txt");
         std::fs::write(path, &shown).unwrap();
@@ -142,7 +142,13 @@ fn the_first_screen_is_a_speakers_picture() {
 
 #[test]
 fn packets_arrive_by_every_kind_of_name() {
-    let world = world();
+    let mut world = world();
+    arrive_by_every_kind_of_name(&world);
+    world.settings.proxy_mode = ProxyMode::Iptables;
+    arrive_by_every_kind_of_name(&world);
+}
+
+fn arrive_by_every_kind_of_name(world: &Snapshot) {
     for (from, to, at, source) in [
         ("pod-a", "backend:80", "10.244.2.7:8080", "10.244.1.2"),
         (
@@ -193,7 +199,7 @@ fn packets_arrive_by_every_kind_of_name() {
         ),
         ("pod-a", "node/node-2:22", "172.29.0.3:22", "10.244.1.2"),
     ] {
-        let trace = walk_in(&world, from, to);
+        let trace = walk_in(world, from, to);
         assert!(arrival(&trace).starts_with(at), "{from} {to}: {trace:?}");
         let last = trace
             .there
@@ -215,6 +221,82 @@ fn packets_arrive_by_every_kind_of_name() {
             home.destination, first.source,
             "{from} {to}: the answer comes home"
         );
+    }
+}
+
+#[test]
+fn the_endpoint_that_is_known_is_told_in_both_modes() {
+    let mut world = world();
+    world.slices[0].net.endpoints = [
+        endpoint("10.244.2.7", "node-2", true),
+        endpoint("10.244.1.9", "node-1", true),
+    ]
+    .into();
+    for mode in [ProxyMode::Nftables, ProxyMode::Iptables] {
+        world.settings.proxy_mode = mode;
+        for at in ["10.244.2.7:8080", "10.244.1.9:8080"] {
+            let known = Known {
+                endpoint: at.parse().ok(),
+                source_port: Some(40000),
+            };
+            let from = From::parse("pod-a", "default").unwrap();
+            let to = To::parse("backend:80", "default").unwrap();
+            let trace = trace(&world, &from, &to, ("", ""), known).unwrap();
+            assert!(arrival(&trace).starts_with(at), "{mode} {at}: {trace:?}");
+            let home = trace.back.last().unwrap().packet.clone().unwrap();
+            assert_eq!(home.destination_port, 40000);
+        }
+    }
+}
+
+#[test]
+fn rules_are_those_of_the_mode() {
+    let mut world = world();
+    world.settings.proxy_mode = ProxyMode::Iptables;
+    let trace = walk_in(&world, "outside", "node/node-1:30080");
+    let texts = trace.there.iter().flat_map(|stage| &stage.lines);
+    let texts: Vec<&str> = texts
+        .filter(|line| line.label == "rule")
+        .map(|line| line.text.as_str())
+        .collect();
+    for part in [
+        "nat: -A PREROUTING ",
+        " -j KUBE-NODEPORTS",
+        "nat: -A KUBE-EXT-",
+        "-j DNAT --to-destination 10.244.2.7:8080",
+        "-j MASQUERADE",
+    ] {
+        let has = texts.iter().any(|text| text.contains(part));
+        assert!(has, "{part}: {texts:#?}");
+    }
+}
+
+#[test]
+fn a_port_that_no_container_declares_is_noted() {
+    let mut world = world();
+    world.slices[0].net.ports = Arc::from([SlicePort {
+        name: "http".into(),
+        protocol: Protocol::Tcp,
+        port: 8081,
+    }]);
+    let trace = walk_in(&world, "pod-a", "backend:80");
+    let noted = "declares http (8080/TCP) and not 8081/TCP";
+    let has = trace.notes.iter().any(|note| note.contains(noted));
+    assert!(has, "{:?}", trace.notes);
+}
+
+#[test]
+fn narrow_terminals_get_one_header_a_line() {
+    let trace = walk_in(&world(), "pod-a", "backend:80");
+    for width in [40, 80] {
+        let shown = render(&trace, Colour::No, width);
+        let drawn = shown
+            .lines()
+            .skip(2)
+            .take_while(|line| !line.starts_with(" 1 "));
+        for line in drawn {
+            assert!(line.chars().count() <= width, "{width}: {line}");
+        }
     }
 }
 
@@ -263,7 +345,50 @@ fn what_keeps_a_packet_is_named() {
     };
     let nobody: fn(Snapshot) -> Snapshot = |world| world;
     type Change<'a> = &'a dyn Fn(Snapshot) -> Snapshot;
-    let cases: [(Change<'_>, &str, &str, &str, &str, &str); 13] = [
+    let foreign = |mut world: Snapshot| {
+        world.slices[0].net.endpoints = [].into();
+        for pod in &mut world.pods[1..] {
+            pod.net.name = ObjectName::new("shop", pod.net.name.name.as_str());
+        }
+        world
+    };
+    let unserved = |mut world: Snapshot| {
+        world.settings.proxy_mode = ProxyMode::None;
+        world
+    };
+    let cases: [(Change<'_>, &str, &str, &str, &str, &str); 17] = [
+        (
+            &foreign,
+            "pod-a",
+            "backend:80",
+            "no pod has the labels app=web",
+            "service default/backend",
+            "pod shop/web-1 has them, in a namespace that it does not look into",
+        ),
+        (
+            &unserved,
+            "pod-a",
+            "backend:80",
+            "its agent runs with --proxy-mode none",
+            "node node-1",
+            "",
+        ),
+        (
+            &nobody,
+            "pod-a",
+            "backend.shop:80",
+            "there is no Service shop/backend",
+            "service shop/backend",
+            "there is default/backend",
+        ),
+        (
+            &nobody,
+            "pod-a",
+            "node/node-9:80",
+            "there is no node node-9",
+            "node node-9",
+            "",
+        ),
         (
             &unready,
             "pod-a",
@@ -325,7 +450,7 @@ fn what_keeps_a_packet_is_named() {
             "pod-a",
             "backen:80",
             "backen is no name of the cluster",
-            "",
+            "service default/backen",
             "there is default/backend",
         ),
         (
@@ -365,7 +490,7 @@ fn what_keeps_a_packet_is_named() {
             "pod-a",
             "pod/gone:80",
             "there is no pod default/gone",
-            "",
+            "pod default/gone",
             "",
         ),
     ];
@@ -380,6 +505,7 @@ fn what_keeps_a_packet_is_named() {
         );
         let told = death.details.iter().any(|one| one.contains(detail));
         assert!(detail.is_empty() || told, "{from} {to}: {death:?}");
+        assert!(death.next.is_some(), "{from} {to}: {death:?}");
         assert!(trace.back.is_empty());
     }
 }
@@ -442,7 +568,8 @@ fn whoever_cannot_send_is_told_apart() {
     let told = |from: &str| {
         let from = From::parse(from, "default").unwrap();
         let to = To::parse("backend:80", "default").unwrap();
-        trace(&world, &from, &to, ("", "")).unwrap_err().to_string()
+        let traced = trace(&world, &from, &to, ("", ""), Known::default());
+        traced.unwrap_err().to_string()
     };
     assert_eq!(
         told("pod-a"),

@@ -25,6 +25,9 @@ pub struct Trace {
     pub back: Vec<Stage>,
     /// What the walk does not show.
     pub notes: Vec<String>,
+    /// What became of a packet that was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
 }
 
 /// How a walk ends.
@@ -79,7 +82,7 @@ pub enum HopKind {
 }
 
 /// Where something happens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Place {
     /// In a pod's network namespace.
@@ -116,6 +119,54 @@ pub struct Stage {
     /// The packet afterwards; none before there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packet: Option<Packet>,
+    /// What the kernel showed of it while a packet passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+/// What became of a packet that was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Live {
+    /// The packet, as it was sent.
+    pub sent: String,
+    /// What its sender was told.
+    pub answer: String,
+    /// How long the answer took, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_us: Option<u64>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How many stages the kernel showed as they were told.
+    pub confirmed: usize,
+    /// How many it showed otherwise.
+    pub differs: usize,
+    /// How many could not be seen.
+    pub not_seen: usize,
+    /// What could not be looked at, and why.
+    pub blind: Vec<String>,
+}
+
+/// A stage as the kernel showed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// Beside what is told.
+    pub verdict: Verdict,
+    /// By what.
+    pub evidence: Vec<String>,
+}
+
+/// A told stage beside what the kernel showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// As told.
+    Confirmed,
+    /// Otherwise than told.
+    Differs,
+    /// Nobody looked there, or nothing came by.
+    NotSeen,
 }
 
 /// A fact with its name.
@@ -135,6 +186,7 @@ impl Stage {
             lines: Vec::new(),
             before: None,
             packet: None,
+            seen: None,
         }
     }
 

@@ -10,7 +10,7 @@
 //! object at fault. The way back is told from what was rewritten on the way there, as connection
 //! tracking does it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sealane_net::{Attachment, Family, IpNet, Mtu, Route, names};
 use sealane_objects::ObjectName;
@@ -50,6 +50,15 @@ pub enum TraceError {
     },
 }
 
+/// What is known of a packet that was sent: without it, what could be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The endpoint that a node chose.
+    pub endpoint: Option<SocketAddr>,
+    /// The sender's port.
+    pub source_port: Option<u16>,
+}
+
 /// Follows a packet through the cluster.
 ///
 /// # Errors
@@ -59,11 +68,13 @@ pub fn trace(
     from: &From,
     to: &To,
     asked: (&str, &str),
+    known: Known,
 ) -> Result<Trace, TraceError> {
     let own = addresses_of(world, from)?;
     let mut walk = Walk {
         world,
         from,
+        known,
         there: Vec::new(),
         back: Vec::new(),
         hops: Vec::new(),
@@ -85,7 +96,7 @@ pub fn trace(
             if !target.lines.is_empty() {
                 let mut stage = Stage::new(place_of(from), "name");
                 stage.lines = target.lines;
-                let at = std::net::SocketAddr::new(target.address, target.port);
+                let at = SocketAddr::new(target.address, target.port);
                 walk.there.push(stage.line("sends to", at.to_string()));
             }
             walk.run(&own, (target.address, target.port), to)
@@ -106,6 +117,7 @@ pub fn trace(
         there,
         back,
         notes,
+        live: None,
     })
 }
 
@@ -183,6 +195,7 @@ struct Rewrite {
 struct Walk<'a> {
     world: &'a Snapshot,
     from: &'a From,
+    known: Known,
     there: Vec<Stage>,
     back: Vec<Stage>,
     hops: Vec<Hop>,
@@ -205,11 +218,15 @@ impl<'a> Walk<'a> {
         let Some(source) = source else {
             let family = Family::from(target.0);
             let who = place_of(self.from);
-            return Outcome::Dies(Death::new(format!(
-                "{who} has no {family} address to send from"
-            )));
+            let why = format!("{who} has no {family} address to send from");
+            return Outcome::Dies(Death::new(why).of(who.to_string()).next(
+                "send to an address of the other family, or give the nodes ranges of both (.spec.podCIDRs)",
+            ));
         };
-        let mut packet = Packet::new(to.protocol, *source, target);
+        let mut packet = Packet {
+            source_port: self.known.source_port,
+            ..Packet::new(to.protocol, *source, target)
+        };
         let mut step = self.leave(&mut packet);
         for _ in 0..=NODES_MAX {
             step = match step {
@@ -336,7 +353,9 @@ impl<'a> Walk<'a> {
             |service: &&crate::ServiceView| service.net.load_balancer_ips.contains(&address);
         if let Some(service) = service.filter(is_balanced) {
             let node = world.nodes.iter().find(|node| node.not_ready.is_none());
-            let node = node.ok_or_else(|| Death::new("no node is ready to take it"))?;
+            let node = node.ok_or_else(|| {
+                Death::new("no node is ready to take it").next("kubectl get nodes")
+            })?;
             let name = &service.name;
             let text = format!(
                 "{address} is of the load balancer of service {name}; it may choose any node, such as {}",
@@ -380,7 +399,7 @@ impl<'a> Walk<'a> {
             packet: after,
             masquerade,
             death,
-        } = service::serve(self.world, node, origin, packet);
+        } = service::serve(self.world, node, origin, packet, self.known.endpoint);
         let is_served = stage.is_some();
         self.there.extend(stage);
         if let Some(death) = death {
@@ -500,10 +519,8 @@ impl<'a> Walk<'a> {
             ))
             .next("kubectl get pods -A -o wide"));
         };
-        let own = match self.world.settings.attachment {
-            Attachment::Bridge => node.gateway(packet.destination),
-            Attachment::Routed => node.address(packet.destination),
-        };
+        // On the bridge, or on `lo` and told by the routes to routed pods.
+        let own = node.gateway(packet.destination);
         self.masquerade(node, own, masquerade, packet);
         let name = &pod.net.name;
         if !bridged {
@@ -565,6 +582,7 @@ impl<'a> Walk<'a> {
             ),
         };
         self.there.push(stage);
+        self.notes.extend(undeclared(pod, packet));
         if let Some(why) = &pod.not_ready {
             self.notes.push(format!("pod {name} is not ready: {why}"));
         }
@@ -698,6 +716,8 @@ impl<'a> Walk<'a> {
         packet.ethernet = None;
         let before = packet.clone();
         packet.source = address;
+        // The kernel draws another one.
+        packet.source_port = None;
         let stage = Stage::new(Place::Node(node.net.name.clone()), "masquerade");
         let stage = stage.line("why", why.why).line("rule", why.rule);
         self.there.push(stage.rewritten(before, packet));
@@ -739,8 +759,24 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// A pod that declares ports, and not this one: a wrong `targetPort`, more often than not.
+fn undeclared(pod: &PodView, packet: &Packet) -> Option<String> {
+    let (port, protocol) = (packet.destination_port, packet.protocol);
+    let is_it = |(_, p, number): &(String, _, u16)| (*p, *number) == (protocol, port);
+    if pod.ports.is_empty() || pod.ports.iter().any(is_it) {
+        return None;
+    }
+    let ports = crate::blame::ports_of(pod);
+    let name = &pod.net.name;
+    Some(format!(
+        "pod {name} declares {ports} and not {port}/{protocol}: if nobody listens there, correct the targetPort"
+    ))
+}
+
 fn gone(kind: &str, name: &impl std::fmt::Display) -> Death {
-    Death::new(format!("there is no {kind} {name}")).of(format!("{kind} {name}"))
+    Death::new(format!("there is no {kind} {name}"))
+        .of(format!("{kind} {name}"))
+        .next(format!("kubectl get {kind}s -A"))
 }
 
 /// The routes of a node, as its agent computes them.

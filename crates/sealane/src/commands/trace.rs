@@ -6,11 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use sealane_cluster::layout::Layout;
-use sealane_cluster::plan::ClusterName;
+use sealane_cluster::plan::{ClusterName, Plan};
 use sealane_cluster::record::Record;
 use sealane_kube::Access;
-use sealane_net::{Attachment, IpNet};
-use sealane_trace::{Colour, From, Outcome, Settings, To};
+use sealane_net::{Attachment, IpNet, ProxyMode};
+use sealane_netlink::netns;
+use sealane_trace::live::{Here, OWN_NETNS, live};
+use sealane_trace::{Colour, From, Known, Outcome, Settings, To};
 
 use crate::output::Format;
 use crate::role;
@@ -21,7 +23,7 @@ const DIED: u8 = 3;
 /// Follow a packet through the cluster, stage by stage, to where it arrives or dies.
 ///
 /// It is computed from the objects of the API, by the functions that the nodes' agents use; no
-/// packet is sent, and no node is asked. Exits with 3 when the packet does not arrive.
+/// packet is sent, and no node is asked, unless you say --live. Exits with 3 when the packet does not arrive.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
@@ -31,6 +33,11 @@ pub struct Args {
     /// Who is meant: NAME:PORT as the pod's resolver takes it, svc/NAME:PORT, pod/NAME:PORT,
     /// node/NAME:PORT, ADDRESS:PORT, or a URL; with /udp or /sctp behind the port.
     to: String,
+
+    /// Send a real packet from FROM, a TCP SYN or a UDP datagram, and show beside each stage what the kernel
+    /// showed of it. Takes root, on the machine of the cluster or on the node of FROM.
+    #[arg(long)]
+    live: bool,
 
     /// Namespace of names that have none.
     #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
@@ -76,6 +83,10 @@ struct Agents {
     /// How pods are attached to their nodes: bridge or routed [default: bridge].
     #[arg(long, value_name = "HOW")]
     attachment: Option<Attachment>,
+
+    /// How nodes serve Services: nftables, iptables or none [default: nftables].
+    #[arg(long, value_name = "HOW")]
+    proxy_mode: Option<ProxyMode>,
 }
 
 const HELP: &str = "\
@@ -84,6 +95,7 @@ Examples:
   sealane trace default/pod-a 10.244.2.7:8080        a pod by its address
   sealane trace node/node-1 svc/backend-service:http a Service's port by its name
   sealane trace outside node/node-1:30080            a node port
+  sealane trace default/pod-a backend:80 --live      send a packet, and look where it goes
   sealane trace default/pod-a dns.kube-system:53/udp -o json";
 
 /// Runs the command.
@@ -98,30 +110,55 @@ pub fn run(args: Args, log_level: Option<String>) -> anyhow::Result<ExitCode> {
         From::Node(_) | From::Outside(_) => args.namespace.clone(),
     };
     let to = To::parse(&args.to, &namespace)?;
-    let (access, settings) = cluster(&args)?;
+    let Cluster {
+        access,
+        settings,
+        here,
+    } = cluster(&args)?;
     let world = role::runtime()?.block_on(async {
         let client = sealane_kube::client(&access, "trace").await?;
         anyhow::Ok(sealane_trace::observe(&client, settings).await?)
     })?;
-    let trace = sealane_trace::trace(&world, &from, &to, (&args.from, &args.to))?;
+    let asked = (args.from.as_str(), args.to.as_str());
+    let trace = if args.live {
+        let here = here.unwrap_or_else(|| Here::node_of(&world));
+        live(&world, &here, &from, &to, asked)?
+    } else {
+        sealane_trace::trace(&world, &from, &to, asked, Known::default())?
+    };
     match args.output {
         Some(format) => format.print(&trace)?,
         None if args.quiet => {}
         None => {
             let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             let colour = if colour { Colour::Yes } else { Colour::No };
-            print!("{}", sealane_trace::render(&trace, colour));
+            print!("{}", sealane_trace::render(&trace, colour, width()));
         }
     }
-    Ok(match trace.outcome {
+    // What a packet did counts more than what it should have done.
+    let outcome = trace.live.map_or(trace.outcome, |live| live.outcome);
+    Ok(match outcome {
         Outcome::Arrives { .. } => ExitCode::SUCCESS,
         Outcome::Dies(_) => ExitCode::from(DIED),
     })
 }
 
-/// The cluster that is meant, and what is known of its agents.
-fn cluster(args: &Args) -> anyhow::Result<(Access, Settings)> {
+/// How many columns there are; where it is no terminal, lines are as long as they need to be.
+fn width() -> usize {
+    terminal_size::terminal_size().map_or(usize::MAX, |(width, _)| width.0.into())
+}
+
+/// The cluster that is meant, and what is known of it besides its objects.
+struct Cluster {
+    access: Access,
+    settings: Settings,
+    /// Where its nodes are, if it is one of this machine.
+    here: Option<Here>,
+}
+
+fn cluster(args: &Args) -> anyhow::Result<Cluster> {
     let mut settings = Settings::default();
+    let mut here = None;
     let access = match local(args)? {
         None => args.access.clone(),
         Some(layout) => {
@@ -131,6 +168,8 @@ fn cluster(args: &Args) -> anyhow::Result<(Access, Settings)> {
                 settings.routing = plan.routing;
                 settings.attachment = plan.attachment;
                 settings.internet = Some(plan.internet);
+                settings.proxy_mode = plan.proxy_mode;
+                here = Some(here_of(&plan));
             }
             Access::from_kubeconfig(layout.kubeconfig())
         }
@@ -139,13 +178,31 @@ fn cluster(args: &Args) -> anyhow::Result<(Access, Settings)> {
         node_cidr,
         routing,
         attachment,
+        proxy_mode,
     } = &args.agents;
     if !node_cidr.is_empty() {
         settings.node_ranges.clone_from(node_cidr);
     }
     settings.routing = routing.unwrap_or(settings.routing);
     settings.attachment = attachment.unwrap_or(settings.attachment);
-    Ok((access, settings))
+    settings.proxy_mode = proxy_mode.unwrap_or(settings.proxy_mode);
+    Ok(Cluster {
+        access,
+        settings,
+        here,
+    })
+}
+
+/// All of a single-machine cluster is here, and this machine is outside of it.
+fn here_of(plan: &Plan) -> Here {
+    let nodes = plan.node_plans().into_iter();
+    let machine = plan.machine_addresses();
+    Here {
+        nodes: nodes
+            .map(|node| (node.name, netns::path_of(&node.netns)))
+            .collect(),
+        outside: Some((OWN_NETNS.into(), machine.iter().map(IpNet::addr).collect())),
+    }
 }
 
 /// A cluster of this machine: the one that is named, the one whose kubeconfig is asked for, or the
