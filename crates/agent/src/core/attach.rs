@@ -256,7 +256,7 @@ impl Core {
         let Some(Work::Adding(mut adding)) = self.work.remove(&key) else {
             return;
         };
-        self.node.note_wired(&key);
+        self.node.note_changed(&key);
         self.note_change();
         match result {
             Ok(wired) => {
@@ -356,6 +356,8 @@ impl Core {
         let Some(Work::Unwiring { replies }) = self.work.remove(&key) else {
             return;
         };
+        // A list that was begun before shows its link, and a lease must not be taken up from that.
+        self.node.note_changed(&key);
         self.note_change();
         match result {
             Ok(()) => self.free(key, replies),

@@ -35,9 +35,9 @@ pub struct NodeSync {
     trouble: Option<String>,
     /// Leases that only the kernel knows of were looked for.
     adopted: bool,
-    /// The links are being listed: what was wired since is not in the list.
+    /// The links are being listed: of what was wired or unwired since, the list tells nothing.
     listing: bool,
-    wired_since: BTreeSet<Key>,
+    changed_since: BTreeSet<Key>,
 }
 
 impl NodeSync {
@@ -82,9 +82,9 @@ impl NodeSync {
         self.adopted
     }
 
-    pub fn note_wired(&mut self, key: &Key) {
+    pub fn note_changed(&mut self, key: &Key) {
         if self.listing {
-            self.wired_since.insert(key.clone());
+            self.changed_since.insert(key.clone());
         }
     }
 
@@ -308,7 +308,7 @@ impl Core {
             return;
         }
         self.node.listing = true;
-        self.node.wired_since.clear();
+        self.node.changed_since.clear();
         let (kernel, inbox) = (self.kernel.clone(), self.inbox.clone());
         tokio::spawn(async move {
             let _ = inbox.send(Message::Links(pod_links(&kernel).await)).await;
@@ -335,7 +335,7 @@ impl Core {
         };
         let settled = |lease: &&Lease| {
             let key = lease.key();
-            !self.work.contains_key(&key) && !self.node.wired_since.contains(&key)
+            !self.work.contains_key(&key) && !self.node.changed_since.contains(&key)
         };
         let verdict = reconcile(&Facts {
             leases: self.book.leases().map(|l| &**l).filter(settled).collect(),
@@ -374,7 +374,7 @@ impl Core {
             let key = lease.key();
             let known = self.book.get(&key).is_some()
                 || self.work.contains_key(&key)
-                || self.node.wired_since.contains(&key);
+                || self.node.changed_since.contains(&key);
             if known || wire::link_name(&key) != link.name {
                 continue;
             }

@@ -75,7 +75,7 @@ impl Socket {
                     return;
                 };
                 numbers.extend(find(body, number).and_then(u64_of));
-                let policy = find(body, NFTA_CHAIN_POLICY).and_then(|value| be32(value));
+                let policy = find(body, NFTA_CHAIN_POLICY).and_then(be32);
                 lets_pass &= answer != NFT_MSG_NEWCHAIN || policy.is_none_or(|p| p == NF_ACCEPT);
             })?;
         }
