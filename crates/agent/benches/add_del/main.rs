@@ -22,6 +22,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
 use sealane_cni::protocol;
 use sealane_testkit::{Namespace, Topology};
 use serde_json::{Value, json};
@@ -186,20 +190,36 @@ impl Contender {
 fn alone(contenders: &[Contender; 2]) {
     let (_pods, [netns]) = Topology::new(["pod"]);
     let mut times: [[Vec<Duration>; 2]; 2] = Default::default();
+    let mut worked: [[Vec<Duration>; 2]; 2] = Default::default();
     for round in 0..ROUNDS {
         for turn in 0..2 {
             let who = (round + turn) % 2;
-            times[who][0].push(contenders[who].call("ADD", &netns));
-            times[who][1].push(contenders[who].call("DEL", &netns));
+            for (n, command) in ["ADD", "DEL"].into_iter().enumerate() {
+                let before = processor_time();
+                times[who][n].push(contenders[who].call(command, &netns));
+                worked[who][n].push(processor_time() - before);
+            }
         }
     }
     for (n, command) in ["ADD", "DEL"].into_iter().enumerate() {
-        report(
-            &format!("{command} alone"),
-            contenders,
-            [&times[0][n], &times[1][n]],
-        );
+        let what = format!("{command} alone");
+        report(&what, contenders, [&times[0][n], &times[1][n]]);
+        let what = format!("{command}, processor");
+        report(&what, contenders, [&worked[0][n], &worked[1][n]]);
     }
+}
+
+/// Of this process, in which the agent is, and of the plugins that have ended: what a call costs
+/// however busy the machine is.
+fn processor_time() -> Duration {
+    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
+        .into_iter()
+        .flat_map(|who| {
+            let usage = getrusage(who).unwrap();
+            [usage.user_time(), usage.system_time()]
+        })
+        .map(|time| Duration::from_micros(time.num_microseconds().unsigned_abs()))
+        .sum()
 }
 
 /// All at the same moment, each from a thread of its own; the contenders in turn.
