@@ -109,7 +109,7 @@ pub struct Options {
     pub nodeport_addresses: Option<NodePortAddresses>,
 
     /// Where load balancers ask whether this node takes connections, at /healthz and /livez, while it serves
-    /// Services; port 0 for nowhere [default: [::]:10256, which is IPv4 too]
+    /// Services; port 0 for nowhere [default: `[::]:10256`, which is IPv4 too]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub healthz_bind_address: Option<SocketAddr>,
 
