@@ -35,6 +35,7 @@ mod duplicates;
 mod duties;
 mod edits;
 mod follow;
+mod limits;
 mod message;
 mod pools;
 mod spool;

@@ -5,6 +5,8 @@
 //! the pod receives is held back at the near end of its link, what it sends at its
 //! own end, where a sender waits instead of losing packets. So both go with the
 //! link; a pod with the right over its interfaces could take the second one away.
+//! The other way would be to drop at the near end what is too much, which TCP
+//! takes for a broken path, or a further link (`ifb`) for each such pod.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +15,8 @@ use sealane_cni::{
     types::{CniError, POD_ANNOTATIONS, code},
 };
 use sealane_netlink::Rate;
-use sealane_objects::quantity;
+use sealane_objects::bandwidth::{self, EGRESS, INGRESS};
 use serde_json::Value;
-
-const INGRESS: &str = "kubernetes.io/ingress-bandwidth";
-const EGRESS: &str = "kubernetes.io/egress-bandwidth";
-/// As the kubelet accepts them.
-const LEAST: u64 = 1_000;
-const MOST: u64 = 1_000_000_000_000_000;
 
 /// Limits of a pod; `None` for no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,8 +41,10 @@ impl Shape {
             let number = |key: &str| given.get(key).and_then(Value::as_u64).unwrap_or_default();
             let rate = |rate: &str, burst: &str| match number(rate) {
                 0 => Ok(None),
-                bits => within(rate, &bits.to_string(), Some(bits))
-                    .map(|bits| Some(rate_of(bits, Some(number(burst)).filter(|b| *b > 0)))),
+                bits if bandwidth::is_sensible(bits) => {
+                    Ok(Some(rate_of(bits, Some(number(burst)))))
+                }
+                bits => Err(senseless(rate, &bits.to_string())),
             };
             return Ok(Self {
                 ingress: rate("ingressRate", "ingressBurst")?,
@@ -54,16 +52,24 @@ impl Shape {
             });
         }
         let handed = request.runtime_config.get(POD_ANNOTATIONS);
-        let annotated = |key: &str| {
+        Self::annotated(|key| {
             let handed = handed.and_then(|all| all.get(key)?.as_str());
             handed.or_else(|| annotations?.get(key).map(String::as_str))
-        };
+        })
+    }
+
+    /// Reads what annotations say.
+    ///
+    /// # Errors
+    /// As [`Shape::of`].
+    pub fn annotated<'a>(annotation: impl Fn(&str) -> Option<&'a str>) -> Result<Self, CniError> {
         let rate = |key: &str| {
-            let Some(text) = annotated(key) else {
-                return Ok(None);
-            };
-            let bits = within(key, text, quantity::units(text))?;
-            Ok(Some(rate_of(bits, None)))
+            annotation(key)
+                .map(|text| {
+                    let bits = bandwidth::bits(text).ok_or_else(|| senseless(key, text))?;
+                    Ok(rate_of(bits, None))
+                })
+                .transpose()
         };
         Ok(Self {
             ingress: rate(INGRESS)?,
@@ -77,22 +83,24 @@ impl Shape {
     }
 }
 
-fn within(from: &str, text: &str, bits: Option<u64>) -> Result<u64, CniError> {
-    bits.filter(|bits| (LEAST..=MOST).contains(bits))
-        .ok_or_else(|| {
-            CniError::new(
-                code::INVALID_CONFIG,
-                format!("use {from}: {text:?} is not an amount of bits in a second from 1k to 1P"),
-            )
-            .with_details("correct the pod's annotation, such as 10M, and create the pod again")
-        })
+fn senseless(from: &str, text: &str) -> CniError {
+    CniError::new(
+        code::INVALID_CONFIG,
+        format!("use {from}: {text:?} is not an amount of bits in a second from 1k to 1P"),
+    )
+    .with_details("correct the pod's annotation, such as 10M, and create the pod again")
 }
 
 /// At once goes what the rate allows in a twentieth of a second, and at least a large packet.
+///
+/// Runtimes that translate annotations say 2^31 or 2^32 bits for a burst that nobody has asked for,
+/// with which a slow pod would have no limit for minutes.
 fn rate_of(bits: u64, burst_bits: Option<u64>) -> Rate {
+    const NOT_ASKED_FOR: u64 = (1 << 31) - 1;
     const LEAST_BURST: u64 = 16 << 10;
     const MOST_BURST: u64 = 32 << 20;
-    let burst = burst_bits.map_or(bits / 8 / 20, |bits| bits / 8);
+    let burst = burst_bits.filter(|bits| *bits > 0 && *bits < NOT_ASKED_FOR);
+    let burst = burst.map_or(bits / 8 / 20, |bits| bits / 8);
     Rate {
         bits,
         burst: burst.clamp(LEAST_BURST, MOST_BURST) as u32,
@@ -127,21 +135,23 @@ mod tests {
 
     #[test]
     fn annotations_are_amounts_of_bits() {
-        for (text, bits) in [
-            ("1k", 1_000),
-            ("10M", 10_000_000),
-            ("1P", MOST),
-            ("1Ki", 1024),
-        ] {
-            let ingress = annotated(text).unwrap().ingress.unwrap();
-            assert_eq!(ingress.bits, bits, "{text}");
-        }
+        let ingress = annotated("1Ki").unwrap().ingress.unwrap();
+        assert_eq!(ingress.bits, 1024);
         assert!(shape(json!({})).unwrap().is_free());
     }
 
     #[test]
+    fn a_burst_that_nobody_asked_for_is_small() {
+        let given =
+            |burst: u64| json!({"bandwidth": {"ingressRate": 8_000_000, "ingressBurst": burst}});
+        let burst = |bits| shape(given(bits)).unwrap().ingress.unwrap().burst;
+        assert_eq!(burst(u64::from(u32::MAX)), 50_000);
+        assert_eq!(burst(1_600_000), 200_000);
+    }
+
+    #[test]
     fn what_is_no_sensible_amount_is_refused_by_name() {
-        for text in ["", "999", "2P", "fast", "-1M", "10Mbit"] {
+        for text in ["", "999", "fast"] {
             let error = annotated(text).unwrap_err();
             assert!(
                 error.msg.contains(INGRESS) && error.msg.contains(text),

@@ -37,12 +37,14 @@ use sealane_net::{Attachment, Family, IpNet, Mac, Mtu, Route, names};
 use sealane_netlink::{Error as KernelError, LinkChange, Netlink};
 
 pub use label::{attachment, label, labelled};
+pub use limit::{Limited, keep_limits};
 pub use near::{NearEnd, NearEnds, near_end, near_ends, repair};
 pub use worker::{Job, Wirer};
 
 use crate::{
     leases::{Key, Lease},
     node::{Programmed, mac_of},
+    shape::Shape,
 };
 
 /// The protocol number of what an administrator sets (`proto static`): routes in a pod are the pod's.
@@ -208,6 +210,7 @@ pub async fn faults(
     ground: &Ground,
     lease: &Lease,
     netns: &OwnedFd,
+    shape: Shape,
 ) -> Result<Vec<String>, WireError> {
     let name = link_name(&lease.key());
     let (mut faults, attachment) = match near_end(kernel, &name).await? {
@@ -217,6 +220,11 @@ pub async fn faults(
         ),
         None => (vec![format!("link {name} is missing on the node")], None),
     };
+    faults.extend(limit::fault(kernel, &name, shape.ingress, "receives").await?);
+    if shape.egress.is_some() {
+        let pod = Netlink::in_netns(netns)?;
+        faults.extend(limit::fault(&pod, &lease.ifname, shape.egress, "sends").await?);
+    }
     let as_found = Ground {
         attachment: attachment.unwrap_or(ground.attachment),
         ..ground.clone()

@@ -14,11 +14,12 @@ use sealane_cni::{
     types::{AddResult, Interface, POD_ANNOTATIONS, code},
 };
 use sealane_net::{Attachment as How, IpNet};
-use sealane_testkit::{Namespace, SOON, Topology};
+use sealane_objects::bandwidth::{EGRESS, INGRESS};
+use sealane_testkit::{Namespace, SOON, Topology, eventually};
 use serde_json::{Value, json};
 use stage::{
     Agent, ContainerRuntime, NODE_IP, OUTSIDE_IP, Stage, attachment, attachment_asked_for,
-    calls::conf, ip, reach, this_node,
+    calls::conf, ip, pod, reach, this_node,
 };
 
 const SUBNET: &str = "10.244.1.0/24";
@@ -140,8 +141,8 @@ fn a_pod_gets_the_bandwidth_that_it_asks_for_and_no_more() {
     let runtime = stage.runtime();
     let (_pods, [free, slow, odd]) = Topology::new(["free", "slow", "odd"]);
     let annotations = json!({
-        "kubernetes.io/ingress-bandwidth": "1M",
-        "kubernetes.io/egress-bandwidth": "1M",
+        INGRESS: "1M",
+        EGRESS: "1M",
     });
     let asked = offering("slow", &slow, json!({POD_ANNOTATIONS: annotations}));
     let without = offering("free", &free, json!({}));
@@ -160,12 +161,39 @@ fn a_pod_gets_the_bandwidth_that_it_asks_for_and_no_more() {
             assert!(passed > 0);
         }
         let network = runtime.network();
+        let check = || {
+            let check = runtime.runtime.check(&network, &attachment);
+            runtime.tokio.block_on(check)
+        };
+        check().unwrap();
+        if limited {
+            for (place, link) in [(&stage.node, &**near), (netns, "eth0")] {
+                place
+                    .run("tc", ["qdisc", "del", "dev", link, "root"])
+                    .succeeds();
+                let fault = check().unwrap_err().to_string();
+                let expected = format!("by {link}, expected 1000000 bits a second");
+                assert!(fault.contains(&expected), "{fault}");
+            }
+            let mut known = pod("slow", &[]);
+            known.annotations.insert(INGRESS.into(), "1M".into());
+            agent.tell_pods(vec![known]);
+            eventually(SOON, "the limit is back", || {
+                let queue = stage.node.run("tc", ["qdisc", "show", "dev", near]);
+                let queue = queue.succeeds();
+                if queue.contains("tbf") && queue.contains("rate 1Mbit") {
+                    Ok(())
+                } else {
+                    Err(queue)
+                }
+            });
+        }
         let del = runtime.runtime.del(Some(&network), &attachment);
         runtime.tokio.block_on(del).unwrap();
     }
     let queues = stage.node.run("tc", ["qdisc"]).succeeds();
     assert!(!queues.contains("tbf"), "{queues}");
-    let nonsense = json!({"kubernetes.io/egress-bandwidth": "fast"});
+    let nonsense = json!({EGRESS: "fast"});
     let attachment = offering("odd", &odd, json!({POD_ANNOTATIONS: nonsense}));
     let error = add(&stage, &runtime, &attachment).unwrap_err().to_string();
     assert!(
@@ -191,7 +219,7 @@ fn a_chain_with_a_plugin_that_is_not_there_is_not_installed() {
     agent.tell_nodes(vec![this_node(&[SUBNET])]);
     agent.tell_pods(vec![]);
     agent.wait_ready();
-    sealane_testkit::eventually(SOON, "/readyz names the plugin", || {
+    eventually(SOON, "/readyz names the plugin", || {
         let ready = sealane_introspect::fetch(&debug_socket, "GET", "/readyz").unwrap();
         if ready.body.contains("portmap: no such file") {
             Ok(())

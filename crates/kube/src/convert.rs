@@ -10,13 +10,18 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
-use sealane_objects::{NodeNet, ObjectName, PodNet};
+use sealane_objects::{NodeNet, ObjectName, PodNet, bandwidth};
 
-/// Which annotations are ours.
+/// Which annotations are ours, besides those of bandwidth.
 const ANNOTATIONS: &str = "sealane.io/";
 
 /// The taint by which the cluster autoscaler says that it will delete a node.
 const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
+
+fn is_of_use(annotation: &str) -> bool {
+    annotation.starts_with(ANNOTATIONS)
+        || [bandwidth::INGRESS, bandwidth::EGRESS].contains(&annotation)
+}
 
 /// The network's view of a Node. `.spec.podCIDR` counts where `.spec.podCIDRs` is absent (servers before 1.16).
 pub fn node_net(node: &Node) -> NodeNet {
@@ -85,7 +90,7 @@ pub fn pod_net(pod: &Pod) -> PodNet {
         annotations: pod
             .annotations()
             .iter()
-            .filter(|(key, _)| key.starts_with(ANNOTATIONS))
+            .filter(|(key, _)| is_of_use(key))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
         name,

@@ -8,6 +8,7 @@
 //! state and recorded test input are the same text.
 #![warn(missing_docs)]
 
+pub mod bandwidth;
 mod demand;
 mod image_alias;
 mod ip_pool;

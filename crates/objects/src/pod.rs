@@ -24,7 +24,7 @@ pub struct PodNet {
     /// `.metadata.labels`, which pools of addresses select by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Those of `.metadata.annotations` that begin with `sealane.io/`.
+    /// Those of `.metadata.annotations` that begin with `sealane.io/`, and of [`crate::bandwidth`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }

@@ -22,6 +22,7 @@
 mod admission;
 mod adopt;
 mod backoff;
+mod capabilities;
 mod conditions;
 mod container_spec;
 mod decide;

@@ -9,11 +9,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::{Client, Resource};
 use sealane_cni::invoke::{Attachment, Runtime};
-use sealane_cni::types::POD_ANNOTATIONS;
 use sealane_image::Store;
 use sealane_kube::events::{Recorder, Severity};
 use sealane_runtime::{Launcher, SandboxSpec};
-use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::desired::Desired;
@@ -27,7 +25,7 @@ use crate::network::Network;
 use crate::options::Options;
 use crate::rules::Rules;
 use crate::sources::follow::Sources;
-use crate::{qos, sysctls, volumes};
+use crate::{capabilities, qos, sysctls, volumes};
 
 /// The network interface of every pod.
 const INTERFACE: &str = "eth0";
@@ -189,7 +187,7 @@ impl Node {
             container_id,
             netns,
             ifname: INTERFACE.to_owned(),
-            capabilities: annotations(pod),
+            capabilities: capabilities::of(&pod.pod),
         }
     }
 
@@ -233,19 +231,6 @@ impl Node {
         };
         self.recorder.record(&about, severity, reason, message);
     }
-}
-
-/// The pod's annotations, by which it may ask for an address; as containerd hands them on.
-fn annotations(pod: &Desired) -> Map<String, Value> {
-    let annotations = pod.pod.metadata.annotations.iter().flatten();
-    let texts: Map<String, Value> = annotations
-        .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
-        .collect();
-    let mut capabilities = Map::new();
-    if !texts.is_empty() {
-        capabilities.insert(POD_ANNOTATIONS.to_owned(), texts.into());
-    }
-    capabilities
 }
 
 /// The CNI container id of a pod's sandbox: another one for each sandbox.

@@ -19,8 +19,7 @@ use crate::{
     answer,
     leases::{Key, Lease, LeaseError, Named, PodRef, Wanted},
     ports,
-    shape::Shape,
-    wire::{self, Ground, Job, WireError, Wired},
+    wire::{self, Job, WireError, Wired},
 };
 
 impl Core {
@@ -150,16 +149,6 @@ impl Core {
             }) => Err(self.without_block(&pool, family, address, until.is_some())),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// How much a pod may send and receive, unless a plugin behind ours sees to it.
-    fn shape(&self, request: &Request) -> Result<Shape, CniError> {
-        if !self.choices.limit_bandwidth {
-            return Ok(Shape::default());
-        }
-        let pod = pod_of(request);
-        let known = pod.as_ref().and_then(|pod| self.pods.get(&pod.name));
-        Shape::of(request, known.map(|pod| &pod.annotations))
     }
 
     /// What people who look at the pod should know of a refusal.
@@ -430,10 +419,15 @@ impl Core {
             }
             (Some(lease), Some(ground)) => (Arc::clone(lease), ground),
         };
+        let shape = match self.shape(request) {
+            Ok(shape) => shape,
+            Err(error) => return reply.fail(error),
+        };
         let differing = unlike_result(&lease, request);
-        let (kernel, key) = (self.kernel.clone(), key.clone());
+        let kernel = self.kernel.clone();
         tokio::spawn(async move {
-            reply.done(examine(&kernel, &ground, &lease, &netns, differing, &key).await);
+            let found = wire::faults(&kernel, &ground, &lease, &netns, shape).await;
+            reply.done(examined(found, differing, &lease.key()));
         });
     }
 
@@ -518,7 +512,7 @@ fn key_of(request: &Request) -> Key {
 }
 
 /// The pod as Kubernetes' runtimes name it in `CNI_ARGS`.
-fn pod_of(request: &Request) -> Option<PodRef> {
+pub(super) fn pod_of(request: &Request) -> Option<PodRef> {
     let arg = |name: &str| request.args.get(name).cloned();
     Some(PodRef {
         name: ObjectName::new(arg("K8S_POD_NAMESPACE")?, arg("K8S_POD_NAME")?),
@@ -542,15 +536,12 @@ fn unlike_result(lease: &Lease, request: &Request) -> Vec<String> {
         .collect()
 }
 
-async fn examine(
-    kernel: &sealane_netlink::Netlink,
-    ground: &Ground,
-    lease: &Lease,
-    netns: &OwnedFd,
+fn examined(
+    found: Result<Vec<String>, WireError>,
     mut faults: Vec<String>,
     key: &Key,
 ) -> Result<(), CniError> {
-    match wire::faults(kernel, ground, lease, netns).await {
+    match found {
         Ok(found) => faults.extend(found),
         Err(error) => return Err(answer::not_wired(key, &error)),
     }

@@ -333,6 +333,7 @@ impl Core {
         let Some(ground) = self.node.ground() else {
             return;
         };
+        self.keep_limits(links);
         let settled = |lease: &&Lease| {
             let key = lease.key();
             !self.work.contains_key(&key) && !self.node.changed_since.contains(&key)

@@ -1,8 +1,8 @@
-//! A pod's limits, put on both ends of its link once that is made.
+//! A pod's limits, put on both ends of its link once that is made, and looked at later.
 
 use std::os::fd::BorrowedFd;
 
-use sealane_netlink::{Batch, Direct, Rate};
+use sealane_netlink::{Batch, Direct, Netlink, Rate};
 
 use super::WireError;
 use crate::shape::Shape;
@@ -42,4 +42,54 @@ pub fn limit(
         }
     }
     limited
+}
+
+/// A near end whose pod receives no more than this.
+pub struct Limited {
+    pub link: String,
+    pub index: u32,
+    pub rate: Rate,
+}
+
+/// Puts back limits that are gone.
+///
+/// # Errors
+/// When the kernel does not answer or refuses.
+pub async fn keep_limits(kernel: &Netlink, limited: &[Limited]) -> Result<(), WireError> {
+    let found = kernel.rates().await?;
+    for Limited { link, index, rate } in limited {
+        if !found.contains_key(index) {
+            tracing::info!("limit link {link} again, which somebody has set free");
+            kernel.set_rate(*index, *rate).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with the limit of one end, if it should have one.
+///
+/// # Errors
+/// When the kernel does not answer.
+pub async fn fault(
+    kernel: &Netlink,
+    link: &str,
+    wanted: Option<Rate>,
+    does: &str,
+) -> Result<Option<String>, WireError> {
+    let (Some(wanted), Some(end)) = (wanted, kernel.link(link).await?) else {
+        // A link that is missing is a fault of its own.
+        return Ok(None);
+    };
+    let found = kernel.rates().await?.get(&end.index).copied();
+    // The kernel counts bytes.
+    if found == Some(wanted.bits / 8 * 8) {
+        return Ok(None);
+    }
+    let found = found.map_or("as much as it wants".into(), |bits| {
+        format!("{bits} bits a second")
+    });
+    Ok(Some(format!(
+        "the pod {does} {found} by {link}, expected {} bits a second",
+        wanted.bits
+    )))
 }
