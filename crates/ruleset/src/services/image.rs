@@ -67,6 +67,16 @@ impl Image {
         last.as_ref().filter(|last| key <= *last).map(|_| data)
     }
 
+    /// Whether a range has keys in common with one that is there.
+    fn overlaps(&self, element: &Element) -> bool {
+        let Some(end) = &element.last else {
+            return false;
+        };
+        let ranges = self.maps.get(&element.map);
+        let before = ranges.and_then(|ranges| ranges.range(..=*end).next_back());
+        before.is_some_and(|(_, (last, _))| last.is_some_and(|last| last >= element.key))
+    }
+
     /// All elements of a map, in the order of their keys.
     pub fn of_map(&self, map: Map) -> impl Iterator<Item = (&Bytes, &Data)> {
         let elements = self.maps.get(&map);
@@ -129,7 +139,8 @@ impl Loaded {
     /// Does what the kernel would do; names what the kernel would refuse.
     ///
     /// # Errors
-    /// An element that is there with other data, or is not there and to be deleted, or leads to a missing chain.
+    /// An element that is there with other data, overlaps another range, is not there and to be deleted, or leads to a
+    /// missing chain.
     pub fn apply(&mut self, transaction: &Transaction) -> Result<(), String> {
         self.table.chains.extend(transaction.chains.iter().cloned());
         for Element { map, key, .. } in &transaction.delete {
@@ -146,6 +157,9 @@ impl Loaded {
             let known = self.image.remove(element.map, &element.key);
             if known.is_some_and(|known| known != *element) {
                 return Err(format!("add {element:?}: the key has other data"));
+            }
+            if self.image.overlaps(element) {
+                return Err(format!("add {element:?}: it overlaps another range"));
             }
             self.image.insert(element.clone());
         }

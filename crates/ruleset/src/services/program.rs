@@ -364,6 +364,15 @@ fn rank(map: Map) -> u8 {
     }
 }
 
+/// What must go before anything is added: numbers of frontends, and ranges, since none may be added that overlaps one
+/// that is there. The rest goes last, and what serves others before what they lead to.
+fn haste(map: Map) -> u8 {
+    match map.spec().interval {
+        true => u8::MAX,
+        false => rank(map),
+    }
+}
+
 impl Edit {
     fn finish(mut self) -> Vec<Transaction> {
         let place = |e: &Element| (rank(e.map), e.map, e.key);
@@ -382,7 +391,7 @@ impl Edit {
             }
         }
         late.extend(removed);
-        late.sort_by_key(|gone| std::cmp::Reverse(rank(gone.map)));
+        late.sort_by_key(|gone| std::cmp::Reverse(haste(gone.map)));
         let mut transactions = Vec::new();
         if !self.chains.is_empty() {
             let (chains, add) = self.chains.into_iter().unzip();
@@ -393,9 +402,9 @@ impl Edit {
                 add,
             });
         }
-        let cut = late.partition_point(|gone| rank(gone.map) >= rank(Map::Inside));
+        let cut = late.partition_point(|gone| haste(gone.map) >= rank(Map::Inside));
         let rest = late.split_off(cut);
-        // Numbers that go are no reason for a transaction of their own.
+        // What goes first is no reason for a transaction of its own.
         let mut now = Transaction {
             delete: late,
             ..Transaction::default()

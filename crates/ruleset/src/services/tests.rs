@@ -342,6 +342,31 @@ fn source_ranges_guard_load_balancer_addresses_alone() {
 }
 
 #[test]
+fn a_range_may_be_followed_by_one_that_overlaps_it() {
+    let mut table = ServiceTable::new(node());
+    let mut web = everywhere(Protocol::Tcp);
+    let mut stage = Stage::new(Family::V4);
+    let endpoints = [(ip("10.244.1.5"), "node-1")];
+    table.set_slice(&name("s"), Some(slice(Protocol::Tcp, &endpoints)));
+    for range in [
+        "203.0.113.0/24",
+        "203.0.0.0/16",
+        "0.0.0.0/0",
+        "203.0.113.8/29",
+    ] {
+        web.source_ranges = Some(vec![range.parse().unwrap()]);
+        let changes = table.set_service(&name("web"), Some(web.clone()));
+        stage.update(&changes);
+        let image = &stage.kernel.image;
+        assert_eq!(image.of_map(Map::SourceRanges).count(), 1, "{range}");
+    }
+    for pods in ["10.244.0.0/16", "10.244.3.0/24"] {
+        let transactions = stage.program.set_pods(&[pods.parse().unwrap()]);
+        stage.apply(&transactions);
+    }
+}
+
+#[test]
 fn a_client_stays_with_its_endpoint_until_that_is_gone() {
     let mut table = ServiceTable::new(node());
     let mut web = everywhere(Protocol::Udp);
@@ -471,13 +496,13 @@ fn a_change_of_one_endpoint_is_a_few_elements() {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Service(usize, Option<(u8, bool, bool, u8)>),
+    Service(usize, Option<(u8, bool, u8, u8)>),
     Slice(usize, Option<(usize, u8)>),
     Restart,
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let shape = (0..4_u8, any::<bool>(), any::<bool>(), 0..3_u8);
+    let shape = (0..4_u8, any::<bool>(), 0..3_u8, 0..3_u8);
     prop_oneof![
         4 => (0..4_usize, prop::option::weighted(0.8, shape)).prop_map(|(n, s)| Event::Service(n, s)),
         8 => (0..5_usize, prop::option::weighted(0.8, (0..4_usize, any::<u8>())))
@@ -486,7 +511,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn random_service((last, local, guarded, affinity): (u8, bool, bool, u8)) -> ServiceNet {
+fn random_service((last, local, guarded, affinity): (u8, bool, u8, u8)) -> ServiceNet {
     let mut made = everywhere(Protocol::Tcp);
     made.cluster_ips = vec![IpAddr::from([10, 96, 0, last])];
     made.external_ips.clear();
@@ -496,7 +521,10 @@ fn random_service((last, local, guarded, affinity): (u8, bool, bool, u8)) -> Ser
         made.external_policy = TrafficPolicy::Local;
         made.internal_policy = TrafficPolicy::Local;
     }
-    made.source_ranges = guarded.then(|| vec!["203.0.113.0/24".parse().unwrap()]);
+    // Of which one is within the other.
+    let ranges = ["", "203.0.113.0/24", "200.0.0.0/6"];
+    let range = ranges[usize::from(guarded)];
+    made.source_ranges = range.parse().ok().map(|range| vec![range]);
     made.affinity_seconds = [None, Some(30), Some(60)][usize::from(affinity)];
     made
 }
