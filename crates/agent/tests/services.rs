@@ -1,8 +1,10 @@
 //! Services in the real kernel: who reaches what, and what a restart and a change leave alone.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod alone;
 #[path = "services/at_node.rs"]
 mod at_node;
+mod flows;
 mod stage;
 
 use std::{

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sealane_introspect::{Introspect, Readiness};
@@ -65,11 +66,11 @@ struct Task {
     patience: Patience,
 }
 
-/// Starts the thread, which ends when nobody can tell it anything any more.
+/// Starts the thread, which ends when nobody can tell it anything any more and all that was told is done.
 ///
 /// # Errors
 /// When the system has no thread left.
-pub fn start(parts: Parts) -> std::io::Result<()> {
+pub fn start(parts: Parts) -> std::io::Result<JoinHandle<()>> {
     let table = Arc::new(Mutex::new(ServiceTable::new(NodeFacts::default())));
     let shown = Arc::clone(&table);
     parts
@@ -93,7 +94,7 @@ pub fn start(parts: Parts) -> std::io::Result<()> {
     };
     let work = move || task.run(&parts.inputs);
     let thread = std::thread::Builder::new().name("services".into());
-    thread.spawn(work).map(drop)
+    thread.spawn(work)
 }
 
 impl Task {
