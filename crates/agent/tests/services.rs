@@ -6,6 +6,7 @@ mod alone;
 mod at_node;
 mod flows;
 mod stage;
+mod storm;
 
 use std::{
     collections::BTreeSet,
