@@ -4,6 +4,7 @@
 mod alone;
 #[path = "services/at_node.rs"]
 mod at_node;
+mod endpoints;
 mod flows;
 mod stage;
 mod storm;
