@@ -35,7 +35,7 @@ pub(crate) fn judge(mut told: Trace, shown: &Shown, answer: &Told, took: Duratio
             Told::Silence => "no answer".to_owned(),
             Told::Failed(why) => why.clone(),
         },
-        took_us: (*answer != Told::Silence).then(|| took.as_micros() as u64),
+        took_us: (*answer != Told::Silence).then_some(took.as_micros() as u64),
         outcome,
         confirmed: count(Verdict::Confirmed),
         differs: count(Verdict::Differs),
