@@ -149,5 +149,8 @@ impl Candidate<'_> {
 
 /// An empty list takes no room.
 pub(crate) fn share(list: Vec<Endpoint>) -> Arc<[Endpoint]> {
-    list.into()
+    match list.is_empty() {
+        true => Arc::default(),
+        false => list.into(),
+    }
 }

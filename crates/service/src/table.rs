@@ -26,6 +26,8 @@ pub struct ServiceTable {
     words: HashSet<Arc<str>>,
     /// How many pods with host ports there have been.
     pods: u32,
+    /// How many ports all Services have.
+    ports: usize,
 }
 
 /// What is known of a Service; slices may come before it and stay after it.
@@ -236,6 +238,16 @@ impl ServiceTable {
         self.services.values().flat_map(|entry| &entry.ports)
     }
 
+    /// How many ports there are, without counting them.
+    pub fn len(&self) -> usize {
+        self.ports
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ports == 0
+    }
+
     /// The Service as it was taken in.
     pub fn service(&self, name: &ObjectName) -> Option<&ServiceNet> {
         self.services.get(name)?.service.as_deref()
@@ -360,6 +372,7 @@ impl ServiceTable {
                 Some(entry) => std::mem::replace(&mut entry.ports, ports.clone()),
                 None => Vec::new(),
             };
+            self.ports = self.ports + ports.len() - before.len();
             if vacant {
                 self.services.remove(&name);
             }
