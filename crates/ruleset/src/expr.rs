@@ -193,7 +193,7 @@ pub enum SetRef {
 }
 
 /// Where evaluation goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The packet goes on to later hooks.
     Accept,

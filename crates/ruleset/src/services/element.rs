@@ -306,7 +306,7 @@ impl fmt::Debug for Bytes {
 }
 
 /// What an element leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Data {
     /// Nothing: it is of a set.
     Nothing,
@@ -317,7 +317,7 @@ pub enum Data {
 }
 
 /// An element of a map.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Element {
     /// Of which.
     pub map: Map,

@@ -56,6 +56,11 @@ impl Image {
         })
     }
 
+    /// Takes all elements of a map out.
+    pub fn clear(&mut self, map: Map) {
+        self.maps.remove(&map);
+    }
+
     /// What a key leads to; in a map of ranges a key within one.
     pub fn get(&self, map: Map, key: &Bytes) -> Option<&Data> {
         let elements = self.maps.get(&map)?;

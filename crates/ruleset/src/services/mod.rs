@@ -32,6 +32,7 @@
 
 mod chains;
 mod element;
+mod fingerprint;
 mod image;
 mod number;
 mod port;
@@ -41,6 +42,7 @@ mod walk;
 
 pub use chains::{chains_of, static_table};
 pub use element::{Bytes, Data, Element, Field, Map, MapSpec};
+pub use fingerprint::Fingerprints;
 pub use image::{Image, Loaded};
 pub use number::{Gate, Number, Sizes, Step, Style};
 pub use program::{ServiceProgram, Transaction};
