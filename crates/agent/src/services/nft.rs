@@ -50,18 +50,18 @@ impl Nft {
                 false => Image::default(),
             };
             let pods = &table.node().pod_cidrs;
-            let (program, transactions) =
-                ServiceProgram::restore(family, &image, pods, table.iter());
-            if is_current {
-                self.apply(family, &transactions)?;
-            } else if found.is_some() {
-                // Of another version of this program: all in one, so that no connection meets half of it.
-                self.kernel.replace_services(&fixed, &transactions)?;
+            let program = ServiceProgram::adopt(family, &image, pods, table.iter());
+            if is_current || found.is_none() {
+                if found.is_none() {
+                    self.kernel.replace_services(&fixed, &[])?;
+                }
+                done.add(self.bring_along(family, &program, image)?);
             } else {
-                self.kernel.replace_services(&fixed, &[])?;
-                self.apply(family, &transactions)?;
+                // Of another version of this program: all in one, so that no connection meets half of it.
+                let transactions = program.difference(&image);
+                self.kernel.replace_services(&fixed, &transactions)?;
+                transactions.iter().for_each(|t| done.count(t));
             }
-            done.add(&transactions);
             self.programs.insert(family, program);
         }
         self.let_loopback_through(table);
@@ -88,7 +88,7 @@ impl Nft {
             let transactions = program.difference(&Image::default());
             let fixed = static_table(*family);
             self.kernel.replace_services(&fixed, &transactions)?;
-            done.add(&transactions);
+            transactions.iter().for_each(|t| done.count(t));
         }
         Ok(done)
     }
@@ -116,13 +116,33 @@ impl Nft {
         self.let_loopback_through(table);
         let mut done = Done::default();
         for (family, program) in &self.programs {
-            let image = self.kernel.services(*family)?;
-            let transactions = program.difference(&image);
-            for transaction in &transactions {
-                self.kernel.change_services(*family, transaction)?;
+            if !self.follows(*family, program)? {
+                let image = self.kernel.services(*family)?;
+                done.add(self.bring_along(*family, program, image)?);
             }
-            done.add(&transactions);
         }
+        Ok(done)
+    }
+
+    /// Whether the kernel holds just what the program says; `false` too if it changed while it was read.
+    fn follows(&self, family: Family, program: &ServiceProgram) -> Result<bool, Error> {
+        let mut expected = program.fingerprints();
+        let see = |element| expected.see(&element);
+        Ok(self.kernel.each_of_services(family, see)? && expected.agree())
+    }
+
+    /// One transaction after the other, of which only one is held.
+    fn bring_along(
+        &self,
+        family: Family,
+        program: &ServiceProgram,
+        observed: Image,
+    ) -> Result<Done, Error> {
+        let mut done = Done::default();
+        program.bring_along(observed, &mut |transaction| {
+            done.count(transaction);
+            self.kernel.change_services(family, transaction)
+        })?;
         Ok(done)
     }
 
@@ -163,7 +183,7 @@ impl Nft {
         let mut done = Done::default();
         for (family, transactions) in all {
             self.apply(family, &transactions)?;
-            done.add(&transactions);
+            transactions.iter().for_each(|t| done.count(t));
         }
         Ok(done)
     }
@@ -175,9 +195,14 @@ impl Nft {
 }
 
 impl Done {
-    fn add(&mut self, transactions: &[Transaction]) {
-        self.transactions += transactions.len();
-        self.elements += transactions.iter().map(Transaction::len).sum::<usize>();
+    fn count(&mut self, transaction: &Transaction) {
+        self.transactions += 1;
+        self.elements += transaction.len();
+    }
+
+    fn add(&mut self, more: Done) {
+        self.transactions += more.transactions;
+        self.elements += more.elements;
     }
 }
 

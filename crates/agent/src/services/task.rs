@@ -21,6 +21,9 @@ use crate::{ProxyMode, patience::Patience};
 
 /// How often everything is compared with the kernel although nothing happened.
 const RESYNC: Duration = Duration::from_secs(60);
+/// A comparison is followed by so many times of what it took at the least: the kernel's time for it grows with the
+/// square of its elements.
+const REST: u32 = 200;
 /// How long after a refusal everything is compared.
 const REPAIR: Duration = Duration::from_secs(1);
 /// The kernel tells of a large edit in several parts.
@@ -262,7 +265,7 @@ impl Task {
     }
 
     fn done(&mut self, begun: Instant, done: Done, due: bool) {
-        let ports = lock(&self.table).iter().count();
+        let ports = lock(&self.table).len();
         let took = begun.elapsed();
         self.meters.synced(took, ports);
         for triggered in self.triggered_ms.drain(..) {
@@ -272,7 +275,8 @@ impl Task {
         self.readiness.ready();
         self.health.in_step();
         if due {
-            let next = self.edited.map_or(RESYNC, |_| EDITING);
+            let rest = RESYNC.max(took * REST);
+            let next = self.edited.map_or(rest, |_| EDITING);
             self.compare_at = Instant::now() + next;
         }
     }
@@ -322,7 +326,7 @@ fn show(table: &ServiceTable) -> Value {
     json!({
         "node": table.node(),
         "ports": ports,
-        "count": table.iter().count(),
+        "count": table.len(),
         "problems": problems,
     })
 }

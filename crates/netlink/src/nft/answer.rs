@@ -96,19 +96,28 @@ pub(crate) fn is_interrupted(message: &[u8]) -> bool {
 
 pub(crate) fn read(message: &[u8]) -> Answer {
     let kind = u16_at(message, 4).unwrap_or_default();
-    let flags = u16_at(message, 6).unwrap_or_default();
     let body = &message[MESSAGE_HEADER..];
     let answer = match kind {
-        NLMSG_ERROR => error(body, flags),
-        NLMSG_DONE => Some(Answer::Done {
-            interrupted: flags & NLM_F_DUMP_INTR != 0,
-        }),
+        NLMSG_ERROR | NLMSG_DONE => end(message),
         kind if kind == SUBSYSTEM << 8 | NFT_MSG_NEWTABLE => table(body).map(Answer::Table),
         kind if kind == SUBSYSTEM << 8 | NFT_MSG_NEWSETELEM => keys(body).map(Answer::Keys),
         kind if kind == SUBSYSTEM << 8 | NFT_MSG_NEWOBJ => counter(body),
         _ => None,
     };
     answer.unwrap_or(Answer::Other)
+}
+
+/// What ends a list: its end or an error. Looks at nothing else, for lists are long.
+pub(crate) fn end(message: &[u8]) -> Option<Answer> {
+    let kind = u16_at(message, 4).unwrap_or_default();
+    let flags = u16_at(message, 6).unwrap_or_default();
+    match kind {
+        NLMSG_ERROR => error(&message[MESSAGE_HEADER..], flags),
+        NLMSG_DONE => Some(Answer::Done {
+            interrupted: flags & NLM_F_DUMP_INTR != 0,
+        }),
+        _ => None,
+    }
 }
 
 /// `struct nlmsgerr`: the number, the header of the request, and attributes, since our socket asks for short answers.

@@ -2,8 +2,8 @@
 
 use rtnetlink::packet_core::NLM_F_CREATE;
 use sealane_net::{Family, names};
+use sealane_ruleset::Table;
 use sealane_ruleset::services::{Bytes, Data, Element, Field, Image, Map, Transaction};
-use sealane_ruleset::{Table, TableFamily};
 
 use super::answer::{FAMILY_HEADER, MESSAGE_HEADER, attributes, find, text, u32_at};
 use super::batch::{Batch, Object};
@@ -129,9 +129,7 @@ fn put_elements<'a>(batch: &mut Batch<'a>, table: &'a Table, elements: &'a [Elem
 }
 
 fn put_element(m: &mut Messages, element: &Element, with_data: bool) {
-    // Ranges of a single part are two elements, those of several parts one.
-    let spec = element.map.spec();
-    let pair = spec.interval && spec.key.len() == 1;
+    let pair = is_pair(element.map);
     m.nest(NFTA_LIST_ELEM, |m| {
         put_value(m, NFTA_SET_ELEM_KEY, &element.key);
         if let Some(last) = element.last.filter(|_| !pair) {
@@ -220,27 +218,37 @@ fn number(bytes: &[u8]) -> Option<u32> {
     u32_at(bytes, 0).map(u32::from_be)
 }
 
+/// Ranges of a single part are two elements, those of several parts one.
+fn is_pair(map: Map) -> bool {
+    map.spec().interval && map.spec().key.len() == 1
+}
+
+impl Listed {
+    fn into_element(self, map: Map) -> Element {
+        Element {
+            map,
+            key: self.key,
+            last: self.last,
+            data: self.data,
+        }
+    }
+}
+
 /// Ranges of a single part come as their first elements and the elements behind their last.
 fn join(map: Map, listed: Vec<Listed>) -> impl Iterator<Item = Element> {
     let mut ends: Vec<Bytes> = listed.iter().filter(|l| l.is_end).map(|l| l.key).collect();
     ends.sort_unstable();
-    let pair = map.spec().interval && map.spec().key.len() == 1;
     let starts = listed.into_iter().filter(|l| !l.is_end);
     starts.map(move |start| {
-        let last = if pair {
-            let end = ends.iter().find(|end| **end > start.key);
-            let everything = vec![0xff; start.key.as_slice().len()];
-            Bytes::new(&end.map_or(everything, |end| before(end.as_slice())))
-        } else {
-            start.last
-        };
-        Element {
-            map,
-            key: start.key,
-            last,
-            data: start.data,
-        }
+        let end = ends.iter().find(|end| **end > start.key);
+        let everything = vec![0xff; start.key.as_slice().len()];
+        let last = Bytes::new(&end.map_or(everything, |end| before(end.as_slice())));
+        Listed { last, ..start }.into_element(map)
     })
+}
+
+fn listing(map: Map) -> String {
+    format!("list {} of {}", map.spec().name, names::SERVICES_TABLE)
 }
 
 impl Netlink {
@@ -273,31 +281,54 @@ impl Netlink {
     /// # Errors
     /// When the kernel does not answer, has no such table, or others change it all the time.
     pub fn services(&self, family: Family) -> Result<Image> {
+        const ATTEMPTS: usize = 8;
         let mut image = Image::default();
         for map in Map::ALL {
-            let listed = self.nft_map(family.into(), map);
-            let what = || format!("list {} of {}", map.spec().name, names::SERVICES_TABLE);
-            let listed = listed.map_err(self.failed(what))?;
-            join(map, listed).for_each(|element| image.insert(element));
+            let mut attempts = 0..ATTEMPTS;
+            while !self.list_map(family, map, &mut |element| image.insert(element))? {
+                if attempts.next().is_none() {
+                    let failure = Failure::Unexpected("it changes all the time".into());
+                    return Err(self.failed(|| listing(map))(failure));
+                }
+                image.clear(map);
+            }
         }
         Ok(image)
     }
 
-    fn nft_map(&self, family: TableFamily, map: Map) -> Result<Vec<Listed>, Failure> {
-        const ATTEMPTS: usize = 8;
+    /// Shows all elements of the table of Services of a family but those that packets have put there, and holds
+    /// none of them. Whether they were of one moment: if not, some may have been shown twice or not at all.
+    ///
+    /// # Errors
+    /// When the kernel does not answer or has no such table.
+    pub fn each_of_services(&self, family: Family, mut take: impl FnMut(Element)) -> Result<bool> {
+        let mut all = Map::ALL.into_iter().filter(|map| !map.spec().dynamic);
+        let mut whole = true;
+        all.try_for_each(|map| -> Result<()> {
+            whole &= self.list_map(family, map, &mut take)?;
+            Ok(())
+        })?;
+        Ok(whole)
+    }
+
+    /// Whether nobody has changed anything meanwhile.
+    fn list_map(&self, family: Family, map: Map, take: &mut impl FnMut(Element)) -> Result<bool> {
         let request = |m: &mut Messages| {
             m.put_str(NFTA_SET_ELEM_LIST_TABLE, names::SERVICES_TABLE);
             m.put_str(NFTA_SET_ELEM_LIST_SET, map.spec().name);
         };
-        for _ in 0..ATTEMPTS {
-            let mut all = Vec::new();
-            let take = |message: &[u8]| listed(message, &mut |element| all.push(element));
-            let changed = self.nft().each(NFT_MSG_GETSETELEM, family, request, take)?;
-            if !changed {
-                return Ok(all);
-            }
-        }
-        Err(Failure::Unexpected("it changes all the time".into()))
+        let mut halves = Vec::new();
+        let mut one = |listed: Listed| match is_pair(map) {
+            true => halves.push(listed),
+            false => take(listed.into_element(map)),
+        };
+        let each = |message: &[u8]| listed(message, &mut one);
+        let changed = self
+            .nft()
+            .each(NFT_MSG_GETSETELEM, family.into(), request, each);
+        let changed = changed.map_err(self.failed(|| listing(map)))?;
+        join(map, halves).for_each(take);
+        Ok(!changed)
     }
 
     fn commit_services(&self, batch: Batch<'_>) -> Result<()> {
