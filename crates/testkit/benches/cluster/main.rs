@@ -2,7 +2,7 @@
 //!
 //! `make bench`, or `cargo bench --package sealane-testkit --bench cluster -- [PART…]` after a
 //! release build of the binary. Parts: up, pods, replicas, memory, cni,
-//! datapath, probes, flips; all of them by default.
+//! datapath, probes, flips, services; all of them by default.
 //! Prints a table for people, and as the last line JSON for programs.
 
 mod cni;
@@ -12,6 +12,7 @@ mod pods;
 mod probes;
 mod replicas;
 mod samples;
+mod services;
 mod up;
 
 use std::fs;
@@ -49,6 +50,9 @@ fn main() {
     }
     if wanted("flips") {
         probes::measure_flips(&mut report);
+    }
+    if wanted("services") {
+        services::measure(&mut report);
     }
     println!("{report}");
     println!("{}", report.json());

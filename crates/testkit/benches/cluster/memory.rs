@@ -52,7 +52,8 @@ pub fn measure(report: &mut Report) {
     cluster.down();
 }
 
-fn add(report: &mut Report, what: &str, process: &Process) {
+/// Adds what a process holds.
+pub fn add(report: &mut Report, what: &str, process: &Process) {
     let Memory {
         resident_bytes,
         anonymous_bytes,

@@ -5,7 +5,7 @@
 //! Throughput has a processor for each end, and is put in relation to the processors' time.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use nix::unistd::Pid;
+use sealane_testkit::Namespace;
 
 use super::paths::Path;
 
@@ -77,6 +78,22 @@ fn exchange(peer: &mut TcpStream) -> Duration {
 fn connections(path: &Path) -> Vec<Duration> {
     let listener = listen(path);
     let target = listener.local_addr().expect("a listener has an address");
+    connect_to(listener, &path.client, target)
+}
+
+/// Middle of the times of connections to `target`, which `server` answers at `address`.
+pub fn connection_us(
+    client: &Namespace,
+    server: &Namespace,
+    address: SocketAddr,
+    target: SocketAddr,
+) -> f64 {
+    let listener = server.enter(|| TcpListener::bind(address));
+    let listener = listener.unwrap_or_else(|error| panic!("listen at {address}: {error}"));
+    middle(connect_to(listener, client, target))
+}
+
+fn connect_to(listener: TcpListener, client: &Namespace, target: SocketAddr) -> Vec<Duration> {
     let server = thread::spawn(move || {
         settle_on(Processor::Last);
         for _ in 0..CONNECTIONS {
@@ -86,7 +103,7 @@ fn connections(path: &Path) -> Vec<Duration> {
             peer.write_all(&byte).expect("answer");
         }
     });
-    let times = path.client.enter(|| {
+    let times = client.enter(|| {
         settle_on(Processor::Last);
         let connection = |_| {
             let begun = Instant::now();

@@ -4,7 +4,7 @@
 //! the machine does falls on all of them. A ratio is that of two paths in the same round; what is
 //! shown is the middle of all rounds.
 
-mod load;
+pub mod load;
 mod paths;
 
 use serde_json::json;
@@ -77,7 +77,8 @@ fn ratios(ours: &[Measured], theirs: &[Measured]) -> Vec<(&'static str, f64)> {
         .collect()
 }
 
-fn middle(values: impl Iterator<Item = f64>) -> f64 {
+/// Of an odd number of values the one in the middle.
+pub fn middle(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
