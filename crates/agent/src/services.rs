@@ -13,7 +13,7 @@
 //! costs few transactions, and a single change waits for nothing.
 //!
 //! The thread is its own since the kernel does its work inside the call that
-//! asks for it, up to 25 ms for a transaction of the first load, and CNI
+//! asks for it, 10 ms for a transaction of the first load, and CNI
 //! requests must not wait for that.
 //!
 //! * Nothing is programmed before Services, slices and node are known: what an

@@ -72,6 +72,10 @@ pub fn measure(services: usize) {
     changes(&kernel, &mut table, &mut program, services);
     let (compared, ()) = Took::of(|| compare(&kernel, &program));
     tell("compare with the kernel, ms", milliseconds(compared.wall));
+    tell(
+        "compare: of it the processor, ms",
+        milliseconds(compared.processor),
+    );
     tell("memory after that, MB", memory_mb("VmRSS:") - before);
     pin(&place, &kernel, &program);
     drop(program);
@@ -197,6 +201,10 @@ fn restart(kernel: &Netlink, table: &ServiceTable) {
         });
     });
     tell("restart: in step again, ms", milliseconds(took.wall));
+    tell(
+        "restart: of it the processor, ms",
+        milliseconds(took.processor),
+    );
     tell("restart: transactions", f64::from(transactions));
     let image = kernel.services(FAMILY).unwrap();
     let pins = image.of_map(Map::Affinity).count();
