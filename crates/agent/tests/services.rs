@@ -308,14 +308,19 @@ fn what_somebody_takes_away_comes_back_and_without_a_mode_nothing_stays() {
     scene.tell(Protocol::Tcp, |_| {});
     scene.endpoints(Protocol::Tcp, &[1, 2]);
     scene.wait("the endpoints are there", &scene.pods[2].1.to_string());
-    scene.kill();
-    for sort in ["picker-of", "eps"] {
-        let flush = ["flush", "map", "ip", "sealane-services", sort];
-        scene.stage.node.run("nft", flush).succeeds();
+    for (kind, names) in [
+        ("map", ["picker-of", "eps"]),
+        ("chain", ["services", "cluster-ip"]),
+    ] {
+        scene.kill();
+        for name in names {
+            let flush = ["flush", kind, "ip", "sealane-services", name];
+            scene.stage.node.run("nft", flush).succeeds();
+        }
+        scene.start_again();
+        scene.wait("all is back", &scene.pods[2].1.to_string());
+        assert_eq!(scene.answering(scene.pod(0), at(CLUSTER_IP, 80)).len(), 2);
     }
-    scene.start_again();
-    scene.wait("all is back", &scene.pods[2].1.to_string());
-    assert_eq!(scene.answering(scene.pod(0), at(CLUSTER_IP, 80)).len(), 2);
     scene.kill();
     let _none = scene.stage.start();
     eventually(SOON, "the table is gone", || {

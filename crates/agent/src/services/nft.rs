@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use sealane_net::{Family, IpNet, names};
 use sealane_netlink::{Error, Netlink};
 use sealane_ruleset::Loaded;
-use sealane_ruleset::services::{Image, ServiceProgram, Transaction, static_table};
+use sealane_ruleset::services::{
+    Image, ServiceProgram, Sizes, Transaction, chains_of, static_table,
+};
 use sealane_service::{PortChange, ServiceTable};
 
 use super::LOCALNET;
@@ -44,11 +46,13 @@ impl Nft {
                 continue;
             }
             let fixed = static_table(family);
-            let is_current = found.is_some_and(|found| *found == fixed.as_loaded());
-            let image = match is_current {
-                true => self.kernel.services(family)?,
-                false => Image::default(),
+            let is_ours = found.is_some_and(|found| *found == fixed.as_loaded());
+            let image = match is_ours {
+                true => self.as_loaded(family),
+                false => None,
             };
+            let is_current = image.is_some();
+            let image = image.unwrap_or_default();
             let pods = &table.node().pod_cidrs;
             let program = ServiceProgram::adopt(family, &image, pods, table.iter());
             if is_current || found.is_none() {
@@ -66,6 +70,26 @@ impl Nft {
         }
         self.let_loopback_through(table);
         Ok(done)
+    }
+
+    /// The elements that the kernel holds; none if somebody has edited rules, chains or maps, of which nobody
+    /// told while no agent ran.
+    fn as_loaded(&self, family: Family) -> Option<Image> {
+        let listed = self.kernel.services(family).and_then(|image| {
+            let chains = chains_of(family, &image.sizes(), &Sizes::default());
+            let mut meant = static_table(family);
+            meant
+                .chains
+                .extend(chains.into_iter().map(|(chain, _)| chain));
+            Ok((self.kernel.is_intact(&meant)?, image))
+        });
+        let why = match listed {
+            Ok((true, image)) => return Some(image),
+            Ok((false, _)) => "somebody has edited them".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!("rules of Services of {family} are loaded again: {why}");
+        None
     }
 
     /// Node ports at 127.0.0.1 need it. Only once the table is there, whose rules keep others out. Without it the
