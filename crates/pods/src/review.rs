@@ -167,12 +167,6 @@ impl Review {
                 format!("container {name}: lifecycle.stopSignal {signal}")
             });
         }
-        let host_port = container
-            .ports
-            .iter()
-            .flatten()
-            .any(|port| port.host_port.is_some());
-        self.ignore(host_port, || format!("container {name}: ports.hostPort"));
         if let Some(context) = &container.security_context {
             self.security(name, context);
         }

@@ -296,11 +296,11 @@ fn containers() {
     );
     check::<ContainerPort>(
         &[
-            ("containerPort", Nothing),
-            ("hostIP", Nothing),
-            ("hostPort", Said("80")),
+            ("containerPort", Kept),
+            ("hostIP", Kept),
+            ("hostPort", Kept),
             ("name", Kept),
-            ("protocol", Nothing),
+            ("protocol", Kept),
         ],
         |name, value| {
             let mut port = json!({"containerPort": 80});

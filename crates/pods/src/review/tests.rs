@@ -67,11 +67,12 @@ fn names_that_would_leave_the_folder_are_refused() {
 fn what_is_merely_lost_is_said() {
     let spec = json!({
         "containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 2}]}],
+        "securityContext": {"seLinuxOptions": {"level": "s0"}},
     });
     let found = of(spec);
     assert!(found.refused.is_empty(), "{found:?}");
     assert_eq!(
         found.ignored,
-        ["container c: ports.hostPort is not supported yet and is ignored",]
+        ["securityContext.seLinuxOptions is not supported yet and is ignored"]
     );
 }
