@@ -202,6 +202,7 @@ impl ServiceProgram {
         };
         let made: HashSet<Bytes> = edit.chains.iter().map(|(_, element)| element.key).collect();
         let mut rest = observed;
+        edit.removed.extend(self.take_surplus_ranges(&mut rest));
         let mut outcome = Ok(());
         self.each_group(|elements| {
             for element in elements {
@@ -228,6 +229,22 @@ impl ServiceProgram {
         let surplus = surplus.filter(|e| e.map != Map::Pickers && !e.map.spec().dynamic);
         edit.removed.extend(surplus);
         edit.finish().iter().try_for_each(apply)
+    }
+
+    /// Ranges that are too much: they go in the first transaction, since none may be added that overlaps one that
+    /// is there.
+    fn take_surplus_ranges(&self, observed: &mut Image) -> Vec<Element> {
+        let guarded = self.ports.values();
+        let guarded = guarded.filter(|port| port.served.source_ranges.is_some());
+        let wanted = guarded.flat_map(Port::elements).chain(self.pods_elements());
+        let wanted: HashSet<_> = wanted.map(|e| (e.map, e.key)).collect();
+        let maps = Map::ALL.into_iter().filter(|map| map.spec().interval);
+        let keys = maps.flat_map(|map| observed.of_map(map).map(move |(key, _)| (map, *key)));
+        let surplus: Vec<_> = keys.filter(|at| !wanted.contains(at)).collect();
+        let taken = surplus.into_iter();
+        taken
+            .filter_map(|(map, key)| observed.remove(map, &key))
+            .collect()
     }
 
     /// Whether a kernel holds what this program says can be told from these, which are small.

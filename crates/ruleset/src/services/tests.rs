@@ -367,6 +367,57 @@ fn a_range_may_be_followed_by_one_that_overlaps_it() {
 }
 
 #[test]
+fn a_start_with_much_to_do_is_several_transactions_and_ends_right() {
+    let mut table = ServiceTable::new(node());
+    let mut web = everywhere(Protocol::Tcp);
+    web.source_ranges = Some(vec!["203.0.113.0/24".parse().unwrap()]);
+    table.set_service(&name("web"), Some(web.clone()));
+    table.set_slice(
+        &name("s"),
+        Some(slice(Protocol::Tcp, &[(ip("10.244.1.5"), "node-1")])),
+    );
+    let mut kernel = Stage::of(Family::V4, &table).kernel;
+    // While no agent ran: others have come, and a range around the one that is loaded.
+    web.source_ranges = Some(vec!["203.0.0.0/16".parse().unwrap()]);
+    table.set_service(&name("web"), Some(web));
+    for n in 0..150 {
+        let other = ServiceNet {
+            cluster_ips: vec![IpAddr::from([10, 97, 0, n])],
+            ports: everywhere(Protocol::Tcp).ports,
+            ..ServiceNet::default()
+        };
+        table.set_service(&name(&format!("o{n}")), Some(other));
+        let endpoints: Vec<_> = (0..30)
+            .map(|e| (IpAddr::from([10, 245, n, e]), "node-2"))
+            .collect();
+        let mut others = slice(Protocol::Tcp, &endpoints);
+        others.service = format!("o{n}").into();
+        table.set_slice(&name(&format!("o{n}")), Some(others));
+    }
+    let pods = ["10.244.0.0/16".parse().unwrap()];
+    let (program, transactions) =
+        ServiceProgram::restore(Family::V4, &kernel.image, &pods, table.iter());
+    assert!(transactions.len() > 2, "{}", transactions.len());
+    for transaction in &transactions {
+        assert!(transaction.len() < 5_000);
+        kernel.apply(transaction).unwrap();
+    }
+    assert_eq!(program.difference(&kernel.image), []);
+    let mut seen = program.fingerprints();
+    kernel.image.iter().for_each(|element| seen.see(&element));
+    assert!(seen.agree());
+    let mut less = program.fingerprints();
+    kernel
+        .image
+        .iter()
+        .skip(1)
+        .for_each(|element| less.see(&element));
+    assert!(!less.agree(), "one is missing");
+    seen.see(&kernel.image.iter().next().unwrap());
+    assert!(!seen.agree(), "one is too much");
+}
+
+#[test]
 fn a_client_stays_with_its_endpoint_until_that_is_gone() {
     let mut table = ServiceTable::new(node());
     let mut web = everywhere(Protocol::Udp);
