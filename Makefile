@@ -53,15 +53,16 @@ test: setup ## Every check and every test, on real packets (as root).
 	done
 
 # How often the API server is killed under two thousand objects and a hundred watchers, how many random
-# operations a cluster must survive, how many CNI calls an agent, and a seed for all; `make test` takes ten,
-# two hundred and five hundred.
+# operations a cluster must survive, how many CNI calls an agent, how many events of Services its rules, and a seed
+# for all; `make test` takes ten, two hundred, five hundred and five thousand.
 SEALANE_KILLS ?= 50
 SEALANE_OPERATIONS ?= 1000
 SEALANE_CALLS ?= 5000
+SEALANE_EVENTS ?= 20000
 SEALANE_SEED ?= 1
 
 .PHONY: soak
-soak: setup ## The network in every form; crash tests, longer (as root): SEALANE_KILLS, _OPERATIONS, _CALLS, _SEED.
+soak: setup ## The network in every form; crash tests, longer (as root): SEALANE_KILLS, _OPERATIONS, _CALLS, _EVENTS, _SEED.
 	cargo build --package sealane --locked
 	for form in {bridge,routed}' '{direct,vxlan}' '{ipv4,ipv6,dual}; do \
 	  SEALANE_NETWORK="$$form" cargo test --package sealane-testkit --test network_model --locked || exit; \
@@ -76,6 +77,8 @@ soak: setup ## The network in every form; crash tests, longer (as root): SEALANE
 	  cargo test --package sealane-agent --test random --locked -- --nocapture || exit; \
 	done
 	SEALANE_KILLS=$(SEALANE_KILLS) cargo test --package sealane-agent --test faults --locked -- --nocapture
+	SEALANE_EVENTS=$(SEALANE_EVENTS) SEALANE_SEED=$(SEALANE_SEED) \
+	cargo test --package sealane-agent --test services --locked -- --nocapture storm::
 
 .PHONY: check
 check: setup ## Formatting, lints, documentation, layers and licences; no tests.
