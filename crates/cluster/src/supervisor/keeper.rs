@@ -28,8 +28,9 @@ use crate::process::Identity;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A process that lived this long has worked: its next end starts a new count.
-const LIVED: Duration = Duration::from_secs(10);
+/// A process that lived this long has worked: its next end starts a new count. What cannot work ends before that, and
+/// whoever is killed every second must be back at once: while an agent is away, Services lead to pods that have gone.
+const LIVED: Duration = Duration::from_millis(500);
 /// How long a process may take to stop.
 const STOP: Duration = Duration::from_secs(2);
 
