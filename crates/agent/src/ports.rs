@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn read(given: Value) -> Result<Vec<String>, String> {
-        let request = json!({"command": Command::Add, "network": "sealane", "runtimeConfig": {"portMappings": given}});
+        let request = json!({"command": Command::Add, "network": "sealane", "runtime_config": {"portMappings": given}});
         let request: Request = serde_json::from_value(request).unwrap();
         let mappings = mappings(&request).map_err(|error| error.msg)?;
         let shown = mappings.iter();
