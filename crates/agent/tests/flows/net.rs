@@ -130,7 +130,6 @@ pub fn facts() -> NodeFacts {
             .map(|net| net.parse().unwrap())
             .to_vec(),
         external_ips: true,
-        ..NodeFacts::default()
     }
 }
 

@@ -19,14 +19,15 @@ impl Scene {
     }
 }
 
-/// Status, and the rest of the answer.
+/// Status, and the rest of the answer. A listener that is being closed resets the connection.
 fn ask_http(from: &Namespace, at: SocketAddr, path: &str) -> Result<(u16, String), ErrorKind> {
     let mut stream = from
         .enter(|| TcpStream::connect_timeout(&at, PATIENCE))
         .map_err(|error| error.kind())?;
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
     let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")
+        .and_then(|()| stream.read_to_string(&mut text))
+        .map_err(|error| error.kind())?;
     let status = text.split(' ').nth(1).unwrap().parse().unwrap();
     Ok((status, text))
 }

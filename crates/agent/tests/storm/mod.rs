@@ -45,7 +45,6 @@ fn facts() -> NodeFacts {
         host_addresses: NODE_IPS.map(|ip| ip.parse().unwrap()).to_vec(),
         pod_cidrs: PODS.map(|net| net.parse().unwrap()).to_vec(),
         external_ips: true,
-        ..NodeFacts::default()
     }
 }
 
