@@ -329,12 +329,18 @@ impl Core {
         }
         let spaces = spaces.iter().filter(|(_, count)| **count > 0);
         let spaces: Vec<String> = spaces.map(|(space, n)| format!("{space}: {n}")).collect();
+        let here = match spaces[..] {
+            [] => "this node has none of them".into(),
+            _ => {
+                let spaces = spaces.join(", ");
+                format!("pods all addresses of this node's (by namespace {spaces})")
+            }
+        };
         format!(
-            "pool {name} is used up: nodes have all {} blocks of {} ({}), and pods all addresses of this node's (by namespace {})",
+            "pool {name} is used up: nodes have all {} blocks of {} ({}), and {here}",
             block_count(ranges, size),
             joined(ranges.iter()),
             holders.join(", "),
-            spaces.join(", "),
         )
     }
 

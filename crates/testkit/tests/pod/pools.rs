@@ -98,9 +98,11 @@ fn pods_have_addresses_of_the_pools_that_are_for_them_and_are_reached() {
     cluster.create(&[of_app("small-2", "pool-small", 2)]);
     let fields = "involvedObject.name=small-2,reason=AddressesUsedUp";
     eventually(LATER, "an Event says that the pool is used up", || {
-        let words = ["get", "events", "--field-selector", fields, "-o", "yaml"];
+        let text = "jsonpath={.items[*].message}";
+        let words = ["get", "events", "--field-selector", fields, "-o", text];
         let events = cluster.kubectl(words).succeeds();
-        let told = events.contains("pool small is used up") && events.contains("node-1: 1");
+        let told = events.contains("pool small is used up")
+            && events.contains("(node-1: 1), and this node has none");
         if told { Ok(()) } else { Err(events) }
     });
 
