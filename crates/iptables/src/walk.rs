@@ -1,7 +1,7 @@
 //! A virtual packet on its way through the chains, read from the text that `iptables-save` prints: what
 //! `sealane trace` shows.
 //!
-//! It knows the matches and targets that [`crate::compile`] writes and no others; of a rule with any other
+//! It knows the matches and targets that [`compile()`](crate::compile()) writes and no others; of a rule with any other
 //! word it says so, and does not guess.
 
 use std::net::{IpAddr, SocketAddr};
