@@ -155,9 +155,13 @@ impl Snapshot {
         pods.filter(move |link| attachment(link.alias.as_deref()) == by)
     }
 
+    /// A link without a label that is no port is still being made: its label
+    /// comes a moment after the link.
     fn bridged_mtu(&self) -> Option<Mtu> {
         let pods = self.pods_attached(Attachment::Bridge);
-        pods.map(|link| usable_mtu(link.mtu)).min()
+        pods.filter(|link| link.alias.is_some() || link.master.is_some())
+            .map(|link| usable_mtu(link.mtu))
+            .min()
     }
 
     fn routed_pods(&self) -> Vec<IpAddr> {
@@ -313,7 +317,10 @@ mod tests {
                 link(2, "eth0", mac, 1450),
                 link(3, "wg0", None, 1420),
                 link(4, names::POD_BRIDGE, mac, 1500),
-                link(5, "sl0123456789ab", mac, 1450),
+                Link {
+                    master: Some(4),
+                    ..link(5, "sl0123456789ab", mac, 1450)
+                },
             ],
             addresses: vec![Address {
                 link: 2,
@@ -351,6 +358,20 @@ mod tests {
         assert_eq!(site.on_link, ["172.29.0.0/24".parse().unwrap()]);
         assert_eq!(site.behind, ["172.29.0.128/25".parse().unwrap()]);
         assert_eq!(site.bridged_mtu.map(Mtu::bytes), Some(1450));
+    }
+
+    #[test]
+    fn a_link_that_is_being_made_is_not_taken_for_a_port() {
+        let mut snapshot = snapshot();
+        let pod = snapshot.links.last_mut().unwrap();
+        (pod.alias, pod.master) = (None, None);
+        let site = snapshot.site(&node()).unwrap().unwrap();
+        assert_eq!((site.bridged_mtu, site.routed), (None, vec![]));
+
+        let pod = snapshot.links.last_mut().unwrap();
+        pod.alias = Some("sealane/1 if=eth0 ip=10.244.1.2/24 net=sealane id=a".into());
+        let site = snapshot.site(&node()).unwrap().unwrap();
+        assert!(site.bridged_mtu.is_some(), "a port that was taken off");
     }
 
     #[test]
