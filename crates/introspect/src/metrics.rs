@@ -152,7 +152,7 @@ pub(crate) fn render_counter(out: &mut String, words: (&str, &str), value: f64) 
     render_one(out, Kind::Counter, words, &[], value);
 }
 
-fn render_labels(labels: &[(&str, &str)]) -> String {
+pub(crate) fn render_labels(labels: &[(&str, &str)]) -> String {
     if labels.is_empty() {
         return String::new();
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::histogram::{Histogram, Histograms};
 use crate::metrics::{Counter, Gauge, Metrics, render_gauge};
 use crate::process;
 
@@ -22,6 +23,7 @@ pub struct Introspect {
 struct Inner {
     role: String,
     metrics: Metrics,
+    histograms: Histograms,
     config: Mutex<Value>,
     states: Mutex<BTreeMap<String, State>>,
     looks: Mutex<Vec<Look>>,
@@ -58,6 +60,7 @@ impl Introspect {
             inner: Arc::new(Inner {
                 role: role.into(),
                 metrics: Metrics::default(),
+                histograms: Histograms::default(),
                 config: Mutex::new(json!({})),
                 states: Mutex::default(),
                 looks: Mutex::default(),
@@ -107,6 +110,17 @@ impl Introspect {
         self.inner.metrics.gauge(name, help, labels)
     }
 
+    /// Registers a histogram with these upper ends, ascending; the same name and labels give the same one.
+    pub fn histogram(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&str, &str)],
+        ends: &[f64],
+    ) -> Histogram {
+        self.inner.histograms.histogram(name, help, labels, ends)
+    }
+
     /// Adds what brings counters up to date; `look` runs before metrics are shown and must not block.
     pub fn before_metrics(&self, look: impl Fn() + Send + Sync + 'static) {
         lock(&self.inner.looks).push(Arc::new(look));
@@ -152,6 +166,7 @@ impl Introspect {
         render_gauge(&mut text, words, &[], ready);
         process::render(&mut text);
         self.inner.metrics.render(&mut text);
+        self.inner.histograms.render(&mut text);
         text
     }
 
