@@ -44,8 +44,11 @@ pub async fn follow(
     inbox: mpsc::Sender<Message>,
 ) {
     let mut follower = Follower::default();
-    // What news is about is known by its link's number alone. What cannot be listed is learnt.
-    let links = kernel.links().await.unwrap_or_default();
+    // What news is about is known by its link's number alone.
+    let links = kernel.links().await.unwrap_or_else(|error| {
+        tracing::warn!("list links: {error}; they are learnt as they change");
+        Vec::new()
+    });
     follower.links = links.into_iter().map(|link| (link.index, link)).collect();
     while let Some(event) = events.next().await {
         let mut noticed = follower.take(event);
