@@ -10,6 +10,7 @@
 
 pub mod bandwidth;
 mod demand;
+mod dns;
 mod image_alias;
 mod ip_pool;
 mod name;
@@ -25,6 +26,9 @@ mod slice;
 mod taint;
 
 pub use demand::{Demand, HostPort, PodAffinity, PodTerm, Spread};
+pub use dns::{
+    DnsConfig, DnsPolicy, DnsTarget, EndpointDns, PodDns, PortDns, ServiceDns, SliceDns,
+};
 pub use image_alias::{ImageAlias, ImageAliasError, alias_of};
 pub use ip_pool::{BlockSizes, PoolCondition, PoolNet};
 pub use name::ObjectName;
