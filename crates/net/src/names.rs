@@ -55,6 +55,31 @@ pub const POD_LINK_GROUP: u32 = 94;
 /// Not [`NFT_TABLE`], which is replaced as a whole when what is in it changes.
 pub const SERVICES_TABLE: &str = "sealane-services";
 
+/// The nft table of a node that keeps questions to its own DNS server from being tracked and translated, in the
+/// families `ip` and `ip6`.
+pub const DNS_TABLE: &str = "sealane-dns";
+
+/// The set of [`DNS_TABLE`] with the addresses that the node answers at.
+pub const DNS_ADDRESSES: &str = "addresses";
+
+/// The port of DNS (RFC 1035 §4.2).
+pub const DNS_PORT: u16 = 53;
+
+/// The `proto` of the addresses on `lo` at which a node's DNS server answers (`ip address show dev lo`).
+///
+/// Not [`ROUTE_PROTOCOL`]: addresses with that one are the agent's, which takes away those that it does not want.
+pub const DNS_PROTOCOL: u8 = 53;
+
+/// The link-local address at which each node's DNS server answers besides the cluster's: the one that
+/// NodeLocal DNSCache has made usual.
+pub const DNS_LOCAL_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 20, 10);
+
+/// The same for IPv6. Unique-local (RFC 4193), since a link-local one would need its link named in each question.
+pub const DNS_LOCAL_V6: Ipv6Addr = Ipv6Addr::new(0xfd94, 0, 0, 0, 0, 0, 0, 0x53);
+
+/// The link of a node that holds the addresses of its DNS server.
+pub const DNS_LINK: &str = "lo";
+
 /// Lets packets with addresses of 127.0.0.0/8 leave and come by other links than lo, for node ports there.
 ///
 /// Only together with rules that keep others from them.
@@ -164,6 +189,14 @@ pub fn routed_gateway(family: Family) -> IpAddr {
     match family {
         Family::V4 => ROUTED_GATEWAY_V4.into(),
         Family::V6 => ROUTED_GATEWAY_V6.into(),
+    }
+}
+
+/// The address of a node's DNS server that is the same in all clusters.
+pub fn dns_local(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => DNS_LOCAL_V4.into(),
+        Family::V6 => DNS_LOCAL_V6.into(),
     }
 }
 

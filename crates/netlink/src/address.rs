@@ -52,10 +52,8 @@ impl Netlink {
         address: IpNet,
     ) -> Result<()> {
         let link = link.into();
-        let mut message = usable_at_once(self.resolve(link).await?, address);
-        let number = AddressProtocol::from(names::ROUTE_PROTOCOL);
-        message.attributes.push(AddressAttribute::Protocol(number));
-        self.set_address(message)
+        let index = self.resolve(link).await?;
+        self.set_address(numbered(index, address, names::ROUTE_PROTOCOL))
             .await
             .map_err(self.failed(|| format!("add address {address} to {link}")))
     }
@@ -121,7 +119,15 @@ pub(crate) fn usable_at_once(index: u32, address: IpNet) -> AddressMessage {
     message
 }
 
-fn message(index: u32, address: IpNet) -> AddressMessage {
+/// The same with the number of whoever makes it.
+pub(crate) fn numbered(index: u32, address: IpNet, number: u8) -> AddressMessage {
+    let mut message = usable_at_once(index, address);
+    let number = AddressProtocol::from(number);
+    message.attributes.push(AddressAttribute::Protocol(number));
+    message
+}
+
+pub(crate) fn message(index: u32, address: IpNet) -> AddressMessage {
     let length = address.prefix_len();
     match address.addr() {
         IpAddr::V4(ip) => AddressMessageBuilder::<std::net::Ipv4Addr>::new()

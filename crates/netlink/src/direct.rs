@@ -125,6 +125,23 @@ impl<'a> Batch<'a> {
         self.push(action, message, NLM_F_CREATE | NLM_F_REPLACE)
     }
 
+    /// The same, with the number of whoever makes it.
+    pub fn add_numbered_address(&mut self, index: u32, address: IpNet, number: u8) -> &mut Self {
+        let message = RouteNetlinkMessage::NewAddress(address::numbered(index, address, number));
+        let action = format!("add address {address} to #{index}");
+        self.push(action, message, NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Takes an address from a link.
+    pub fn delete_address(&mut self, index: u32, address: IpNet) -> &mut Self {
+        let message = RouteNetlinkMessage::DelAddress(address::message(index, address));
+        self.push(
+            format!("delete address {address} from #{index}"),
+            message,
+            0,
+        )
+    }
+
     /// Sets a route; its `device` is not looked at, the link's index is given beside.
     pub fn set_route(&mut self, route: &Route, index: Option<u32>) -> &mut Self {
         let message = RouteNetlinkMessage::NewRoute(route::settable(route, index));

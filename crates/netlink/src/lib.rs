@@ -29,6 +29,7 @@
 //! words.
 
 mod address;
+mod alarm;
 mod conntrack;
 mod direct;
 mod error;
@@ -50,6 +51,7 @@ pub mod sysctl;
 mod tap;
 
 pub use address::Address;
+pub use alarm::Alarm;
 pub use conntrack::{Conntrack, Flow};
 pub use direct::{Batch, Direct};
 pub use error::{Error, Result};

@@ -51,7 +51,7 @@ pub(crate) fn is_overrun(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
-fn only(socket: &Socket, types: &[u16]) -> io::Result<()> {
+pub(crate) fn only(socket: &Socket, types: &[u16]) -> io::Result<()> {
     /// Of `nlmsg_type` in `struct nlmsghdr`.
     const TYPE_AT: u32 = 4;
     let mut program = vec![step(LOAD_HALF_WORD, 0, 0, TYPE_AT)];

@@ -103,6 +103,8 @@ pub enum Expr {
     },
     /// The packet is gone, and the sender is told that nobody listens at its port.
     Reject,
+    /// Connection tracking leaves the packet alone, and so does address translation.
+    NoTrack,
     /// Ends or moves on. In the kernel: an immediate value for the verdict register.
     Verdict(Verdict),
 }
@@ -145,6 +147,12 @@ pub enum PayloadField {
     ArpSenderAddress,
     /// `udp dport`
     UdpDestination,
+    /// `udp sport`
+    UdpSource,
+    /// `tcp dport`
+    TcpDestination,
+    /// `tcp sport`
+    TcpSource,
     /// `th dport`: of whatever protocol, which is asked for elsewhere.
     DestinationPort,
     /// `icmp type`
@@ -259,7 +267,12 @@ impl PayloadField {
             | Self::NeighbourTarget => 16,
             Self::EtherSource | Self::EtherDestination | Self::ArpSenderMac => 6,
             Self::Ipv4Source | Self::ArpSenderAddress => 4,
-            Self::ArpOperation | Self::UdpDestination | Self::DestinationPort => 2,
+            Self::ArpOperation
+            | Self::UdpDestination
+            | Self::UdpSource
+            | Self::TcpDestination
+            | Self::TcpSource
+            | Self::DestinationPort => 2,
             Self::IcmpType | Self::Icmpv6Type | Self::IgmpType => 1,
         }
     }
@@ -279,7 +292,8 @@ impl PayloadField {
             Self::ArpOperation | Self::ArpSenderMac | Self::ArpSenderAddress => {
                 protocol(ether_type::ARP)
             }
-            Self::UdpDestination => transport(transport::UDP),
+            Self::UdpDestination | Self::UdpSource => transport(transport::UDP),
+            Self::TcpDestination | Self::TcpSource => transport(transport::TCP),
             Self::IcmpType => transport(transport::ICMP),
             Self::Icmpv6Type | Self::NeighbourTarget => transport(transport::ICMPV6),
             Self::IgmpType => transport(transport::IGMP),

@@ -19,6 +19,7 @@
 
 mod chain;
 mod diff;
+mod dns;
 mod egress;
 mod expr;
 mod guard;
@@ -31,6 +32,7 @@ mod table;
 
 pub use chain::{Base, Chain, ChainType, Hook, Policy, priority};
 pub use diff::{Change, Loaded, diff};
+pub use dns::dns_table;
 pub use egress::{NodeEgress, bridge_egress, machine_confinement, machine_egress, node_egress};
 pub use expr::{
     CmpOp, Expr, MetaKey, NatFlags, PayloadField, Register, SetRef, Source, Verdict, ether_type,

@@ -241,6 +241,7 @@ fn expr_text<'a>(
         | Expr::Random { .. }
         | Expr::Translate { .. } => None,
         Expr::Reject => Some("reject".into()),
+        Expr::NoTrack => Some("notrack".into()),
         Expr::Verdict(verdict) => Some(verdict_text(verdict)),
     }
 }
@@ -312,6 +313,9 @@ fn field_name(field: PayloadField) -> &'static str {
         PayloadField::ArpSenderMac => "arp saddr ether",
         PayloadField::ArpSenderAddress => "arp saddr ip",
         PayloadField::UdpDestination => "udp dport",
+        PayloadField::UdpSource => "udp sport",
+        PayloadField::TcpDestination => "tcp dport",
+        PayloadField::TcpSource => "tcp sport",
         PayloadField::DestinationPort => "th dport",
         PayloadField::IcmpType => "icmp type",
         PayloadField::Icmpv6Type => "icmpv6 type",

@@ -166,6 +166,11 @@ impl Rule {
         self.with(Expr::NamedCounter(name.into()))
     }
 
+    /// `notrack`
+    pub fn notrack(self) -> Self {
+        self.with(Expr::NoTrack)
+    }
+
     /// `counter`
     pub fn counter(self) -> Self {
         self.with(Expr::Counter)

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sealane_net::names;
 use sealane_netlink::Netlink;
 use sealane_objects::ObjectName;
 use sealane_service::{NodeFacts, NodePortAddresses, PodPorts};
@@ -96,7 +97,11 @@ async fn facts(kernel: &Netlink, view: &View, asked: &Asked) -> Option<NodeFacts
             return None;
         }
     };
-    let addresses = addresses.iter().map(|address| address.address.addr());
+    // Where the node's DNS server answers is the same on all nodes, and none of theirs.
+    let own = addresses
+        .iter()
+        .filter(|a| a.protocol != names::DNS_PROTOCOL);
+    let addresses = own.map(|address| address.address.addr());
     let mut reachable: Vec<IpAddr> = addresses.filter(is_reachable).collect();
     reachable.sort_unstable();
     reachable.dedup();

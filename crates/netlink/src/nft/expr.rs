@@ -41,7 +41,7 @@ pub(super) fn put_expr(
                 set,
                 invert,
             } => put_lookup(m, *register, set, *invert, set_ids),
-            Expr::Counter => {}
+            Expr::Counter | Expr::NoTrack => {}
             Expr::NamedCounter(name) => put_named_counter(m, name),
             Expr::Find { register, map, to } => put_find(m, *register, map, number(*to)),
             Expr::Branch { register, map } => put_find(m, *register, map, NFT_REG_VERDICT),
@@ -104,6 +104,7 @@ fn kernel_name(expr: &Expr) -> &'static str {
         Expr::Random { .. } => "numgen",
         Expr::Translate { .. } => "nat",
         Expr::Reject => "reject",
+        Expr::NoTrack => "notrack",
         Expr::Counter => "counter",
         Expr::NamedCounter(_) => "objref",
         Expr::Masquerade(_) => "masq",
@@ -198,7 +199,8 @@ fn location(family: TableFamily, field: PayloadField) -> (u32, u32, u32) {
         (_, P::ArpOperation) => network(6, 2),
         (_, P::ArpSenderMac) => network(8, 6),
         (_, P::ArpSenderAddress) => network(14, 4),
-        (_, P::UdpDestination | P::DestinationPort) => transport(2, 2),
+        (_, P::UdpSource | P::TcpSource) => transport(0, 2),
+        (_, P::UdpDestination | P::TcpDestination | P::DestinationPort) => transport(2, 2),
         (_, P::IcmpType | P::Icmpv6Type | P::IgmpType) => transport(0, 1),
         (_, P::NeighbourTarget) => transport(8, 16),
     }

@@ -62,7 +62,7 @@ impl Netlink {
 type Elements = Vec<(Vec<u8>, u32)>;
 
 impl Socket {
-    fn is_intact(&self, table: &Table) -> std::result::Result<bool, Failure> {
+    pub(super) fn is_intact(&self, table: &Table) -> std::result::Result<bool, Failure> {
         let mut batch = Batch::new();
         encode::replace_table(&mut batch, table);
         let batch = batch.close();

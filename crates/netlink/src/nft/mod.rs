@@ -16,7 +16,7 @@ mod encode;
 mod expr;
 mod intact;
 pub(crate) mod message;
-mod monitor;
+pub(crate) mod monitor;
 mod ports;
 mod rule_trace;
 mod services;
@@ -73,6 +73,28 @@ impl Nft {
         }
         let committed = self.0.commit(batch_of(changes));
         committed.map_err(|(object, failure)| failure.during(object))
+    }
+
+    /// Makes the tables called `name` those desired, and loads those again that somebody has edited. Returns whether
+    /// anything had to change.
+    ///
+    /// # Errors
+    /// When the kernel does not answer; otherwise as [`Netlink::load_tables`].
+    pub fn keep(&mut self, name: &str, desired: &[Table]) -> Result<bool> {
+        let listed = self.0.tables();
+        let mut observed = listed.map_err(|f| f.during("list nft tables".into()))?;
+        for loaded in observed.iter_mut().filter(|loaded| loaded.name == name) {
+            let meant = desired.iter().find(|table| table.as_loaded() == *loaded);
+            let Some(meant) = meant else { continue };
+            let intact = self.0.is_intact(meant);
+            let intact = intact.or_else(Failure::unless_absent);
+            if !intact.map_err(|f| f.during(format!("list {}", meant.title())))? {
+                loaded.comment = None;
+            }
+        }
+        let changes = sealane_ruleset::diff(&observed, name, desired);
+        self.change(&changes)?;
+        Ok(!changes.is_empty())
     }
 }
 

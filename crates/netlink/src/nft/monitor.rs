@@ -19,7 +19,7 @@ use crate::events::{Edit, Event};
 use crate::netlink::Netlink;
 
 /// `NFNLGRP_NFTABLES`
-const GROUP: u32 = 7;
+pub(crate) const GROUP: u32 = 7;
 
 impl Netlink {
     /// [`Event::Tables`] and [`Event::Services`] for each transaction of another process that has changed a table
@@ -79,9 +79,11 @@ async fn next(listener: &AsyncFd<Socket>) -> Option<Vec<Event>> {
 
 /// What a part of a transaction comes to; each event once.
 fn news(datagram: &[u8]) -> Vec<Event> {
+    // That of DNS is another process' to keep.
+    let ours = |name: &str| name.starts_with(names::NFT_TABLE) && name != names::DNS_TABLE;
     let others = messages(datagram)
         .filter_map(edited)
-        .filter(|edited| edited.table.starts_with(names::NFT_TABLE) && !is_own(edited.port));
+        .filter(|edited| ours(&edited.table) && !is_own(edited.port));
     let mut news = Vec::new();
     for edited in others {
         let event = match (edited.table == names::SERVICES_TABLE, edited.element) {

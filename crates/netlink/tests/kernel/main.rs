@@ -10,6 +10,7 @@
 )]
 
 mod addresses;
+mod alarm;
 mod elements;
 mod events;
 mod links;

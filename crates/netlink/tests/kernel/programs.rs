@@ -1,7 +1,7 @@
 use sealane_net::{Family, IpNet};
 use sealane_ruleset::{
     Chain, ChainType, CmpOp, Hook, Interval, NodeEgress, PayloadField, Rule, Set, Table, Verdict,
-    guard_tables, machine_egress, node_egress, priority,
+    dns_table, guard_tables, machine_egress, node_egress, priority,
 };
 
 use crate::place::Place;
@@ -23,6 +23,13 @@ fn egress() -> NodeEgress {
 
 fn table(family: Family) -> Table {
     node_egress(family, &egress()).unwrap()
+}
+
+fn dns() -> impl Iterator<Item = Table> {
+    let addresses = ["10.96.0.10", "169.254.20.10", "fd94::53"].map(|a| a.parse().unwrap());
+    Family::ALL
+        .into_iter()
+        .filter_map(move |family| dns_table(family, &addresses))
 }
 
 /// A table with everything that can be said, in both families.
@@ -141,6 +148,7 @@ async fn nft_lists_what_display_says() {
     ]
     .into_iter()
     .chain(guard_tables())
+    .chain(dns())
     {
         place.netlink.load_table(&table).await.unwrap();
         let listed = place.run(&format!("nft -s list {}", table.title()));
@@ -151,8 +159,7 @@ async fn nft_lists_what_display_says() {
 #[tokio::test]
 async fn nft_would_load_the_same_expressions_from_the_text() {
     let (ours, theirs) = (Place::new().await, Place::new().await);
-    for family in Family::ALL {
-        let table = table(family);
+    for table in Family::ALL.map(table).into_iter().chain(dns()) {
         ours.netlink.load_table(&table).await.unwrap();
         let file = std::env::temp_dir().join(format!("{}.nft", theirs.name));
         std::fs::write(&file, table.to_string()).unwrap();
@@ -209,7 +216,7 @@ async fn a_table_is_intact_until_somebody_edits_it() {
         everything(Family::V4),
         everything(Family::V6),
     ];
-    for program in programs.into_iter().chain(guard_tables()) {
+    for program in programs.into_iter().chain(guard_tables()).chain(dns()) {
         assert!(!netlink.is_intact(&program).unwrap(), "it is not there");
         netlink.load_table(&program).await.unwrap();
         assert!(netlink.is_intact(&program).unwrap(), "{program}");

@@ -152,6 +152,7 @@ impl Held {
                 Some(format!("dnat {family} to {}", self.at(*address)))
             }
             Expr::Reject => Some("reject".into()),
+            Expr::NoTrack => Some("notrack".into()),
             Expr::Counter => Some("counter".into()),
             Expr::NamedCounter(name) => Some(format!("counter name \"{name}\"")),
             Expr::Masquerade(flags) if flags.fully_random => Some("masquerade fully-random".into()),

@@ -1,5 +1,6 @@
 //! What is there of ours, and of kube-proxy's. Runs on a thread in the node's network namespace.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use sealane_net::Route;
@@ -9,6 +10,9 @@ use sealane_ruleset::Loaded;
 use crate::firewall::Variant;
 use crate::observe::{has_legacy, run};
 use crate::snapshot::AgentSettings;
+
+/// By the first one a DNS server finds the one that runs (`sealane dns`).
+const DNS_SOCKETS: [&str; 2] = ["dns.sock", "dns.debug.sock"];
 
 /// What was found, of whomever.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +33,10 @@ pub struct Found {
     pub conflist: Option<PathBuf>,
     /// Our plugin.
     pub plugin: Option<PathBuf>,
-    /// Sockets of an agent that does not run.
+    /// Sockets of an agent, and of a DNS server, that do not run.
     pub sockets: Vec<PathBuf>,
+    /// A DNS server of ours runs: what it needs stays.
+    pub dns_runs: bool,
 }
 
 /// What one of the programs called iptables-save prints.
@@ -51,6 +57,7 @@ pub struct Listing {
 pub async fn observe(kernel: &Netlink, settings: &AgentSettings) -> anyhow::Result<Found> {
     let there = |path: PathBuf| path.symlink_metadata().is_ok().then_some(path);
     let run_dir = |name: &str| there(settings.run_dir.join(name));
+    let dns_runs = UnixStream::connect(settings.run_dir.join(DNS_SOCKETS[0])).is_ok();
     Ok(Found {
         links: kernel.links().await?,
         addresses: kernel.addresses().await?,
@@ -62,8 +69,14 @@ pub async fn observe(kernel: &Netlink, settings: &AgentSettings) -> anyhow::Resu
         plugin: there(settings.cni_bin_dir.join("sealane")).filter(|path| !is_this_program(path)),
         sockets: ["agent.sock", "agent.debug.sock"]
             .into_iter()
+            .chain(
+                if dns_runs { &[][..] } else { &DNS_SOCKETS }
+                    .iter()
+                    .copied(),
+            )
             .filter_map(run_dir)
             .collect(),
+        dns_runs,
     })
 }
 

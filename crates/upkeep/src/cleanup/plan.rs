@@ -98,7 +98,7 @@ pub fn plan(found: &Found, asked: Asked) -> Vec<Step> {
         found
             .tables
             .iter()
-            .filter(|t| is_ours(&t.name))
+            .filter(|t| is_ours(&t.name) && !(found.dns_runs && t.name == names::DNS_TABLE))
             .cloned()
             .map(Step::Table),
     );
@@ -113,6 +113,15 @@ pub fn plan(found: &Found, asked: Asked) -> Vec<Step> {
     };
     let routes = ours.filter(|route| !(keeps_pods && pods_own(route)));
     steps.extend(routes.cloned().map(Step::Route));
+    // Whoever serves the Service of that address serves it again.
+    let of_dns = found.addresses.iter().filter(|a| is_of_dns(a));
+    if found.dns_runs {
+        steps.push(Step::Left(
+            "the addresses and rules of `sealane dns`, which runs".into(),
+        ));
+    } else {
+        steps.extend(of_dns.map(|address| Step::Address(*address)));
+    }
     if !keeps_pods {
         let ours =
             |a: &&Address| a.protocol == names::ROUTE_PROTOCOL && !goes_with_bridge(found, a);
@@ -132,6 +141,12 @@ pub fn plan(found: &Found, asked: Asked) -> Vec<Step> {
         )));
     }
     steps
+}
+
+/// Kernels before 5.18 do not know who made an address: there the cluster's own stays.
+fn is_of_dns(address: &Address) -> bool {
+    let local = [names::DNS_LOCAL_V4.into(), names::DNS_LOCAL_V6.into()];
+    address.protocol == names::DNS_PROTOCOL || local.contains(&address.address.addr())
 }
 
 fn goes_with_bridge(found: &Found, address: &Address) -> bool {
@@ -322,6 +337,36 @@ mod tests {
                 "delete link sl0123456789ab",
                 "delete link cbr0",
             ]
+        );
+    }
+
+    #[test]
+    fn what_names_are_answered_with_goes_unless_somebody_answers() {
+        let at = |text: &str, protocol| Address {
+            protocol,
+            ..address(1, text)
+        };
+        let mut found = Found {
+            addresses: vec![
+                at("10.96.0.10/32", names::DNS_PROTOCOL),
+                at("169.254.20.10/32", 0),
+                at("192.0.2.1/32", 0),
+            ],
+            tables: vec![loaded("sealane-dns")],
+            ..Found::default()
+        };
+        assert_eq!(
+            shown(&found, Asked::default()),
+            [
+                "delete nft table ip sealane-dns",
+                "delete address 10.96.0.10/32",
+                "delete address 169.254.20.10/32",
+            ]
+        );
+        found.dns_runs = true;
+        assert_eq!(
+            shown(&found, Asked::default()),
+            ["leave the addresses and rules of `sealane dns`, which runs"]
         );
     }
 
