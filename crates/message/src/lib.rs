@@ -22,6 +22,8 @@
 
 mod answer;
 mod codes;
+#[doc(hidden)]
+pub mod fuzzing;
 mod name;
 mod question;
 mod record;

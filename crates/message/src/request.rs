@@ -53,14 +53,14 @@ pub enum Fault {
 }
 
 /// A message that is not a question that we answer, and what to reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// What is wrong with it.
     pub fault: Fault,
     id: u16,
     recursion_desired: bool,
-    /// What to repeat of a request that could be read.
-    request: Option<Request>,
+    /// What to repeat of a request that could be read, which is rare: so in a box.
+    request: Option<Box<Request>>,
 }
 
 impl Request {

@@ -20,20 +20,18 @@ struct Opt {
 }
 
 pub fn request(message: &[u8]) -> Result<Request, Refusal> {
-    let mut refusal = Refusal {
-        fault: Fault::Short,
-        id: 0,
-        recursion_desired: false,
-        request: None,
-    };
-    let Some(header) = message.first_chunk::<HEADER_BYTES>() else {
-        return Err(refusal);
-    };
+    let header = message.first_chunk().unwrap_or(&[0; HEADER_BYTES]);
     let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let flags = word(2);
-    refusal.id = word(0);
-    refusal.recursion_desired = flags & RECURSION_DESIRED != 0;
-    let refuse = |fault| Refusal { fault, ..refusal };
+    let refuse = |fault| Refusal {
+        fault,
+        id: word(0),
+        recursion_desired: flags & RECURSION_DESIRED != 0,
+        request: None,
+    };
+    if message.len() < HEADER_BYTES {
+        return Err(refuse(Fault::Short));
+    }
     if flags & REPLY != 0 {
         return Err(refuse(Fault::Reply));
     }
@@ -63,7 +61,7 @@ pub fn request(message: &[u8]) -> Result<Request, Refusal> {
     request.edns = Some(opt.edns);
     if opt.version != 0 {
         return Err(Refusal {
-            request: Some(request),
+            request: Some(Box::new(request)),
             ..refuse(Fault::Version(opt.version))
         });
     }
