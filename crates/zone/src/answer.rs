@@ -1,0 +1,364 @@
+//! What was found, and how it is written.
+
+use std::net::IpAddr;
+
+use sealane_message::{Data, Full, Kind, Name, Question, Rcode, Section, Soa, Writer};
+use sealane_net::Protocol;
+
+use crate::label::{Key, dashed, service_name};
+use crate::reverse;
+use crate::service::{Object, Service, Target};
+use crate::{Settings, Zone};
+
+/// The specification that is kept to, and how long that may be believed.
+const VERSION: &[u8] = b"\x051.1.0";
+const VERSION_TTL: u32 = 28_800;
+
+/// Of an endpoint list, which of the first so many may come first: to get there costs time.
+const TURNS: usize = 1024;
+
+/// The answer to a question about a name of the cluster.
+#[derive(Debug)]
+pub struct Answer<'z> {
+    pub(crate) zone: &'z Zone,
+    pub(crate) settings: &'z Settings,
+    /// The zone of the last name.
+    pub(crate) apex: &'z Name,
+    /// The names that the asked one stands for, one for the other.
+    pub(crate) chain: Vec<Name>,
+    /// What there is at the last of them.
+    pub(crate) outcome: Outcome<'z>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome<'z> {
+    NoName,
+    NoData,
+    /// The name stands for another one, which has not been looked at yet.
+    Alias(&'z Name),
+    /// The last name is not the cluster's.
+    GoOn,
+    /// Names that stand for each other.
+    Circle,
+    Addresses(Addresses<'z>),
+    Ports(Ports<'z>),
+    Pointers(Vec<Name>),
+    Version,
+    Start,
+    Servers,
+}
+
+#[derive(Debug)]
+pub(crate) enum Addresses<'z> {
+    One(IpAddr),
+    List(&'z [IpAddr]),
+    Counted(&'z [(IpAddr, u32)]),
+    /// Those of all endpoints.
+    All(&'z Service),
+}
+
+/// Ports of a Service, or of its endpoints.
+#[derive(Debug)]
+pub(crate) struct Ports<'z> {
+    pub key: &'z Key,
+    pub service: &'z Service,
+    pub object: &'z Object,
+    /// The name and protocol that are asked for; none: all, with or without names.
+    pub wanted: Option<(Box<[u8]>, Protocol)>,
+}
+
+impl Addresses<'_> {
+    pub(crate) fn has_family(&self, is_v4: bool) -> bool {
+        match self {
+            Self::One(address) => address.is_ipv4() == is_v4,
+            Self::List(list) => list.iter().any(|address| address.is_ipv4() == is_v4),
+            Self::Counted(list) => list.iter().any(|(address, _)| address.is_ipv4() == is_v4),
+            Self::All(service) => service.has_family(is_v4),
+        }
+    }
+
+    fn write(&self, to: &mut Sink<'_, '_>, owner: &Name, is_v4: bool) -> Result<(), Full> {
+        match self {
+            Self::One(address) => to.address(owner, *address),
+            Self::List(list) => to.turned(owner, list.iter().copied(), list.len(), is_v4),
+            Self::Counted(list) => {
+                let addresses = list.iter().map(|(address, _)| *address);
+                to.turned(owner, addresses, list.len(), is_v4)
+            }
+            Self::All(service) => {
+                let count = service.endpoint_count();
+                to.turned(owner, service.addresses(), count, is_v4)
+            }
+        }
+    }
+}
+
+impl Answer<'_> {
+    /// How the question ended.
+    #[must_use]
+    pub fn rcode(&self) -> Rcode {
+        match self.outcome {
+            Outcome::NoName => Rcode::NXDOMAIN,
+            Outcome::Circle => Rcode::SERVFAIL,
+            _ => Rcode::NOERROR,
+        }
+    }
+
+    /// Whether the name that was asked for, or the one that it stands for, is not there.
+    #[must_use]
+    pub fn is_no_name(&self) -> bool {
+        matches!(self.outcome, Outcome::NoName)
+    }
+
+    /// Whether there is what was asked for. An alias alone is not.
+    #[must_use]
+    pub fn has_records(&self) -> bool {
+        !matches!(
+            self.outcome,
+            Outcome::NoName | Outcome::NoData | Outcome::GoOn | Outcome::Circle
+        )
+    }
+
+    /// Whether the answer section will be empty, so far as it is ours: nothing, not even an alias.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.chain.is_empty() && !self.has_records()
+    }
+
+    /// The name outside of the cluster that the asked one stands for: whoever resolves those has to
+    /// be asked for it, and his records come behind those that [`Answer::write`] writes.
+    #[must_use]
+    pub fn go_on(&self) -> Option<&Name> {
+        let last = self.chain.last();
+        last.filter(|_| matches!(self.outcome, Outcome::GoOn))
+    }
+
+    /// The names that the asked one stands for, one for the other.
+    #[must_use]
+    pub fn chain(&self) -> &[Name] {
+        &self.chain
+    }
+
+    /// Writes the records, the rcode, and that the cluster's names are ours to tell.
+    ///
+    /// # Errors
+    ///
+    /// The message is full; the writer says so in the message, too.
+    pub fn write(&self, question: &Question, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.write_as(&question.name, question.kind, writer)
+    }
+
+    /// [`Answer::write`], with records of `owner` in place of those of the asked name.
+    ///
+    /// # Errors
+    ///
+    /// The message is full; the writer says so in the message, too.
+    pub fn write_as(&self, owner: &Name, kind: Kind, writer: &mut Writer<'_>) -> Result<(), Full> {
+        writer.set_rcode(self.rcode());
+        writer.set_authoritative(true);
+        let mut owner = owner;
+        let ttl = self.settings.ttl;
+        for target in &self.chain {
+            writer.push(Section::Answer, owner, ttl, &Data::Cname(*target))?;
+            owner = target;
+        }
+        let mut to = Sink {
+            writer,
+            section: Section::Answer,
+            ttl,
+        };
+        match &self.outcome {
+            Outcome::Addresses(addresses) => addresses.write(&mut to, owner, kind == Kind::A),
+            Outcome::NoName | Outcome::NoData => {
+                to.section = Section::Authority;
+                to.push(self.apex, &Data::Soa(self.start()))
+            }
+            Outcome::Alias(target) => to.push(owner, &Data::Cname(**target)),
+            Outcome::GoOn | Outcome::Circle => Ok(()),
+            Outcome::Ports(ports) => ports.write(&mut to, owner, self.domain()),
+            Outcome::Pointers(names) => names
+                .iter()
+                .try_for_each(|name| to.push(owner, &Data::Ptr(*name))),
+            Outcome::Version => {
+                to.ttl = VERSION_TTL;
+                to.push(owner, &Data::Other(Kind::TXT, VERSION))
+            }
+            Outcome::Start => to.push(owner, &Data::Soa(self.start())),
+            Outcome::Servers => self.write_servers(&mut to, owner),
+        }
+    }
+
+    /// The domain that names in answers are in: that of the question, or of the last alias.
+    fn domain(&self) -> &Name {
+        match crate::settings::is_reverse(self.apex) {
+            true => self.settings.domain().unwrap_or(self.apex),
+            false => self.apex,
+        }
+    }
+
+    fn start(&self) -> Soa {
+        let domain = self.domain();
+        let below = |label: &str| domain.child(label).unwrap_or(*domain);
+        let primary = below("dns");
+        Soa {
+            primary: primary.child("ns").unwrap_or(primary),
+            mailbox: below("hostmaster"),
+            serial: self.settings.first_serial.wrapping_add(self.zone.changes()),
+            refresh: 7200,
+            retry: 1800,
+            expire: 86_400,
+            minimum: self.settings.ttl,
+        }
+    }
+
+    /// The Service that has the servers' addresses, else `ns.dns` in the domain.
+    fn write_servers(&self, to: &mut Sink<'_, '_>, owner: &Name) -> Result<(), Full> {
+        let named = |address: IpAddr| {
+            let names = reverse::names_of(self.zone, self.settings, address);
+            let name = names.into_iter().next();
+            name.unwrap_or_else(|| self.start().primary)
+        };
+        let servers = self.settings.servers.iter();
+        let servers: Vec<(Name, IpAddr)> = servers.map(|&ip| (named(ip), ip)).collect();
+        if servers.is_empty() {
+            return to.push(owner, &Data::Ns(self.start().primary));
+        }
+        let mut before: Vec<&Name> = Vec::new();
+        for (name, _) in &servers {
+            if !before.contains(&name) {
+                before.push(name);
+                to.push(owner, &Data::Ns(*name))?;
+            }
+        }
+        to.additional(|to| {
+            let mut servers = servers.iter();
+            servers.try_for_each(|(name, ip)| to.address(name, *ip))
+        })
+    }
+}
+
+impl Ports<'_> {
+    fn write(&self, to: &mut Sink<'_, '_>, owner: &Name, domain: &Name) -> Result<(), Full> {
+        // A Service's name has been asked for, so with the domain it fits.
+        let Ok(name) = service_name(self.key, domain) else {
+            return Ok(());
+        };
+        match self.object.target {
+            Target::Endpoints => self.write_endpoints(to, owner, &name),
+            _ => self.write_own(to, owner, &name),
+        }
+    }
+
+    /// The Service's ports, at its own addresses.
+    fn write_own(&self, to: &mut Sink<'_, '_>, owner: &Name, name: &Name) -> Result<(), Full> {
+        let ports: Vec<_> = self
+            .object
+            .ports
+            .iter()
+            .filter(|port| self.takes(port))
+            .collect();
+        for port in &ports {
+            to.push(owner, &srv(port.number, ports.len(), name))?;
+        }
+        to.additional(|to| {
+            let mut addresses = self.object.addresses().iter();
+            addresses.try_for_each(|address| to.address(name, *address))
+        })
+    }
+
+    /// The endpoints' ports, at their names. One with two addresses is one.
+    fn write_endpoints(
+        &self,
+        to: &mut Sink<'_, '_>,
+        owner: &Name,
+        name: &Name,
+    ) -> Result<(), Full> {
+        let mut targets: Vec<(Option<&[u8]>, Option<IpAddr>, u16)> = Vec::new();
+        for endpoint in self.service.endpoints() {
+            let host = endpoint.host.as_deref();
+            let address = host.is_none().then_some(endpoint.address);
+            let ports = endpoint.ports.iter().filter(|port| self.takes(port));
+            targets.extend(ports.map(|port| (host, address, port.number)));
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        let target = |host: Option<&[u8]>, address: Option<IpAddr>| match (host, address) {
+            (Some(host), _) => name.child(host).ok(),
+            (None, Some(address)) => name.child(dashed(address)).ok(),
+            (None, None) => None,
+        };
+        for (host, address, port) in &targets {
+            if let Some(name) = target(*host, *address) {
+                to.push(owner, &srv(*port, targets.len(), &name))?;
+            }
+        }
+        targets.dedup_by_key(|(host, address, _)| (*host, *address));
+        to.additional(|to| {
+            for (host, address, _) in &targets {
+                let Some(name) = target(*host, *address) else {
+                    continue;
+                };
+                let known = host.map_or(&[][..], |host| self.service.host(host));
+                for address in known.iter().map(|(known, _)| known).chain(address) {
+                    to.address(&name, *address)?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// All are worth the same: equal shares of a hundred, at least one.
+fn srv(port: u16, count: usize, target: &Name) -> Data<'static> {
+    Data::Srv {
+        priority: 0,
+        weight: (100 / count.max(1)).max(1) as u16,
+        port,
+        target: *target,
+    }
+}
+
+/// Where records go.
+struct Sink<'w, 'b> {
+    writer: &'w mut Writer<'b>,
+    section: Section,
+    ttl: u32,
+}
+
+impl Sink<'_, '_> {
+    fn push(&mut self, owner: &Name, data: &Data<'_>) -> Result<(), Full> {
+        self.writer.push(self.section, owner, self.ttl, data)
+    }
+
+    fn address(&mut self, owner: &Name, address: IpAddr) -> Result<(), Full> {
+        match address {
+            IpAddr::V4(address) => self.push(owner, &Data::A(address)),
+            IpAddr::V6(address) => self.push(owner, &Data::Aaaa(address)),
+        }
+    }
+
+    /// The addresses of one family; another one is the first each time.
+    fn turned(
+        &mut self,
+        owner: &Name,
+        addresses: impl Iterator<Item = IpAddr> + Clone,
+        count: usize,
+        is_v4: bool,
+    ) -> Result<(), Full> {
+        let first = self.writer.first_of(count.min(TURNS));
+        let of_family = addresses.filter(|address| address.is_ipv4() == is_v4);
+        let mut turned = of_family.clone().skip(first).chain(of_family.take(first));
+        turned.try_for_each(|address| self.address(owner, address))
+    }
+
+    /// What helps, and is missed by nobody where it does not fit.
+    fn additional(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        self.section = Section::Additional;
+        match write(self) {
+            Ok(()) | Err(Full) => Ok(()),
+        }
+    }
+}

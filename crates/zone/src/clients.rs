@@ -1,0 +1,193 @@
+//! Who asks: the pods of this node by their addresses, and how each of them looks for names.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use sealane_message::Name;
+use sealane_objects::{DnsPolicy, ObjectName, PodDns};
+
+/// As many domains as a pod may have.
+const MAX_SEARCHES: usize = 32;
+/// What resolvers take at most, whatever is written.
+const MAX_NDOTS: u32 = 15;
+
+/// What pods' resolver settings are made of, besides their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SearchSettings {
+    /// The cluster's domain, as the kubelet has it (`clusterDomain`).
+    pub domain: String,
+    /// The search list of the node's resolv.conf.
+    pub node_searches: Vec<String>,
+    /// `ndots` of the node's resolv.conf.
+    pub node_ndots: Option<u32>,
+}
+
+/// The pods of this node that have addresses of their own.
+#[derive(Debug, Default)]
+pub struct Clients {
+    settings: SearchSettings,
+    by_address: HashMap<IpAddr, Vec<Arc<Client>>, FixedState>,
+    pods: HashMap<ObjectName, Known, FixedState>,
+}
+
+#[derive(Debug)]
+struct Known {
+    pod: PodDns,
+    client: Arc<Client>,
+}
+
+/// A pod, as a client.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Client {
+    pod: ObjectName,
+    searches: Vec<Name>,
+    ndots: u32,
+}
+
+impl Client {
+    /// A pod with its resolver settings.
+    #[must_use]
+    pub fn new(name: &ObjectName, pod: &PodDns, settings: &SearchSettings) -> Self {
+        let (mut searches, ndots) = match pod.policy {
+            DnsPolicy::None => (Vec::new(), None),
+            DnsPolicy::Default => (settings.node_searches.clone(), settings.node_ndots),
+            DnsPolicy::ClusterFirst if pod.host_network => {
+                (settings.node_searches.clone(), settings.node_ndots)
+            }
+            DnsPolicy::ClusterFirst | DnsPolicy::ClusterFirstWithHostNet => {
+                let domain = settings.domain.trim_end_matches('.');
+                let mut searches = vec![
+                    format!("{}.svc.{domain}", name.namespace),
+                    format!("svc.{domain}"),
+                    domain.to_owned(),
+                ];
+                searches.extend(settings.node_searches.iter().cloned());
+                (searches, Some(5))
+            }
+        };
+        for search in &pod.config.searches {
+            if !searches.contains(search) {
+                searches.push(search.clone());
+            }
+        }
+        searches.truncate(MAX_SEARCHES);
+        let ndots = pod.config.ndots.or(ndots).unwrap_or(1);
+        // With one that is no name nobody knows what a resolver does.
+        let searches: Result<Vec<Name>, _> = searches.iter().map(|text| text.parse()).collect();
+        Self {
+            pod: name.clone(),
+            searches: searches.unwrap_or_default(),
+            ndots: ndots.min(MAX_NDOTS),
+        }
+    }
+
+    /// The pod.
+    #[must_use]
+    pub fn pod(&self) -> &ObjectName {
+        &self.pod
+    }
+
+    /// The domains that it tries in turn; none if one of them is no name.
+    #[must_use]
+    pub fn searches(&self) -> &[Name] {
+        &self.searches
+    }
+
+    /// A name with so many dots is tried as it is first.
+    #[must_use]
+    pub fn ndots(&self) -> u32 {
+        self.ndots
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.pod.namespace
+    }
+}
+
+impl Clients {
+    /// No pods yet.
+    #[must_use]
+    pub fn new(settings: SearchSettings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in a pod of this node, or that it is gone.
+    pub fn set_pod(&mut self, name: &ObjectName, pod: Option<PodDns>) {
+        let known = self.pods.get(name).map(|known| &known.pod);
+        if known == pod.as_ref() {
+            return;
+        }
+        if let Some(known) = self.pods.remove(name) {
+            for address in &known.pod.addresses {
+                let Some(clients) = self.by_address.get_mut(address) else {
+                    continue;
+                };
+                clients.retain(|client| !Arc::ptr_eq(client, &known.client));
+                if clients.is_empty() {
+                    self.by_address.remove(address);
+                }
+            }
+        }
+        let Some(pod) = pod.filter(|pod| !pod.addresses.is_empty()) else {
+            return;
+        };
+        let client = Arc::new(Client::new(name, &pod, &self.settings));
+        for address in &pod.addresses {
+            let clients = self.by_address.entry(*address).or_default();
+            if !clients.iter().any(|known| Arc::ptr_eq(known, &client)) {
+                clients.push(Arc::clone(&client));
+            }
+        }
+        self.pods.insert(name.clone(), Known { pod, client });
+    }
+
+    /// Takes in all pods of this node: who is not named is gone.
+    pub fn replace_pods(&mut self, all: impl IntoIterator<Item = (ObjectName, PodDns)>) {
+        self.pods.clear();
+        self.by_address.clear();
+        for (name, pod) in all {
+            self.set_pod(&name, Some(pod));
+        }
+    }
+
+    /// Other settings; pods that are known get them, too.
+    pub fn set_settings(&mut self, settings: SearchSettings) {
+        if settings == self.settings {
+            return;
+        }
+        self.settings = settings;
+        let pods: Vec<_> = self
+            .pods
+            .drain()
+            .map(|(name, known)| (name, known.pod))
+            .collect();
+        self.replace_pods(pods);
+    }
+
+    /// The pod with an address. None if there is no such pod on this node; and none while there are two,
+    /// since the address is on its way from one to the other.
+    #[must_use]
+    pub fn get(&self, address: IpAddr) -> Option<&Arc<Client>> {
+        match self.by_address.get(&address).map(Vec::as_slice) {
+            Some([client]) => Some(client),
+            _ => None,
+        }
+    }
+
+    /// How many pods there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pods.is_empty()
+    }
+}

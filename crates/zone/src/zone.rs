@@ -1,0 +1,411 @@
+//! The objects that names are made of, taken in one by one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use sealane_objects::{ObjectName, PodDns, ServiceDns, SliceDns};
+
+use crate::label::{Key, Label, key, label, parts};
+use crate::service::{Endpoint, Object, Service, ports};
+
+/// Tables that are asked for every name. The hash has no secret: who may write the objects that are in
+/// the table may fill it anyway, and who asks for names adds nothing to it.
+type Table<K, V> = HashMap<K, V, FixedState>;
+
+/// All that the cluster's objects say of names.
+///
+/// Objects come in any order: a slice may be there before its Service, and a Service before its
+/// namespace. A change costs what the object itself has in it, and the logarithm of what there is beside it.
+#[derive(Debug, Default)]
+pub struct Zone {
+    pub(crate) services: Table<Key, Service>,
+    pub(crate) namespaces: Table<Label, Namespace>,
+    slices: HashMap<ObjectName, Slice, FixedState>,
+    /// Who has an address: by cluster IP or by endpoint.
+    pub(crate) holders: BTreeSet<(IpAddr, Key)>,
+    pods: HashMap<ObjectName, Box<[IpAddr]>, FixedState>,
+    /// Addresses of pods in their namespaces, and how many pods say so.
+    pub(crate) pod_addresses: BTreeMap<(IpAddr, Label), u32>,
+    pod_names: bool,
+    changes: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Namespace {
+    /// There is an object of it.
+    object: bool,
+    /// Services in it.
+    services: u32,
+}
+
+/// What a slice has added to its Service.
+#[derive(Debug)]
+struct Slice {
+    service: Key,
+    /// In order.
+    endpoints: Box<[Endpoint]>,
+    not_ready: u32,
+}
+
+impl Namespace {
+    pub(crate) fn exists(&self) -> bool {
+        self.object || self.services > 0
+    }
+}
+
+impl Zone {
+    /// An empty zone.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether an endpoint without a hostname has the name of its pod instead of its address (`endpoint_pod_names`).
+    /// That is so for slices which are taken in from now on; [`Zone::replace_slices`] makes it so for all.
+    pub fn set_pod_names(&mut self, yes: bool) {
+        self.pod_names = yes;
+    }
+
+    /// How often something has changed; the zone's serial number is made of it.
+    #[must_use]
+    pub fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    /// How many Services, and how many of their ready endpoints, are known. It counts them.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        let services = self.services.values();
+        let known = services.clone().filter(|service| service.object.is_some());
+        let endpoints = services.map(Service::endpoint_count).sum();
+        (known.count(), endpoints)
+    }
+
+    /// Whether nothing at all is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            services,
+            namespaces,
+            slices,
+            holders,
+            pods,
+            pod_addresses,
+            ..
+        } = self;
+        let objects = services.is_empty() && slices.is_empty() && namespaces.is_empty();
+        objects && holders.is_empty() && pods.is_empty() && pod_addresses.is_empty()
+    }
+
+    /// Takes in a Service, or that it is gone.
+    pub fn set_service(&mut self, name: &ObjectName, service: Option<ServiceDns>) {
+        let Some(key) = key(&name.namespace, &name.name) else {
+            return;
+        };
+        let object = service.map(|service| Object::new(&service));
+        let known = self.services.get(&*key);
+        if known.and_then(|known| known.object.as_ref()) == object.as_ref() {
+            return;
+        }
+        self.changed();
+        let key = self.own(key);
+        let entry = self.services.entry(Arc::clone(&key)).or_default();
+        let (was, is) = (entry.object.is_some(), object.is_some());
+        let before = std::mem::replace(&mut entry.object, object);
+        self.count_in_namespace(&key, was, is);
+        for address in before.iter().flat_map(Object::addresses) {
+            self.hold(*address, &key);
+        }
+        let now: Vec<IpAddr> = match &self.services[&*key].object {
+            Some(object) => object.addresses().to_vec(),
+            None => Vec::new(),
+        };
+        for address in now {
+            self.hold(address, &key);
+        }
+        self.forget(&key);
+    }
+
+    /// Takes in all Services there are: what is not named is gone.
+    pub fn replace_services(&mut self, all: impl IntoIterator<Item = (ObjectName, ServiceDns)>) {
+        let mut named = HashSet::new();
+        for (name, service) in all {
+            named.extend(key(&name.namespace, &name.name));
+            self.set_service(&name, Some(service));
+        }
+        let known = self.services.iter();
+        let gone = known.filter(|(key, entry)| entry.object.is_some() && !named.contains(*key));
+        let gone: Vec<Key> = gone.map(|(key, _)| Arc::clone(key)).collect();
+        for key in gone {
+            let (name, namespace) = parts(&key);
+            let name = ObjectName::new(crate::label::text(namespace), crate::label::text(name));
+            self.set_service(&name, None);
+        }
+    }
+
+    /// Takes in an EndpointSlice, or that it is gone.
+    pub fn set_slice(&mut self, name: &ObjectName, slice: Option<SliceDns>) {
+        let slice = slice.and_then(|slice| self.slice(&name.namespace, slice));
+        match slice {
+            Some(slice) => self.put_slice(name, slice),
+            None => self.drop_slice(name),
+        }
+    }
+
+    /// Takes in all EndpointSlices there are: what is not named is gone.
+    pub fn replace_slices(&mut self, all: impl IntoIterator<Item = (ObjectName, SliceDns)>) {
+        let mut named = HashSet::new();
+        for (name, slice) in all {
+            self.set_slice(&name, Some(slice));
+            named.insert(name);
+        }
+        let known = self.slices.keys();
+        let gone: Vec<_> = known
+            .filter(|name| !named.contains(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            self.drop_slice(&name);
+        }
+    }
+
+    /// Takes in a Pod, or that it is gone. Only [`crate::PodRecords::Verified`] asks for pods.
+    pub fn set_pod(&mut self, name: &ObjectName, pod: Option<&PodDns>) {
+        let addresses = pod.map_or(&[][..], |pod| &pod.addresses);
+        let known = self.pods.get(name).map_or(&[][..], |known| known);
+        let Some(namespace) = label(&name.namespace).filter(|_| known != addresses) else {
+            return;
+        };
+        self.changed();
+        let namespace: Label = namespace.into();
+        for address in self.pods.remove(name).into_iter().flatten() {
+            let at = (address, Arc::clone(&namespace));
+            if let Some(count) = self.pod_addresses.get_mut(&at) {
+                *count -= 1;
+                if *count == 0 {
+                    self.pod_addresses.remove(&at);
+                }
+            }
+        }
+        for address in addresses {
+            let at = (*address, Arc::clone(&namespace));
+            *self.pod_addresses.entry(at).or_default() += 1;
+        }
+        if !addresses.is_empty() {
+            self.pods.insert(name.clone(), addresses.into());
+        }
+    }
+
+    /// Takes in all Pods there are: what is not named is gone.
+    pub fn replace_pods<'a>(
+        &mut self,
+        all: impl IntoIterator<Item = (&'a ObjectName, &'a PodDns)>,
+    ) {
+        let mut named = HashSet::new();
+        for (name, pod) in all {
+            self.set_pod(name, Some(pod));
+            named.insert(name);
+        }
+        let known = self.pods.keys();
+        let gone: Vec<_> = known
+            .filter(|name| !named.contains(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            self.set_pod(&name, None);
+        }
+    }
+
+    /// Takes in that a Namespace is there, or that it is gone.
+    pub fn set_namespace(&mut self, name: &str, exists: bool) {
+        let Some(label) = label(name) else { return };
+        let was = self
+            .namespaces
+            .get(&*label)
+            .is_some_and(|known| known.object);
+        if was == exists {
+            return;
+        }
+        self.changed();
+        let label: Label = label.into();
+        let namespace = self.namespaces.entry(Arc::clone(&label)).or_default();
+        namespace.object = exists;
+        if !namespace.exists() {
+            self.namespaces.remove(&label);
+        }
+    }
+
+    /// Takes in all Namespaces there are: what is not named is gone.
+    pub fn replace_namespaces<'a>(&mut self, all: impl IntoIterator<Item = &'a str>) {
+        let mut named = HashSet::new();
+        for name in all {
+            self.set_namespace(name, true);
+            named.extend(label(name));
+        }
+        let known = self.namespaces.iter();
+        let gone = known.filter(|(name, known)| known.object && !named.contains(&***name));
+        let gone: Vec<String> = gone.map(|(name, _)| crate::label::text(name)).collect();
+        for name in gone {
+            self.set_namespace(&name, false);
+        }
+    }
+
+    fn changed(&mut self) {
+        self.changes = self.changes.wrapping_add(1);
+    }
+
+    /// The key as the table has it already, so that it is there once.
+    fn own(&self, key: Key) -> Key {
+        let known = self.services.get_key_value(&*key);
+        known.map_or(key, |(known, _)| Arc::clone(known))
+    }
+
+    fn count_in_namespace(&mut self, key: &Key, was: bool, is: bool) {
+        let (_, name) = parts(key);
+        match (was, is) {
+            (false, true) => match self.namespaces.get_mut(name) {
+                Some(namespace) => namespace.services += 1,
+                None => {
+                    let first = Namespace {
+                        object: false,
+                        services: 1,
+                    };
+                    self.namespaces.insert(name.into(), first);
+                }
+            },
+            (true, false) => {
+                let Some(namespace) = self.namespaces.get_mut(name) else {
+                    return;
+                };
+                namespace.services -= 1;
+                if !namespace.exists() {
+                    self.namespaces.remove(name);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes whether a Service has an address, by whichever way.
+    fn hold(&mut self, address: IpAddr, key: &Key) {
+        let holds = self.services.get(&**key).is_some_and(|service| {
+            let own = service.object.as_ref().map_or(&[][..], Object::addresses);
+            own.contains(&address) || service.at(address).next().is_some()
+        });
+        let holder = (address, Arc::clone(key));
+        match holds {
+            true => self.holders.insert(holder),
+            false => self.holders.remove(&holder),
+        };
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if self.services.get(&**key).is_some_and(Service::is_gone) {
+            self.services.remove(&**key);
+        }
+    }
+
+    /// A slice as it is kept; none if it is no Service's.
+    fn slice(&self, namespace: &str, slice: SliceDns) -> Option<Slice> {
+        let service = self.own(key(namespace, &slice.service)?);
+        let ports = ports(&slice.ports);
+        let ports = match self.services.get(&*service) {
+            Some(known) => known.shared_ports(ports),
+            None => ports.into(),
+        };
+        let all = slice.endpoints.len();
+        let ready = slice
+            .endpoints
+            .into_iter()
+            .filter(|endpoint| endpoint.ready);
+        let mut endpoints: Vec<Endpoint> = ready
+            .map(|endpoint| {
+                let pod = endpoint.pod.filter(|_| self.pod_names);
+                let host = endpoint.hostname.as_deref().and_then(label);
+                let host = host.or_else(|| pod.as_deref().and_then(label));
+                Endpoint {
+                    address: endpoint.address,
+                    host: host.map(Label::from),
+                    ports: Arc::clone(&ports),
+                }
+            })
+            .collect();
+        endpoints.sort_unstable();
+        Some(Slice {
+            service,
+            not_ready: (all - endpoints.len()) as u32,
+            endpoints: endpoints.into(),
+        })
+    }
+
+    fn put_slice(&mut self, name: &ObjectName, slice: Slice) {
+        if self
+            .slices
+            .get(name)
+            .is_some_and(|known| known.service != slice.service)
+        {
+            self.drop_slice(name);
+        }
+        let key = Arc::clone(&slice.service);
+        let known = self.slices.remove(name);
+        let entry = self.services.entry(Arc::clone(&key)).or_default();
+        entry.slices += u32::from(known.is_none());
+        entry.not_ready += slice.not_ready;
+        entry.not_ready -= known.as_ref().map_or(0, |known| known.not_ready);
+        let before = known.as_ref().map_or(&[][..], |known| &known.endpoints);
+        let touched = exchange(entry, before, &slice.endpoints);
+        if known.is_none_or(|known| !touched.is_empty() || known.not_ready != slice.not_ready) {
+            self.changed();
+        }
+        for address in touched {
+            self.hold(address, &key);
+        }
+        self.slices.insert(name.clone(), slice);
+    }
+
+    fn drop_slice(&mut self, name: &ObjectName) {
+        let Some(known) = self.slices.remove(name) else {
+            return;
+        };
+        self.changed();
+        let Some(entry) = self.services.get_mut(&*known.service) else {
+            return;
+        };
+        entry.slices -= 1;
+        entry.not_ready -= known.not_ready;
+        for address in exchange(entry, &known.endpoints, &[]) {
+            self.hold(address, &known.service);
+        }
+        self.forget(&known.service);
+    }
+}
+
+/// Puts `after` in the place of `before`, both in order; the addresses of those that differ.
+fn exchange(service: &mut Service, before: &[Endpoint], after: &[Endpoint]) -> Vec<IpAddr> {
+    let mut touched = Vec::new();
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (Some(old), Some(new)) => old.cmp(new),
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (None, None) => return touched,
+        };
+        if order.is_le()
+            && let Some(gone) = old.next()
+            && order.is_lt()
+        {
+            service.remove(gone);
+            touched.push(gone.address);
+        }
+        if order.is_ge()
+            && let Some(come) = new.next()
+            && order.is_gt()
+        {
+            service.add(come);
+            touched.push(come.address);
+        }
+    }
+}
