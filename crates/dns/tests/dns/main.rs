@@ -1,0 +1,4 @@
+//! The DNS server of a node, part by part.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod serve;
