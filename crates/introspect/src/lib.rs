@@ -35,5 +35,5 @@ pub use histogram::Histogram;
 pub use log::{LogError, init_logging, log_level, set_log_level};
 pub use metrics::{Counter, Gauge};
 pub use registry::{Introspect, Readiness};
-pub use serve::{Reply, ServeError, Served, serve_json};
-pub use small::keep_small;
+pub use serve::{Reply, ServeError, Served, bind_unix, serve_json};
+pub use small::{keep_small, let_go};

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +83,27 @@ impl Introspect {
             at: path.display().to_string(),
             source,
         })?;
+        let mut served = self.serve_unix_on(listener)?;
+        served.socket = Some(path.to_owned());
+        Ok(served)
+    }
+
+    /// Serves everything on a unix socket that somebody else has made, and keeps.
+    ///
+    /// # Errors
+    /// When the listener is of no use to the runtime.
+    pub fn serve_unix_on(&self, listener: net::UnixListener) -> Result<Served, ServeError> {
+        let listener = listener
+            .set_nonblocking(true)
+            .and_then(|()| UnixListener::from_std(listener));
+        let listener = listener.map_err(|source| ServeError {
+            at: "an inherited unix socket".into(),
+            source,
+        })?;
+        Ok(self.listen_unix(listener))
+    }
+
+    fn listen_unix(&self, listener: UnixListener) -> Served {
         let answer = self.answers(Scope::Everything);
         let task = tokio::spawn(async move {
             loop {
@@ -89,11 +111,29 @@ impl Introspect {
                 serve_connection(accepted.map(|(io, _)| io), &answer).await;
             }
         });
-        Ok(Served {
+        Served {
             task,
-            socket: Some(path.to_owned()),
+            socket: None,
             address: None,
-        })
+        }
+    }
+
+    /// Serves health and metrics on a TCP socket that somebody else has made.
+    ///
+    /// # Errors
+    /// When the listener is of no use to the runtime.
+    pub fn serve_tcp_on(&self, listener: std::net::TcpListener) -> Result<Served, ServeError> {
+        let at = listener.local_addr();
+        let failed = |source| ServeError {
+            at: at.map_or_else(|_| "an inherited port".into(), |at| at.to_string()),
+            source,
+        };
+        let listener = listener
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(listener));
+        listener
+            .and_then(|listener| listen(listener, self.answers(Scope::HealthAndMetrics)))
+            .map_err(failed)
     }
 
     /// Serves health and metrics, not debug state, on a TCP address. Must be called in a tokio runtime.
@@ -247,7 +287,11 @@ where
     }
 }
 
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+/// As [`Introspect::serve_unix`], for processes without a runtime.
+///
+/// # Errors
+/// When the socket cannot be made, or another process serves it.
+pub fn bind_unix(path: &Path) -> io::Result<net::UnixListener> {
     let left_over = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     if left_over {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
@@ -258,7 +302,7 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         }
         fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
+    let listener = net::UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }

@@ -28,8 +28,8 @@ pub async fn keep_small() {
     }
 }
 
-/// Lets go of code and constants, and of free memory.
-fn let_go() {
+/// Lets go of code and constants, and of free memory, once.
+pub fn let_go() {
     // SAFETY: the callback is called while this function runs, and keeps nothing.
     unsafe { libc::dl_iterate_phdr(Some(let_go_of_program), ptr::null_mut()) };
     #[cfg(target_env = "gnu")]

@@ -1,0 +1,72 @@
+//! Starting a worker.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::SigSet;
+use nix::unistd::pipe2;
+
+use super::crew::Pid;
+use super::sockets::{Inherited, Purpose, Sockets};
+
+/// What workers run, whatever has become of the file since: this very program.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// A worker that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its process id.
+    pub pid: Pid,
+    /// Becomes readable when it answers, and ends with it.
+    pub ready: OwnedFd,
+}
+
+/// Starts a worker with the keeper's own command line, so that it reads the settings anew.
+///
+/// `life` is the reading end of a pipe that ends with this process.
+///
+/// # Errors
+/// When the system has no room for it.
+pub fn start(args: &[OsString], sockets: &Sockets, life: &OwnedFd) -> io::Result<Started> {
+    let (ready, told) = pipe2(OFlag::O_CLOEXEC)?;
+    let own = [
+        (Purpose::Ready, told.as_fd()),
+        (Purpose::Life, life.as_fd()),
+    ];
+    let all: Vec<Inherited> = sockets
+        .iter()
+        .chain(own)
+        .map(|(purpose, fd)| Inherited {
+            purpose,
+            fd: fd.as_raw_fd(),
+        })
+        .collect();
+    let mut command = Command::new(PROGRAM);
+    command.arg0("sealane").args(args).stdin(Stdio::null());
+    for inherited in &all {
+        command.arg("--inherit").arg(inherited.to_string());
+    }
+    let fds: Vec<RawFd> = all.iter().map(|inherited| inherited.fd).collect();
+    // SAFETY: between fork and exec only system calls on numbers that are there already.
+    unsafe { command.pre_exec(move || prepare(&fds)) };
+    let child = command.spawn()?;
+    let pid = Pid::try_from(child.id()).map_err(io::Error::other)?;
+    // Waited for with all others, when the signal comes.
+    drop(child);
+    Ok(Started { pid, ready })
+}
+
+/// Lets descriptors live on in the program that is about to start, and signals come again that the keeper holds back.
+fn prepare(fds: &[RawFd]) -> io::Result<()> {
+    for fd in fds {
+        // SAFETY: sets a flag of a descriptor; no memory is involved.
+        Errno::result(unsafe { nix::libc::fcntl(*fd, nix::libc::F_SETFD, 0) })?;
+    }
+    SigSet::empty().thread_set_mask()?;
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! What a user may say: flags, a file with the same settings, and defaults.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use sealane_kube::Access;
+use sealane_net::{Family, names};
+use serde::{Deserialize, Serialize};
+
+use crate::keeper::Inherited;
+
+const CLUSTER_DOMAIN: &str = "cluster.local";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const RUN_DIR: &str = "/run/sealane";
+/// The port of CoreDNS' metrics, by which Prometheus' usual rules find them.
+const HEALTH_PORT: u16 = 9153;
+
+/// Answer names on one node: the cluster's, and others by asking their servers.
+///
+/// Works with any Kubernetes API server. It takes the address of the cluster's
+/// DNS Service, and 169.254.20.10, on this node's loopback link, and keeps
+/// connection tracking away from both (`nft list table ip sealane-dns`), so that
+/// pods are answered on their own node and nothing is translated. The process
+/// that answers has no privileges. SIGHUP puts a new one in its place, and so
+/// does starting this program again: no question is lost.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Names of the cluster")]
+pub struct Options {
+    /// Name of this node's Node object [default: $NODE_NAME, else the host name]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+
+    /// Addresses of the cluster's DNS Service, one for each address family: where this node answers, beside
+    /// 169.254.20.10 and fd94::53
+    #[arg(long, value_name = "IP[,IP]", value_delimiter = ',')]
+    pub cluster_dns: Option<Vec<IpAddr>>,
+
+    /// Domain of the cluster's names, as kubelets know it [default: cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    pub cluster_domain: Option<String>,
+
+    /// Corefile to follow [default: key Corefile of ConfigMap kube-system/coredns, else built in]
+    #[arg(long, value_name = "FILE")]
+    pub corefile: Option<PathBuf>,
+
+    /// File with the servers that outside names are asked for, wherever the Corefile says /etc/resolv.conf
+    /// [default: /etc/resolv.conf]
+    #[arg(long, value_name = "FILE")]
+    pub resolv_conf: Option<PathBuf>,
+
+    /// Folder for the sockets dns.sock (a newer process of this program) and dns.debug.sock (state, metrics)
+    /// [default: /run/sealane]
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+
+    /// Port on the node's addresses for /healthz, /readyz and /metrics, 0 for none [default: 9153]
+    #[arg(long, value_name = "PORT")]
+    pub health_port: Option<u16>,
+
+    /// YAML file with the same settings, named as the flags without dashes in front; flags win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// What the process that answers is given by the one that starts it.
+    #[arg(long, hide = true, value_name = "NAME=FD")]
+    pub inherit: Vec<Inherited>,
+
+    // Last, since its heading would go on to what follows.
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// The file's form: every flag, without the dashes.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct FileOptions {
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+    api_server: Option<String>,
+    node_name: Option<String>,
+    cluster_dns: Option<Vec<IpAddr>>,
+    cluster_domain: Option<String>,
+    corefile: Option<PathBuf>,
+    resolv_conf: Option<PathBuf>,
+    run_dir: Option<PathBuf>,
+    health_port: Option<u16>,
+}
+
+/// The settings as resolved; shown by `/debug/config`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    #[serde(skip)]
+    pub access: Access,
+    pub node_name: String,
+    /// Where this node answers: the cluster's addresses, then the local one of each of their families.
+    pub addresses: Vec<IpAddr>,
+    pub cluster_domain: String,
+    /// `None`: from the API.
+    pub corefile: Option<PathBuf>,
+    pub resolv_conf: PathBuf,
+    pub run_dir: PathBuf,
+    /// `None`: health and metrics on the debug socket alone.
+    pub health_port: Option<u16>,
+}
+
+impl Options {
+    /// Joins flags, file and defaults.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown or malformed setting, no node name, no address.
+    pub fn resolve(self) -> anyhow::Result<Settings> {
+        let file = match &self.config {
+            Some(path) => read_file(path)?,
+            None => FileOptions::default(),
+        };
+        let or = |flag: Option<PathBuf>, file: Option<PathBuf>, default: &str| {
+            flag.or(file).unwrap_or_else(|| default.into())
+        };
+        let domain = self.cluster_domain.or(file.cluster_domain);
+        let health_port = self.health_port.or(file.health_port);
+        Ok(Settings {
+            access: Access {
+                kubeconfig: self.access.kubeconfig.or(file.kubeconfig),
+                context: self.access.context.or(file.context),
+                api_server: self.access.api_server.or(file.api_server),
+            },
+            node_name: node_name(self.node_name.or(file.node_name))?,
+            addresses: addresses(self.cluster_dns.or(file.cluster_dns).unwrap_or_default())?,
+            cluster_domain: cluster_domain(domain.as_deref().unwrap_or(CLUSTER_DOMAIN))?,
+            corefile: self.corefile.or(file.corefile),
+            resolv_conf: or(self.resolv_conf, file.resolv_conf, RESOLV_CONF),
+            run_dir: or(self.run_dir, file.run_dir, RUN_DIR),
+            health_port: Some(health_port.unwrap_or(HEALTH_PORT)).filter(|port| *port != 0),
+        })
+    }
+}
+
+impl Settings {
+    /// Where a newer process asks for the sockets.
+    pub fn control_socket(&self) -> PathBuf {
+        self.run_dir.join("dns.sock")
+    }
+
+    /// Where state, metrics and health are served.
+    pub fn debug_socket(&self) -> PathBuf {
+        self.run_dir.join("dns.debug.sock")
+    }
+}
+
+/// With the local address of each family that the cluster's have.
+fn addresses(cluster: Vec<IpAddr>) -> anyhow::Result<Vec<IpAddr>> {
+    if cluster.is_empty() {
+        bail!(
+            "find the addresses of the cluster's DNS Service: give --cluster-dns IP \
+             (kubectl get service -n kube-system kube-dns)"
+        );
+    }
+    let mut all = cluster.clone();
+    for family in Family::ALL {
+        let of_family = cluster.iter().filter(|ip| Family::from(**ip) == family);
+        match of_family.count() {
+            0 => {}
+            1 => all.push(names::dns_local(family)),
+            _ => bail!(
+                "use --cluster-dns {}: a Service has one address of each family",
+                list(&cluster)
+            ),
+        }
+    }
+    let unusable = |ip: &&IpAddr| ip.is_unspecified() || ip.is_multicast() || ip.is_loopback();
+    if let Some(ip) = cluster.iter().find(unusable) {
+        bail!("use --cluster-dns {ip}: pods cannot ask there; expected the address of a Service");
+    }
+    all.dedup();
+    Ok(all)
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(",")
+}
+
+/// Without a dot at the end, in small letters.
+fn cluster_domain(given: &str) -> anyhow::Result<String> {
+    let domain = given.trim_end_matches('.').to_ascii_lowercase();
+    let label = |label: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(fits)
+    };
+    if domain.len() > 200 || !domain.split('.').all(label) {
+        bail!("use --cluster-domain {given:?}: expected a DNS name such as {CLUSTER_DOMAIN}");
+    }
+    Ok(domain)
+}
+
+fn read_file(path: &Path) -> anyhow::Result<FileOptions> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("read config file {}", path.display()))?;
+    // An empty document is null, not an empty mapping.
+    let options: Option<FileOptions> = serde_yaml_ng::from_str(&text)
+        .with_context(|| format!("read config file {}", path.display()))?;
+    Ok(options.unwrap_or_default())
+}
+
+fn node_name(given: Option<String>) -> anyhow::Result<String> {
+    let name = given
+        .or_else(|| std::env::var("NODE_NAME").ok())
+        .or_else(|| nix::unistd::gethostname().ok()?.into_string().ok())
+        .filter(|name| !name.is_empty());
+    match name {
+        // The name of a Node is a DNS name, so lower case, whatever the host is called.
+        Some(name) => Ok(name.to_lowercase()),
+        None => bail!("find this node's name: give --node-name NAME or set NODE_NAME"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(dns: &[&str], file: &str) -> anyhow::Result<Settings> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dns.yaml");
+        fs::write(&path, file).unwrap();
+        let given = dns.iter().map(|ip| ip.parse().unwrap()).collect();
+        Options {
+            node_name: Some("Node-1".into()),
+            cluster_dns: (!dns.is_empty()).then_some(given),
+            config: Some(path),
+            ..Options::default()
+        }
+        .resolve()
+    }
+
+    #[test]
+    fn each_family_of_the_cluster_has_a_local_address_too() {
+        let shown = |settings: Settings| list(&settings.addresses);
+        let one = resolve(&["10.96.0.10"], "").unwrap();
+        assert_eq!(
+            (one.node_name.as_str(), one.health_port),
+            ("node-1", Some(9153))
+        );
+        assert_eq!(shown(one), "10.96.0.10,169.254.20.10");
+        let both = resolve(&["fd00::a", "10.96.0.10"], "").unwrap();
+        assert_eq!(shown(both), "fd00::a,10.96.0.10,169.254.20.10,fd94::53");
+        let local = resolve(&["169.254.20.10"], "").unwrap();
+        assert_eq!(shown(local), "169.254.20.10");
+    }
+
+    #[test]
+    fn the_file_says_the_same_as_flags() {
+        let text = "cluster-dns: [10.0.0.10]\ncluster-domain: K8S.example.\nhealth-port: 0\nrun-dir: /r\ncorefile: /c\n";
+        let settings = resolve(&[], text).unwrap();
+        assert_eq!(settings.cluster_domain, "k8s.example");
+        assert_eq!(settings.health_port, None);
+        assert_eq!(settings.control_socket(), Path::new("/r/dns.sock"));
+        assert_eq!(settings.corefile.as_deref(), Some(Path::new("/c")));
+        let flags = resolve(&["10.96.0.10"], text).unwrap();
+        assert_eq!(flags.addresses[0].to_string(), "10.96.0.10");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_by_name() {
+        let one = ["10.96.0.10"];
+        for (dns, text, why) in [
+            (&[][..], "", "give --cluster-dns"),
+            (&["10.0.0.1", "10.0.0.2"], "", "10.0.0.1,10.0.0.2"),
+            (&["127.0.0.1"], "", "127.0.0.1"),
+            (&one, "cluster-domain: a..b\n", "a..b"),
+            (&one, "cluster-dns: many\n", "cluster-dns"),
+            (&one, "port: 53\n", "unknown field `port`"),
+        ] {
+            let error = format!("{:#}", resolve(dns, text).unwrap_err());
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
