@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sealane_message::Name;
 use sealane_net::Protocol;
 use sealane_objects::{DnsTarget, PortDns, ServiceDns};
+use smallvec::SmallVec;
 
 use crate::label::{Label, label};
 
@@ -33,7 +34,8 @@ pub(crate) struct Object {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    Addresses(Box<[IpAddr]>),
+    /// In place, since they are what is asked for most.
+    Addresses(SmallVec<[IpAddr; 2]>),
     Endpoints,
     Name(Box<Name>),
     /// An `externalName` that is no name, as it is written.
@@ -61,7 +63,9 @@ impl Object {
     pub(crate) fn new(service: &ServiceDns) -> Self {
         Self {
             target: match &service.target {
-                DnsTarget::Addresses(addresses) => Target::Addresses(addresses.as_slice().into()),
+                DnsTarget::Addresses(addresses) => {
+                    Target::Addresses(addresses.iter().copied().collect())
+                }
                 DnsTarget::Endpoints => Target::Endpoints,
                 DnsTarget::Name(name) => elsewhere(name),
             },
