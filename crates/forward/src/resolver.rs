@@ -21,12 +21,9 @@ use crate::{
     meters::{CacheMeters, ForwardMeters},
     query::{Key, Query, Reply},
     response::TtlBounds,
-    settings::Settings,
+    settings::{Patience, Settings},
     upstream::{Group, Permit},
 };
-
-/// How long a client waits before it gets an answer that has expired (RFC 8767 §5).
-const CLIENT_PATIENCE: Duration = Duration::from_millis(1800);
 
 /// What a query takes beyond the deadline of its upstreams, at most.
 const GRACE: Duration = Duration::from_millis(250);
@@ -129,8 +126,9 @@ impl Resolver {
             let stale = inner.stale(query, now);
             return stale.unwrap_or_else(|| Reply::failure(&query.question, Rcode::REFUSED));
         };
-        let deadline = now + inner.deadline(query) + GRACE;
-        inner.wait(query, arrival, deadline).await
+        let group = inner.group(&query.question.name);
+        let patience = group.map_or_else(Patience::default, |group| group.settings().patience);
+        inner.wait(query, arrival, now, patience).await
     }
 }
 
@@ -150,11 +148,6 @@ impl Inner {
         let reply = cache.stale(query, now)?;
         cache.gave_stale();
         Some(reply)
-    }
-
-    fn deadline(&self, query: &Query) -> Duration {
-        let group = self.group(&query.question.name);
-        group.map_or(Duration::ZERO, |group| group.settings().patience.deadline)
     }
 
     /// Joins an equal question that is under way, or starts one; `None` when that cannot be.
@@ -182,20 +175,25 @@ impl Inner {
     }
 
     /// Waits for the end of a question: an expired answer is better than a failure, or than to wait for long.
-    async fn wait(&self, query: &Query, mut arrival: Arrival, deadline: Instant) -> Reply {
+    async fn wait(
+        &self,
+        query: &Query,
+        mut arrival: Arrival,
+        begun: Instant,
+        patience: Patience,
+    ) -> Reply {
         let landed = async { arrival.wait_for(Option::is_some).await.ok()?.clone() };
         tokio::pin!(landed);
-        let now = Instant::now().into_std();
         let cache = self.cache_for(query);
-        if cache.is_some_and(|cache| cache.stale(query, now).is_some()) {
-            if let Ok(landed) = timeout(CLIENT_PATIENCE, &mut landed).await {
+        if cache.is_some_and(|cache| cache.stale(query, begun.into_std()).is_some()) {
+            if let Ok(landed) = timeout(patience.client, &mut landed).await {
                 return self.given(query, landed);
             }
             if let Some(stale) = self.stale(query, Instant::now().into_std()) {
                 return stale;
             }
         }
-        let landed = timeout_at(deadline, landed).await;
+        let landed = timeout_at(begun + patience.deadline + GRACE, landed).await;
         self.given(query, landed.ok().flatten())
     }
 

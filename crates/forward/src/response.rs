@@ -10,13 +10,13 @@ mod examine;
 mod keep;
 mod opaque;
 
-use sealane_message::{Malformed, Name};
+use sealane_message::Malformed;
 
 pub use examine::{Examined, Lie, examine};
 pub use keep::{Bounds, Kept, Outcome, TtlBounds, keep};
 
 /// Why a reply is of no use, although it is the reply to what was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// It cannot be read.
     #[error("{0}")]
@@ -25,8 +25,8 @@ pub enum Unusable {
     #[error("it has more records than anybody needs")]
     TooLong,
     /// A name stands for two others.
-    #[error("{0} is given two aliases")]
-    Aliases(Name),
+    #[error("a name is given two aliases")]
+    Aliases,
     /// Aliases go round.
     #[error("aliases go round, or do not end")]
     Circle,

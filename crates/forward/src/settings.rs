@@ -128,6 +128,8 @@ pub struct Patience {
     pub shortest: Duration,
     /// At most so long before another upstream is asked as well.
     pub longest: Duration,
+    /// So long a client waits before it gets an answer that has expired (RFC 8767 §5).
+    pub client: Duration,
     /// So long an answer is waited for, even when another upstream is asked meanwhile.
     pub answer: Duration,
 }
@@ -138,6 +140,7 @@ impl Default for Patience {
             deadline: Duration::from_secs(4),
             shortest: Duration::from_millis(30),
             longest: Duration::from_millis(400),
+            client: Duration::from_millis(1800),
             answer: Duration::from_secs(3),
         }
     }

@@ -54,7 +54,7 @@ fn target(name: &Name, answers: &[Record<'_>]) -> Result<Option<Name>, Unusable>
     });
     let first = targets.next();
     if targets.any(|other| Some(other) != first) {
-        return Err(Unusable::Aliases(*name));
+        return Err(Unusable::Aliases);
     }
     Ok(first)
 }
