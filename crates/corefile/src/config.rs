@@ -82,7 +82,7 @@ pub struct Server {
     pub kubernetes: Option<Kubernetes>,
     /// Plugin `loop`: a forwarding loop is looked for.
     pub finds_loops: bool,
-    /// Plugin `forward`; the first one for a name counts.
+    /// Plugin `forward`; the one with the longest zone counts, unlike in `CoreDNS`, where it is the first.
     pub forwards: Vec<Forward>,
     /// Plugin `reload`; without it the file is read once.
     pub reload: Option<Reload>,
@@ -240,8 +240,6 @@ pub struct Forward {
     pub except: Vec<Name>,
     /// `force_tcp`
     pub force_tcp: bool,
-    /// `prefer_udp`
-    pub prefer_udp: bool,
     /// `policy`
     pub policy: Policy,
     /// `max_fails`: failed checks before an upstream is taken for dead; 0: never.
@@ -256,10 +254,6 @@ pub struct Forward {
     pub failover: Vec<Rcode>,
     /// `failfast_all_unhealthy_upstreams`: with no upstream alive, SERVFAIL at once.
     pub fail_fast: bool,
-    /// `next`: answers after which the next `forward` is asked.
-    pub next: Vec<Rcode>,
-    /// `next_on_nodata`: so too after an answer without records.
-    pub next_on_nodata: bool,
 }
 
 impl Forward {
@@ -311,18 +305,12 @@ pub struct Cache {
     pub success: Share,
     /// Answers that there are none.
     pub denial: Share,
-    /// `prefetch`
+    /// `prefetch`, if it says something of it; with an amount of 0: never.
     pub prefetch: Option<Prefetch>,
-    /// `serve_stale`
+    /// `serve_stale`, if it says something of it; for 0 seconds: never.
     pub serve_stale: Option<ServeStale>,
     /// `servfail`: how long a failure is kept.
     pub servfail: Duration,
-    /// `disable success ZONES`: names whose answers are not kept.
-    pub no_success: Vec<Name>,
-    /// `disable denial ZONES`.
-    pub no_denial: Vec<Name>,
-    /// `keepttl`: answers show the TTL that they came with.
-    pub keep_ttl: bool,
 }
 
 /// Half of a cache.
@@ -354,8 +342,6 @@ pub struct ServeStale {
     pub limit: Duration,
     /// `verify`: only after the upstream has not answered.
     pub verify: bool,
-    /// How long that may take.
-    pub verify_timeout: Option<Duration>,
 }
 
 /// A source or a kind of question, for `acl`; none of a list means all.

@@ -1,13 +1,17 @@
 //! Task: the names of the cluster, answered on each node.
 //!
 //! ```text
-//! keeper  the process with rights: sockets, workers, what the kernel has of it
-//! serve   queries in, replies out: sockets, limits, the pipeline
+//! configure   the Corefile in force, and its changes
+//! keeper      the process with rights: sockets, workers, what the kernel has of it
+//! query_log   which queries are written down
+//! serve       queries in, replies out: sockets, limits, the pipeline
 //! ```
 
+pub mod configure;
 pub mod keeper;
 pub mod kernel;
 mod options;
+pub mod query_log;
 pub mod serve;
 
 pub use options::{Options, Settings};

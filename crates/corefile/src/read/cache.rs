@@ -41,9 +41,6 @@ pub fn cache(
         prefetch: None,
         serve_stale: None,
         servfail: Duration::from_secs(5),
-        no_success: Vec::new(),
-        no_denial: Vec::new(),
-        keep_ttl: false,
     };
     for option in &statement.options {
         cache_option(reader, option, &mut cache)?;
@@ -60,8 +57,8 @@ fn cache_option(
     match option.name.as_str() {
         "success" => share(option, &mut cache.success)?,
         "denial" => share(option, &mut cache.denial)?,
-        "prefetch" => cache.prefetch = prefetch(option)?,
-        "serve_stale" => cache.serve_stale = Some(serve_stale(option)?),
+        "prefetch" => cache.prefetch = Some(prefetch(option)?),
+        "serve_stale" => cache.serve_stale = Some(serve_stale(reader, option)?),
         "servfail" => {
             cache.servfail = option.duration(option.one("a duration")?)?;
             if cache.servfail > MOST_SERVFAIL {
@@ -69,20 +66,18 @@ fn cache_option(
             }
         }
         "disable" => {
-            let args = option.some("success or denial, and zones")?;
-            let zones = option.zones_or(&args[1..], &reader.zones)?;
-            match args[0].as_str() {
-                "success" => cache.no_success = zones,
-                "denial" => cache.no_denial = zones,
-                other => {
-                    let problem = format!("expected success or denial, not {other:?}");
-                    return Err(option.fault(problem));
-                }
-            }
+            option.some("success or denial, and zones")?;
+            reader.note(
+                option,
+                "is not supported: give cache the ZONES whose answers are kept",
+            );
         }
         "keepttl" => {
             option.none()?;
-            cache.keep_ttl = true;
+            reader.note(
+                option,
+                "is not supported: answers show what is left of their TTL",
+            );
         }
         _ => {
             return Err(option
@@ -105,7 +100,7 @@ fn share(option: &Statement, share: &mut Share) -> Result<(), Fault> {
     Ok(())
 }
 
-fn prefetch(option: &Statement) -> Result<Option<Prefetch>, Fault> {
+fn prefetch(option: &Statement) -> Result<Prefetch, Fault> {
     option.counted(1..=3, "AMOUNT [DURATION] [PERCENTAGE%]")?;
     let amount = option.number(&option.args[0], 0..=u32::MAX, "a number of questions")?;
     let mut prefetch = Prefetch {
@@ -120,15 +115,14 @@ fn prefetch(option: &Statement) -> Result<Option<Prefetch>, Fault> {
         let number = percentage.strip_suffix('%').unwrap_or("without %");
         prefetch.percentage = option.number(number, 10..=90, "a percentage, such as 20%,")?;
     }
-    Ok((amount > 0).then_some(prefetch))
+    Ok(prefetch)
 }
 
-fn serve_stale(option: &Statement) -> Result<ServeStale, Fault> {
+fn serve_stale(reader: &mut Reader<'_>, option: &Statement) -> Result<ServeStale, Fault> {
     option.counted(0..=3, "[DURATION] [immediate|verify]")?;
     let mut stale = ServeStale {
         limit: Duration::from_secs(3600),
         verify: false,
-        verify_timeout: None,
     };
     if let Some(limit) = option.args.first() {
         stale.limit = option.duration(limit)?;
@@ -146,7 +140,8 @@ fn serve_stale(option: &Statement) -> Result<ServeStale, Fault> {
         }
     }
     if let Some(timeout) = option.args.get(2) {
-        stale.verify_timeout = Some(option.duration(timeout)?);
+        option.duration(timeout)?;
+        reader.note(option, "a time to verify is left out: it is 1.8s");
     }
     Ok(stale)
 }

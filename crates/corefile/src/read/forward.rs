@@ -38,7 +38,6 @@ pub fn forward(
         to: Vec::new(),
         except: Vec::new(),
         force_tcp: false,
-        prefer_udp: false,
         policy: Policy::Random,
         max_fails: 2,
         expire: Duration::from_secs(10),
@@ -50,8 +49,6 @@ pub fn forward(
         max_concurrent: 0,
         failover: Vec::new(),
         fail_fast: false,
-        next: Vec::new(),
-        next_on_nodata: false,
     };
     for text in &statement.args[1..] {
         forward.to.extend(to(reader, statement, text)?);
@@ -118,7 +115,10 @@ fn forward_option(
         }
         "prefer_udp" => {
             option.none()?;
-            forward.prefer_udp = true;
+            reader.note(
+                option,
+                "need not be said: UDP comes first unless force_tcp is given",
+            );
         }
         "policy" => forward.policy = policy(option)?,
         "max_fails" => {
@@ -132,11 +132,10 @@ fn forward_option(
             forward.max_concurrent = option.number(number, 0..=u32::MAX, "a number")?;
         }
         "failover" => forward.failover = rcodes(option)?,
-        "next" => forward.next = rcodes(option)?,
-        "next_on_nodata" => {
-            option.none()?;
-            forward.next_on_nodata = true;
-        }
+        "next" | "next_on_nodata" => reader.note(
+            option,
+            "is not supported: the longest zone's forward answers; give it all upstreams, and failover",
+        ),
         "failfast_all_unhealthy_upstreams" => {
             option.none()?;
             forward.fail_fast = true;
@@ -150,7 +149,7 @@ fn forward_option(
         }
         _ => {
             return Err(option.unknown(
-                "except, force_tcp, prefer_udp, policy, max_fails, expire, health_check, max_concurrent, failover, next and failfast_all_unhealthy_upstreams",
+                "except, force_tcp, prefer_udp, policy, max_fails, expire, health_check, max_concurrent, failover and failfast_all_unhealthy_upstreams",
             ));
         }
     }
