@@ -6,6 +6,10 @@
 //! parent, its session and its namespaces, but not its control group, so
 //! `down` looks here first.
 //!
+//! Pods share the processors with those who serve them. Where there is less of them than is wanted, a change of a Service
+//! would wait behind its clients at each process that it passes, so the roles weigh more than the pods of a node,
+//! and they use little.
+//!
 //! Machines differ: all version 2, all version 1, or hybrid with version 2
 //! beside. The supervisor enters version 2 wherever it is mounted, and the
 //! version 1 hierarchies that account for it or could end it with a session.
@@ -19,11 +23,15 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+/// The group of all clusters.
+pub const CLUSTERS: &str = "sealane";
 /// Version 1 controllers whose hierarchies the supervisor enters. `systemd` is
 /// among them because a session's end may kill what is in its group.
 const ENTERED: [&str; 4] = ["pids", "memory", "cpu", "name=systemd"];
 /// Version 2 controllers that pods' limits need.
 const DELEGATED: [&str; 3] = ["cpu", "memory", "pids"];
+/// What a group of version 1 weighs that nobody has weighed; 100 in version 2.
+const UNWEIGHED_SHARES: u64 = 1024;
 /// How often a group that empties is looked at again.
 const RETRY: Duration = Duration::from_millis(2);
 
@@ -142,6 +150,27 @@ fn delegate(mount: &Path, path: &Path) {
             }
         }
     }
+}
+
+/// Sets how much of the processors a group gets beside its neighbours where all want more than there is: `percent`
+/// of what a group weighs that nobody has weighed. Returns how many hierarchies took it.
+pub fn weigh(path: &str, percent: u64) -> usize {
+    let all = groups(path).into_iter();
+    let settings = all.filter_map(|(hierarchy, group)| match hierarchy.v1 {
+        None => Some((group.join("cpu.weight"), percent)),
+        Some(controllers) => controllers
+            .iter()
+            .any(|controller| controller == "cpu")
+            .then(|| (group.join("cpu.shares"), UNWEIGHED_SHARES * percent / 100)),
+    });
+    // Version 2 offers the file where it has the controller and hands it down.
+    let settings = settings.filter(|(file, _)| file.exists());
+    let set = |(file, value): &(PathBuf, u64)| {
+        let written = fs::write(file, value.to_string());
+        let complain = |error| tracing::debug!("set {} to {value}: {error}", file.display());
+        written.map_err(complain).is_ok()
+    };
+    settings.filter(set).count()
 }
 
 /// Groups named `path` that exist, one for each hierarchy, version 2 first.
@@ -297,6 +326,26 @@ mod tests {
             v1: Some(vec!["devices".to_owned()]),
         };
         assert!(!devices.is_entered());
+    }
+
+    #[test]
+    fn a_group_is_weighed_where_there_is_a_controller_of_processors() {
+        let path = format!("sealane/test-weight-{}", std::process::id());
+        for hierarchy in hierarchies() {
+            _ = fs::create_dir_all(hierarchy.mount.join(&path));
+        }
+        let count = weigh(&path, 300);
+        let mut weights = Vec::new();
+        for (_, group) in groups(&path) {
+            for (file, expected) in [("cpu.shares", "3072"), ("cpu.weight", "300")] {
+                if let Ok(weight) = fs::read_to_string(group.join(file)) {
+                    weights.push((weight.trim() == expected, file, weight));
+                }
+            }
+        }
+        remove(&path, Duration::from_secs(5)).unwrap();
+        assert_eq!(count, weights.len(), "{weights:?}");
+        assert!(weights.iter().all(|(right, ..)| *right), "{weights:?}");
     }
 
     #[test]

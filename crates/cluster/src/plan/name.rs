@@ -7,6 +7,7 @@ use sealane_net::names;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::cgroup;
 use crate::layout::{NO_CLUSTERS, STATE_ROOT};
 
 /// Longest cluster name. A pod's socket, `/run/sealane/NAME/node-N/pods/UID.sock`,
@@ -65,7 +66,7 @@ impl ClusterName {
 
     /// The cluster's cgroup, relative to each hierarchy's mount.
     pub fn cgroup(&self) -> String {
-        format!("sealane/{}", self.0)
+        format!("{}/{}", cgroup::CLUSTERS, self.0)
     }
 }
 

@@ -54,6 +54,11 @@ use snapshot::{NodeState, ProcessState, Snapshot};
 /// Descriptors that a process may have; enough for an API server with a watch
 /// from each of a few hundred clients, and for what pods inherit.
 const OPEN_FILES: u64 = 65_536;
+/// What all clusters weigh beside another service of this machine, in percent. The kubelet gives its pods a service's
+/// weight for each processor; this machine may be somebody's desk.
+const CLUSTERS_WEIGH: u64 = 200;
+/// What the roles weigh beside the pods of one node, in percent.
+const ROLES_WEIGH: u64 = 1000;
 /// How often logs are looked at.
 const LOGS: Duration = Duration::from_secs(30);
 
@@ -214,10 +219,17 @@ impl Crew {
 
 /// What every process needs: a control group, descriptors, directories.
 fn prepare(layout: &Layout, plan: &Plan) -> anyhow::Result<()> {
-    if cgroup::enter(&format!("{}/system", layout.name.cgroup())) == 0 {
+    let system = format!("{}/system", layout.name.cgroup());
+    if cgroup::enter(&system) == 0 {
         tracing::warn!(
             "no control group could be entered: `down` goes by pid files and sockets alone"
         );
+    }
+    for (group, percent) in [
+        (cgroup::CLUSTERS, CLUSTERS_WEIGH),
+        (system.as_str(), ROLES_WEIGH),
+    ] {
+        cgroup::weigh(group, percent);
     }
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(OPEN_FILES), hard)?;
