@@ -79,6 +79,8 @@ struct Server {
     identity: Identity,
     persona: Persona,
     linger: Duration,
+    /// It was told to end, and lingers.
+    is_ending: bool,
     listeners: HashMap<RawFd, TcpListener>,
     datagrams: HashMap<RawFd, UdpSocket>,
     connections: HashMap<RawFd, Connection>,
@@ -94,6 +96,7 @@ impl Server {
             identity: Identity::of_this_process(),
             persona: settings.persona,
             linger: settings.linger,
+            is_ending: false,
             listeners: HashMap::new(),
             datagrams: HashMap::new(),
             connections: HashMap::new(),
@@ -148,6 +151,7 @@ impl Server {
         let mut end = None;
         loop {
             let Some(timeout) = time_left(end) else {
+                self.answer_what_waits();
                 return Ok(());
             };
             let count = match self.epoll.wait(&mut events, timeout) {
@@ -164,8 +168,29 @@ impl Server {
                     // Read, so that it does not come again.
                     let _ = self.signals.read_signal();
                     end = Some(Instant::now() + self.linger);
+                    self.is_ending = true;
                 }
             }
+        }
+    }
+
+    /// The kernel would reset connections that it has taken for us, and those with a request that nobody has read.
+    fn answer_what_waits(&mut self) {
+        let listeners: Vec<RawFd> = self.listeners.keys().copied().collect();
+        for listener in listeners {
+            self.accept(listener);
+        }
+        let connections: Vec<RawFd> = self.connections.keys().copied().collect();
+        for connection in connections {
+            self.advance(connection);
+        }
+    }
+
+    fn host(&self) -> Host<'_> {
+        Host {
+            identity: &self.identity,
+            persona: &self.persona,
+            is_ending: self.is_ending,
         }
     }
 
@@ -173,11 +198,7 @@ impl Server {
         if self.listeners.contains_key(&fd) {
             self.accept(fd);
         } else if let Some(socket) = self.datagrams.get(&fd) {
-            let host = Host {
-                identity: &self.identity,
-                persona: &self.persona,
-            };
-            udp::answer_all(socket, host);
+            udp::answer_all(socket, self.host());
         } else {
             self.advance(fd);
         }
@@ -196,11 +217,7 @@ impl Server {
     }
 
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let host = Host {
-            identity: &self.identity,
-            persona: &self.persona,
-        };
-        let Ok(connection) = Connection::new(stream, peer, host) else {
+        let Ok(connection) = Connection::new(stream, peer, self.host()) else {
             return;
         };
         if self
@@ -231,6 +248,7 @@ impl Server {
         let host = Host {
             identity: &self.identity,
             persona: &self.persona,
+            is_ending: self.is_ending,
         };
         let failed = connection.advance(host).is_err();
         if let Some(errand) = connection.take_errand() {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
@@ -130,6 +130,40 @@ fn netexec_ends_as_it_is_told() {
     let url = format!("http://127.0.0.1:{}/exit?code=3", server.ports[0]);
     assert!(!run(&["curl", "-s", &url]).status.success());
     assert_eq!(server.child.wait().unwrap().code(), Some(3));
+}
+
+/// Sends a request by a connection that may stay; what was answered.
+fn ask(stream: &mut TcpStream) -> String {
+    stream
+        .write_all(b"GET /hostname HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"pod-a") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        answer.extend(byte);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn netexec_that_drains_answers_everybody_and_keeps_nobody() {
+    let args = [
+        "netexec",
+        "--http-port=0",
+        "--udp-port=-1",
+        "--delay-shutdown=1",
+    ];
+    let mut server = Server::start(&args, 1);
+    let address = ("127.0.0.1", server.ports[0]);
+    let mut kept = TcpStream::connect(address).unwrap();
+    assert!(!ask(&mut kept).contains("Connection: close"));
+    let pid = nix::unistd::Pid::from_raw(server.child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    while !ask(&mut kept).contains("Connection: close") {}
+    assert_eq!(kept.read(&mut [0]).unwrap(), 0);
+    assert!(ask(&mut TcpStream::connect(address).unwrap()).contains("Connection: close"));
+    assert!(server.child.wait().unwrap().success());
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(super) struct Connection {
 pub(super) struct Host<'a> {
     pub(super) identity: &'a Identity,
     pub(super) persona: &'a Persona,
+    /// It was told to end: who keeps a connection is to open another one, elsewhere (RFC 9112 §9.6).
+    pub(super) is_ending: bool,
 }
 
 impl Connection {
@@ -168,7 +170,7 @@ impl Connection {
             } => {
                 self.input.drain(..length);
                 self.go_ahead_given = false;
-                let keep_alive = keep_alive && !host.persona.closes();
+                let keep_alive = keep_alive && !host.persona.closes() && !host.is_ending;
                 self.ending = !keep_alive;
                 self.respond(host, request, keep_alive);
                 true
