@@ -53,16 +53,19 @@ test: setup ## Every check and every test, on real packets (as root).
 	done
 
 # How often the API server is killed under two thousand objects and a hundred watchers, how many random
-# operations a cluster must survive, how many CNI calls an agent, how many events of Services its rules, and a seed
-# for all; `make test` takes ten, two hundred, five hundred and five thousand.
+# operations a cluster must survive, how many CNI calls an agent, how many events of Services its rules, how many
+# requests of Services in a second may not fail through how many rounds of updates, and a seed for all; `make test`
+# takes ten, two hundred, five hundred, five thousand, a thousand and one.
 SEALANE_KILLS ?= 50
 SEALANE_OPERATIONS ?= 1000
 SEALANE_CALLS ?= 5000
 SEALANE_EVENTS ?= 20000
+SEALANE_REQUESTS ?= 2000
+SEALANE_ROLLOUTS ?= 5
 SEALANE_SEED ?= 1
 
 .PHONY: soak
-soak: setup ## The network in every form; crash tests, longer (as root): SEALANE_KILLS, _OPERATIONS, _CALLS, _EVENTS, _SEED.
+soak: setup ## The network in every form; crash tests, longer (as root): SEALANE_KILLS, _OPERATIONS, _CALLS, _EVENTS, _REQUESTS, _ROLLOUTS, _SEED.
 	cargo build --package sealane --locked
 	for form in {bridge,routed}' '{direct,vxlan}' '{ipv4,ipv6,dual}; do \
 	  SEALANE_NETWORK="$$form" cargo test --package sealane-testkit --test network_model --locked || exit; \
@@ -71,6 +74,8 @@ soak: setup ## The network in every form; crash tests, longer (as root): SEALANE
 	cargo test --package sealane-apiserver --test api --locked -- --nocapture crashes::
 	SEALANE_OPERATIONS=$(SEALANE_OPERATIONS) SEALANE_SEED=$(SEALANE_SEED) \
 	cargo test --package sealane-testkit --test random_operations --locked -- --nocapture
+	SEALANE_REQUESTS=$(SEALANE_REQUESTS) SEALANE_ROLLOUTS=$(SEALANE_ROLLOUTS) SEALANE_SEED=$(SEALANE_SEED) \
+	cargo test --package sealane-testkit --test rolling_update --locked -- --nocapture proxied::
 	cargo build --package sealane-agent --examples --locked
 	for attachment in bridge routed; do \
 	  SEALANE_ATTACHMENT=$$attachment SEALANE_CALLS=$(SEALANE_CALLS) SEALANE_SEED=$(SEALANE_SEED) \

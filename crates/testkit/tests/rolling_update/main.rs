@@ -12,8 +12,11 @@
 
 mod judge;
 mod load;
+mod proxied;
 mod slices;
 mod steward;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sealane_testkit::pod::ECHO;
 use sealane_testkit::{Chance, Cluster, LATER, Pod, UpOptions, eventually};
@@ -21,6 +24,14 @@ use serde_json::{Value, json};
 
 use load::Load;
 use steward::{GATE, Steward};
+
+/// Both tests want all processors: one at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits until the other test is over.
+fn in_turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
@@ -133,6 +144,7 @@ fn story(cluster: &Cluster) {
 
 #[test]
 fn every_request_is_served_through_updates_and_no_slice_names_a_pod_that_was_not_ready() {
+    let _turn = in_turn();
     let cluster = Cluster::up(UpOptions {
         nodes: 3,
         ..UpOptions::default()
