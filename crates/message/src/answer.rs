@@ -1,5 +1,7 @@
 //! Answers that are kept, and sent again.
 
+use std::ops::Range;
+
 use crate::{
     Full, HEADER_BYTES, Malformed, Name, Question, Rcode, Record, Records, Section, Writer,
     record::number,
@@ -17,6 +19,8 @@ pub struct Answer {
     /// Where TTLs are, counted from the first record.
     ttls: Box<[u16]>,
     records_at: u16,
+    /// Which of the records are several addresses of one name: those may change places.
+    addresses: Range<u16>,
 }
 
 /// How old a kept answer is.
@@ -72,14 +76,25 @@ impl Answer {
         let mut records = Records::of(message)?;
         let start = records.position();
         let mut ttls = Vec::new();
+        let mut addresses = 0..0;
         loop {
             let at = records.position();
             let Some(record) = records.next() else { break };
-            record?;
+            let record = record?;
             let (_, kind_at) = Name::from_message(message, at)?;
+            if record.section == Section::Answer && record.data.kind().is_address() {
+                // They stand together; where another name's stand behind them, they stay.
+                let number = ttls.len() as u16;
+                match &mut addresses {
+                    Range { start, end } if start == end => (*start, *end) = (number, number + 1),
+                    Range { end, .. } if *end == number => *end += 1,
+                    _ => {}
+                }
+            }
             ttls.push((kind_at + 4 - start) as u16);
         }
         Ok(Self {
+            addresses,
             message: message[..records.position()].into(),
             ttls: ttls.into(),
             records_at: start as u16,
@@ -164,6 +179,30 @@ impl Answer {
             let ttl = age.of(self.ttl_at(at));
             let at = usize::from(at);
             records[at..at + 4].copy_from_slice(&ttl.to_be_bytes());
+        }
+    }
+
+    /// Turns the addresses among `records`, a copy of [`Answer::records_wire`], so that the one of
+    /// number `turn`, counted round, comes first.
+    pub(crate) fn turn_wire(&self, records: &mut [u8], turn: u32) {
+        let count = usize::from(self.addresses.end - self.addresses.start);
+        if count < 2 {
+            return;
+        }
+        let first = turn as usize % count;
+        let places = &self.ttls[usize::from(self.addresses.start)..][..count];
+        let source = self.records_wire();
+        // Behind the TTL stand a length and the address.
+        let part = |number: usize| {
+            let at = usize::from(places[number % count]) + 4;
+            let length = usize::from(u16::from_be_bytes([source[at], source[at + 1]]));
+            at + 2..at + 2 + length
+        };
+        if first == 0 || (0..count).any(|number| part(number).len() != part(0).len()) {
+            return;
+        }
+        for number in 0..count {
+            records[part(number)].copy_from_slice(&source[part(number + first)]);
         }
     }
 

@@ -95,6 +95,14 @@ codes! {
     CAA = 257, "CAA";
 }
 
+impl Kind {
+    /// Whether such a record is an address.
+    #[must_use]
+    pub fn is_address(self) -> bool {
+        matches!(self, Self::A | Self::AAAA)
+    }
+}
+
 codes! {
     /// The protocol's CLASS: the Internet's, but for questions about the server.
     Class(u16), "CLASS";

@@ -278,6 +278,7 @@ impl<'b> Writer<'b> {
         let start = self.out.len();
         self.out.extend_from_slice(records);
         answer.age_wire(&mut self.out[start..], age);
+        answer.turn_wire(&mut self.out[start..], self.turn);
         self.counts = answer.counts();
         Ok(())
     }

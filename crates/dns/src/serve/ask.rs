@@ -49,16 +49,18 @@ pub struct Tag {
     /// Which block of the configuration.
     pub block: u16,
     /// Which of its plugins.
-    pub plugin: &'static str,
+    pub plugin: u16,
 }
 
 /// A reply that is sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent {
+pub struct Sent<'a> {
+    /// Whose it is.
+    pub tag: Tag,
     /// How the question ended.
     pub rcode: Rcode,
-    /// How long the reply is.
-    pub bytes: usize,
+    /// The reply.
+    pub message: &'a [u8],
     /// Time since the query was read.
     pub elapsed: Duration,
 }
@@ -83,7 +85,7 @@ pub trait Answering: Send + Sync + 'static {
     fn look_up(&self, wanted: Self::Wanted) -> impl Future<Output = Self::Got> + Send;
 
     /// A reply is about to be sent; called once for each.
-    fn sent(&self, _ask: &Ask, _tag: Tag, _sent: Sent) {}
+    fn sent(&self, _ask: &Ask, _sent: &Sent<'_>) {}
 
     /// A message was no question that is answered; `rcode` is what its sender is told, if anything.
     fn refused(&self, _client: SocketAddr, _transport: Transport, _rcode: Option<Rcode>) {}

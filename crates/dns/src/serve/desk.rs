@@ -155,20 +155,21 @@ impl<A: Answering> Desk<A> {
             self.answer_unusual(&ask.request, &mut writer);
             Tag::default()
         };
-        self.finish(ask, tag, writer);
+        let rcode = writer.rcode();
+        writer.finish();
+        self.sent(ask, tag, rcode, &out[start..]);
         Verdict::Done(())
     }
 
-    fn finish(&self, ask: &Ask, tag: Tag, writer: Writer<'_>) {
-        let rcode = writer.rcode();
-        let bytes = writer.finish();
+    fn sent(&self, ask: &Ask, tag: Tag, rcode: Rcode, message: &[u8]) {
         let elapsed = ask.at.elapsed();
         let sent = Sent {
+            tag,
             rcode,
-            bytes,
+            message,
             elapsed,
         };
-        self.answering.sent(ask, tag, sent);
+        self.answering.sent(ask, &sent);
     }
 
     fn is_usual(&self, request: &Request) -> bool {
@@ -217,8 +218,10 @@ impl<A: Answering> Desk<A> {
     }
 
     fn fail(&self, ask: &Ask, out: &mut Vec<u8>) {
+        let start = out.len();
         let mut writer = Writer::reply(out, &ask.request, ask.request.udp_limit());
         writer.set_rcode(Rcode::SERVFAIL);
-        self.finish(ask, Tag::default(), writer);
+        writer.finish();
+        self.sent(ask, Tag::default(), Rcode::SERVFAIL, &out[start..]);
     }
 }

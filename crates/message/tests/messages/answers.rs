@@ -164,3 +164,20 @@ fn the_root_is_a_question_too() {
     });
     assert_eq!(shown(&message).len(), 1);
 }
+
+#[test]
+fn addresses_take_turns() {
+    let request = ask("www.test", Kind::A);
+    for (turn, first) in [(0, 1), (1, 2), (2, 1), (7, 2)] {
+        let (message, _) = sent(&request, 512, |writer| {
+            writer.set_turn(turn);
+            alias().write(writer, Age::Seconds(10))
+        });
+        let expected = [
+            "www.test. 290 web.test.".to_owned(),
+            format!("web.test. 20 10.0.0.{first}"),
+            format!("web.test. 20 10.0.0.{}", 3 - first),
+        ];
+        assert_eq!(shown(&message), expected, "turn {turn}");
+    }
+}
