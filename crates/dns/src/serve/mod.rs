@@ -161,8 +161,8 @@ pub fn start<A: Answering>(
 }
 
 impl Serving {
-    /// Reads nothing more, answers what was read, and ends.
-    pub async fn drain(mut self) {
+    /// Reads nothing more: when this is over, whatever comes is for others to read.
+    pub async fn stop(&mut self) {
         self.stop_reading();
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
@@ -175,6 +175,11 @@ impl Serving {
         if joined.await.is_err() {
             tracing::error!("the threads for datagrams could not be waited for");
         }
+    }
+
+    /// Reads nothing more, answers what was read, and ends.
+    pub async fn drain(mut self) {
+        self.stop().await;
         let ended = async {
             self.connections.all_free().await;
             self.lookups.all_free().await;

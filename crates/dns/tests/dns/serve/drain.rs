@@ -16,7 +16,7 @@ use super::{PATIENCE, Server, Tcp, Udp, copy, id, query, settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_read_is_answered_and_nothing_else_is_read() {
-    let server = Server::start("127.0.0.1:0", &settings());
+    let mut server = Server::start("127.0.0.1:0", &settings());
     let client = Udp::new("127.0.0.1:0", server.at).await;
     client.send(&query(1, "later.test", Kind::A)).await;
     let mut connected = Tcp::new(server.at).await;
@@ -29,6 +29,7 @@ async fn what_was_read_is_answered_and_nothing_else_is_read() {
     assert_eq!(id(&connected.receive().await), 3);
     assert_eq!(id(&client.ask(&query(4, "here.test", Kind::A)).await), 4);
 
+    server.serving.stop().await;
     let draining = tokio::spawn(server.serving.drain());
     // The one that waits holds the drain up, and is answered.
     client.send(&query(5, "here.test", Kind::A)).await;
