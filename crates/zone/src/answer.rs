@@ -273,38 +273,56 @@ impl Ports<'_> {
         owner: &Name,
         name: &Name,
     ) -> Result<(), Full> {
-        let mut targets: Vec<(Option<&[u8]>, Option<IpAddr>, u16)> = Vec::new();
+        let mut targets: Vec<(Host<'_>, u16)> = Vec::new();
         for endpoint in self.service.endpoints() {
-            let host = endpoint.host.as_deref();
-            let address = host.is_none().then_some(endpoint.address);
+            let host = match &endpoint.host {
+                Some(host) => Host::Given(host),
+                None => Host::Address(endpoint.address),
+            };
             let ports = endpoint.ports.iter().filter(|port| self.takes(port));
-            targets.extend(ports.map(|port| (host, address, port.number)));
+            targets.extend(ports.map(|port| (host, port.number)));
         }
         targets.sort_unstable();
         targets.dedup();
-        let target = |host: Option<&[u8]>, address: Option<IpAddr>| match (host, address) {
-            (Some(host), _) => name.child(host).ok(),
-            (None, Some(address)) => name.child(dashed(address)).ok(),
-            (None, None) => None,
-        };
-        for (host, address, port) in &targets {
-            if let Some(name) = target(*host, *address) {
+        for (host, port) in &targets {
+            if let Some(name) = host.below(name) {
                 to.push(owner, &srv(*port, targets.len(), &name))?;
             }
         }
-        targets.dedup_by_key(|(host, address, _)| (*host, *address));
+        targets.dedup_by_key(|(host, _)| *host);
         to.additional(|to| {
-            for (host, address, _) in &targets {
-                let Some(name) = target(*host, *address) else {
+            for (host, _) in &targets {
+                let Some(name) = host.below(name) else {
                     continue;
                 };
-                let known = host.map_or(&[][..], |host| self.service.host(host));
-                for address in known.iter().map(|(known, _)| known).chain(address) {
-                    to.address(&name, *address)?;
+                match host {
+                    Host::Address(address) => to.address(&name, *address)?,
+                    Host::Given(host) => {
+                        for (address, _) in self.service.host(host) {
+                            to.address(&name, *address)?;
+                        }
+                    }
                 }
             }
             Ok(())
         })
+    }
+}
+
+/// How an endpoint is called.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Host<'z> {
+    Given(&'z [u8]),
+    Address(IpAddr),
+}
+
+impl Host<'_> {
+    /// Its name below its Service's; none if that is too long.
+    fn below(&self, service: &Name) -> Option<Name> {
+        match self {
+            Self::Given(host) => service.child(host).ok(),
+            Self::Address(address) => service.child(dashed(*address)).ok(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use sealane_message::Name;
+use sealane_message::{Name, NameError};
 use sealane_objects::{DnsPolicy, ObjectName, PodDns};
 
 /// As many domains as a pod may have.
@@ -44,6 +44,15 @@ pub struct Client {
     pod: ObjectName,
     searches: Vec<Name>,
     ndots: u32,
+}
+
+/// One of the names that a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Try<'c> {
+    /// The name.
+    pub name: Name,
+    /// The domain of the list that is in it; none if it is what was typed.
+    pub domain: Option<&'c Name>,
 }
 
 impl Client {
@@ -99,6 +108,36 @@ impl Client {
     #[must_use]
     pub fn ndots(&self) -> u32 {
         self.ndots
+    }
+
+    /// The names that it asks for when somebody types `typed`, in their order: with each domain of its
+    /// list, and as it is. With a dot at its end, or without a list, only as it is.
+    ///
+    /// So do glibc, Go and c-ares; musl tries a name of `ndots` dots as it is and no further. What would be too long
+    /// ends the list.
+    ///
+    /// # Errors
+    ///
+    /// What was typed is no name.
+    pub fn tries(&self, typed: &str) -> Result<Vec<Try<'_>>, NameError> {
+        let name: Name = typed.parse()?;
+        let as_it_is = Try { name, domain: None };
+        if typed.ends_with('.') {
+            return Ok(vec![as_it_is]);
+        }
+        let with = |domain| {
+            let name = Name::join(name.labels(), domain).ok()?;
+            let domain = Some(domain);
+            Some(Try { name, domain })
+        };
+        let mut tries: Vec<_> = self.searches.iter().map_while(with).collect();
+        let dots = name.labels().count().saturating_sub(1);
+        let at = match dots >= self.ndots as usize {
+            true => 0,
+            false => tries.len(),
+        };
+        tries.insert(at, as_it_is);
+        Ok(tries)
     }
 
     pub(crate) fn namespace(&self) -> &str {

@@ -84,6 +84,19 @@ impl<'n> Path<'n> {
         &self.wire[start + 1..start + 1 + length]
     }
 
+    pub(crate) fn is_apex(&self) -> bool {
+        self.count == 0
+    }
+
+    /// All labels, the leftmost first; none if there are more than a name of ours has.
+    pub(crate) fn labels_in_order(&self) -> Vec<&'n [u8]> {
+        let count = match self.count {
+            0..=MAX_LABELS => self.count,
+            _ => 0,
+        };
+        (0..count).map(|at| self.label(at)).collect()
+    }
+
     /// Whether it is `namespace.svc`.
     pub(crate) fn is_namespace(&self, namespace: &str) -> bool {
         self.count == 2

@@ -25,6 +25,7 @@
 
 mod answer;
 mod clients;
+mod explain;
 mod find;
 mod label;
 mod reverse;
@@ -34,7 +35,8 @@ mod settings;
 mod zone;
 
 pub use answer::Answer;
-pub use clients::{Client, Clients, SearchSettings};
+pub use clients::{Client, Clients, SearchSettings, Try};
+pub use explain::{Because, Cause};
 pub use find::Found;
 pub use search::NoSearch;
 pub use settings::{Fallthrough, PodRecords, Settings};

@@ -2,6 +2,7 @@
 
 mod chance;
 mod errors;
+mod explain;
 mod search;
 mod specification;
 

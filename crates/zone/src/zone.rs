@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use sealane_objects::{ObjectName, PodDns, ServiceDns, SliceDns};
 
+use crate::explain::Cause;
 use crate::label::{Key, Label, key, label, parts};
 use crate::service::{Endpoint, Object, Service, ports};
 
@@ -250,6 +251,30 @@ impl Zone {
         for name in gone {
             self.set_namespace(&name, false);
         }
+    }
+
+    /// The pods with an address. It looks at all of them.
+    pub(crate) fn pods_at(&self, address: IpAddr) -> impl Iterator<Item = &ObjectName> {
+        let pods = self.pods.iter();
+        let pods = pods.filter(move |(_, addresses)| addresses.contains(&address));
+        pods.map(|(name, _)| name)
+    }
+
+    /// The slices of a Service that have one of these addresses ready. It looks at all slices.
+    pub(crate) fn slices_with(&self, key: &[u8], addresses: &[IpAddr]) -> Vec<Cause> {
+        let has = |slice: &Slice| {
+            let mut endpoints = slice.endpoints.iter();
+            *slice.service == *key && endpoints.any(|known| addresses.contains(&known.address))
+        };
+        let slices = self.slices.iter().filter(|(_, slice)| has(slice));
+        let mut slices: Vec<Cause> = slices
+            .map(|(name, _)| Cause {
+                kind: "EndpointSlice",
+                name: name.clone(),
+            })
+            .collect();
+        slices.sort();
+        slices
     }
 
     fn changed(&mut self) {
