@@ -11,6 +11,7 @@ pub mod configure;
 pub mod keeper;
 pub mod kernel;
 mod options;
+pub mod pipeline;
 pub mod query_log;
 pub mod serve;
 
