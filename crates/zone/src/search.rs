@@ -19,12 +19,12 @@
 //! for an end. So the walk (which is the pipeline's, since some names are for others to resolve)
 //!
 //! - passes over names that are not there, which is the same for every kind;
-//! - ends at the first one that is. If it has what was asked for, the client gets an alias from the name
-//!   that it asked for to this one, and its records. The alias is what tells the client under which name
+//! - ends at the first one that is. If its answer holds anything, the client gets an alias from the name
+//!   that it asked for to this one, and that. The alias is what tells the client under which name
 //!   it found the address (`AI_CANONNAME`), as its own walk would have;
 //! - if it is there and has none of that kind: an answer with nothing, not even the alias. musl ends
-//!   there, as it would have; glibc goes on by itself, as it would have, since
-//!   the one that looks up both kinds ends at the other kind's records;
+//!   there, as it would have; glibc goes on by itself, as it would have, unless it has
+//!   asked for both kinds and got the other one;
 //! - if it cannot be resolved now, or if none is there: the first name's own NXDOMAIN. The client goes on by
 //!   itself and meets what there is to meet.
 //!
@@ -46,6 +46,10 @@
 //!   2.26, musl).
 //!
 //! Whoever's address belongs to no pod of this node, or to two, gets plain answers.
+//!
+//! What is left: somebody who asks for `a.b.shop.svc.cluster.local` as it is, while there is no
+//! Service `b` in `shop` but a Service `a` in namespace `b`, gets that one's address instead of NXDOMAIN. CoreDNS's
+//! autopath answers the same so, and much else.
 
 use sealane_message::{Class, Kind, Name, Question};
 

@@ -1,6 +1,7 @@
 //! A small cluster, and what is asked of it.
 
 mod chance;
+mod clients;
 mod errors;
 mod explain;
 mod search;

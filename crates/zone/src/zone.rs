@@ -133,15 +133,25 @@ impl Zone {
     pub fn replace_services(&mut self, all: impl IntoIterator<Item = (ObjectName, ServiceDns)>) {
         let mut named = HashSet::new();
         for (name, service) in all {
-            named.extend(key(&name.namespace, &name.name));
             self.set_service(&name, Some(service));
+            named.insert(name);
         }
-        let known = self.services.iter();
-        let gone = known.filter(|(key, entry)| entry.object.is_some() && !named.contains(*key));
-        let gone: Vec<Key> = gone.map(|(key, _)| Arc::clone(key)).collect();
-        for key in gone {
-            let (name, namespace) = parts(&key);
-            let name = ObjectName::new(crate::label::text(namespace), crate::label::text(name));
+        self.retain_services(&named);
+    }
+
+    /// Forgets Services that are not named. With [`Zone::set_service`] for each of a long list it does what
+    /// [`Zone::replace_services`] does, and whoever asks for names meanwhile does not wait for all of it.
+    pub fn retain_services(&mut self, named: &HashSet<ObjectName>) {
+        let known = self
+            .services
+            .iter()
+            .filter(|(_, entry)| entry.object.is_some());
+        let known = known.map(|(key, _)| {
+            let (name, namespace) = parts(key);
+            ObjectName::new(crate::label::text(namespace), crate::label::text(name))
+        });
+        let gone: Vec<_> = known.filter(|name| !named.contains(name)).collect();
+        for name in gone {
             self.set_service(&name, None);
         }
     }
@@ -162,6 +172,11 @@ impl Zone {
             self.set_slice(&name, Some(slice));
             named.insert(name);
         }
+        self.retain_slices(&named);
+    }
+
+    /// Forgets EndpointSlices that are not named, as [`Zone::retain_services`] does Services.
+    pub fn retain_slices(&mut self, named: &HashSet<ObjectName>) {
         let known = self.slices.keys();
         let gone: Vec<_> = known
             .filter(|name| !named.contains(*name))
