@@ -1,4 +1,5 @@
 //! The DNS server of a node, part by part.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod pipeline;
 mod serve;

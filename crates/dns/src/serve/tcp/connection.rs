@@ -102,8 +102,10 @@ impl<A: Answering> Connection<A> {
                 }
                 Some(reply) = self.waiting.next() => {
                     self.queue(reply);
-                    // There is room for another one, which may have come already.
-                    self.take_messages();
+                    // There is room for another query, too, which may have come already.
+                    if self.write().is_err() {
+                        return;
+                    }
                 }
                 () = time::sleep_until(self.deadline) => {
                     if self.waiting.is_empty() || self.has_output() {
@@ -227,6 +229,10 @@ impl<A: Answering> Connection<A> {
 
     fn queue(&mut self, reply: Option<Vec<u8>>) {
         if let Some(reply) = reply {
+            if !self.has_output() {
+                // The client has waited for us; its time to take this begins now.
+                self.put_off();
+            }
             self.output
                 .extend_from_slice(&(reply.len() as u16).to_be_bytes());
             self.output.extend_from_slice(&reply);

@@ -86,9 +86,8 @@ fn settings() -> Settings {
 impl Server {
     /// Serves `bind`, datagrams and connections at the same port.
     fn start(bind: &str, settings: &Settings) -> Self {
-        let tcp = TcpListener::bind(bind).unwrap();
+        let (tcp, udp) = same_port(bind);
         let at = tcp.local_addr().unwrap();
-        let udp = UdpSocket::bind(at).unwrap();
         let sockets = Sockets {
             udp: vec![udp],
             tcp: vec![tcp],
@@ -103,6 +102,20 @@ impl Server {
             at,
         }
     }
+}
+
+/// A listener, and a socket for datagrams at its port, which somebody else may have.
+fn same_port(bind: &str) -> (TcpListener, UdpSocket) {
+    let tries = std::iter::repeat_with(|| {
+        let tcp = TcpListener::bind(bind).unwrap();
+        let udp = UdpSocket::bind(tcp.local_addr().unwrap()).ok()?;
+        Some((tcp, udp))
+    });
+    tries
+        .take(100)
+        .flatten()
+        .next()
+        .expect("a port that nobody has")
 }
 
 /// The same sockets once more, as another process would get them.
@@ -121,11 +134,11 @@ fn copy(sockets: &Sockets) -> Sockets {
     }
 }
 
-fn name(text: &str) -> Name {
+pub fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn query(id: u16, text: &str, kind: Kind) -> Vec<u8> {
+pub fn query(id: u16, text: &str, kind: Kind) -> Vec<u8> {
     let mut bytes = Vec::new();
     Request::new(id, Question::new(name(text), kind)).write(&mut bytes);
     bytes
@@ -143,10 +156,10 @@ fn query_with_edns(id: u16, text: &str, kind: Kind, udp_bytes: u16) -> Vec<u8> {
 }
 
 /// A client with datagrams.
-struct Udp(net::UdpSocket);
+pub struct Udp(net::UdpSocket);
 
 impl Udp {
-    async fn new(from: &str, to: SocketAddr) -> Self {
+    pub async fn new(from: &str, to: SocketAddr) -> Self {
         let socket = net::UdpSocket::bind(from).await.unwrap();
         socket.connect(to).await.unwrap();
         Self(socket)
@@ -167,7 +180,7 @@ impl Udp {
         bytes
     }
 
-    async fn ask(&self, message: &[u8]) -> Vec<u8> {
+    pub async fn ask(&self, message: &[u8]) -> Vec<u8> {
         self.send(message).await;
         self.receive().await
     }
