@@ -11,6 +11,7 @@ mod entry;
 mod shard;
 mod sieve;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ use crate::{
     settings::{CacheSettings, PoolSettings},
 };
 use shard::Shard;
+use sieve::Place;
 
 /// Parts with a lock of their own.
 const SHARDS: usize = 8;
@@ -36,6 +38,7 @@ const UNANSWERED: Duration = Duration::from_secs(1);
 /// Answers that were heard before.
 #[derive(Debug)]
 pub struct Cache {
+    hasher: RandomState,
     settings: CacheSettings,
     shards: [Mutex<Shard>; SHARDS],
     meters: CacheMeters,
@@ -45,6 +48,7 @@ impl Cache {
     /// Empty.
     pub fn new(settings: CacheSettings, meters: CacheMeters) -> Self {
         Self {
+            hasher: RandomState::new(),
             shards: std::array::from_fn(|_| Mutex::new(Shard::new(&settings, SHARDS))),
             settings,
             meters,
@@ -72,7 +76,8 @@ impl Cache {
     /// What can be given at once.
     pub fn get(&self, query: &Query, now: Instant) -> Option<Hit> {
         let key = Key::of(query);
-        let hit = self.shard(&key).get(key.as_bytes(), now, &self.settings);
+        let place = self.place(&key);
+        let hit = self.shard(place).get(place, now, &self.settings);
         self.meters.asked(hit.as_ref());
         hit
     }
@@ -80,7 +85,8 @@ impl Cache {
     /// What can be given when nothing better can be had in time.
     pub fn stale(&self, query: &Query, now: Instant) -> Option<Reply> {
         let key = Key::of(query);
-        self.shard(&key).stale(key.as_bytes(), now, &self.settings)
+        let place = self.place(&key);
+        self.shard(place).stale(place, now, &self.settings)
     }
 
     /// Counts that a stale answer was given.
@@ -96,7 +102,8 @@ impl Cache {
         let ttl = Duration::from_secs(ttl.into());
         let key = Key::of(query);
         let value = (Arc::clone(&kept.answer), kept.outcome);
-        let evicted = self.shard(&key).put(key.as_bytes(), value, ttl, now);
+        let place = self.place(&key);
+        let evicted = self.shard(place).put(place, value, ttl, now);
         self.meters.evicted(kept.outcome, evicted);
     }
 
@@ -110,8 +117,9 @@ impl Cache {
         if !ttl.is_zero() {
             let key = Key::of(query);
             let answer = Arc::clone(&reply.answer);
-            let mut shard = self.shard(&key);
-            shard.put_failure(key.as_bytes(), answer, ttl, now);
+            let place = self.place(&key);
+            let mut shard = self.shard(place);
+            shard.put_failure(place, answer, ttl, now);
         }
     }
 
@@ -137,11 +145,18 @@ impl Cache {
         self.shards.iter().map(lock)
     }
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
-        // Who makes many names fall into one part gets less of the cache, nothing else.
-        let mix = |mixed: usize, byte: &u8| mixed.wrapping_mul(31).wrapping_add((*byte).into());
-        let mixed = key.as_bytes().iter().fold(0, mix);
-        lock(&self.shards[mixed % SHARDS])
+    fn place<'k>(&self, key: &'k Key) -> Place<'k> {
+        let key = key.as_bytes();
+        Place {
+            hash: self.hasher.hash_one(key),
+            key,
+        }
+    }
+
+    fn shard(&self, place: Place<'_>) -> MutexGuard<'_, Shard> {
+        // Of the hash, maps use the lower bits and the uppermost.
+        let shard = (place.hash >> 40) as usize % SHARDS;
+        lock(&self.shards[shard])
     }
 }
 

@@ -15,14 +15,16 @@ use crate::{query::Reply, settings::Prefetch};
 /// The TTL of an answer that has expired (RFC 8767 §4).
 const STALE_TTL: u32 = 30;
 
-/// An answer that is kept.
+/// An answer that is kept. Small: there are many of them. Times are in milliseconds, of which 32 bits are
+/// seven weeks.
 #[derive(Clone, Debug)]
 pub struct Entry {
     answer: Arc<Answer>,
     stored: Instant,
-    ttl: Duration,
+    ttl_ms: u32,
+    /// From when it was stored.
+    last_asked_ms: u32,
     asked: u32,
-    last_asked: Instant,
     /// Somebody was told to fetch it again.
     refreshed: bool,
 }
@@ -44,9 +46,9 @@ impl Entry {
         Self {
             answer,
             stored: now,
-            ttl,
+            ttl_ms: ms(ttl),
+            last_asked_ms: 0,
             asked: 0,
-            last_asked: now,
             refreshed: false,
         }
     }
@@ -54,15 +56,14 @@ impl Entry {
     /// Carries on how popular the name was when the answer was fetched again.
     pub fn succeed(&mut self, before: &Self) {
         self.asked = before.asked;
-        self.last_asked = before.last_asked;
     }
 
     /// How fresh it is, if it may be given for so long after it expired.
     pub fn freshness(&self, now: Instant, stale_within: Duration) -> Freshness {
         let age = self.age(now);
-        if age < self.ttl {
+        if age < self.ttl() {
             Freshness::Fresh
-        } else if age < self.ttl + stale_within {
+        } else if age < self.ttl() + stale_within {
             Freshness::Stale
         } else {
             Freshness::Gone
@@ -74,7 +75,7 @@ impl Entry {
         let age = self.age(now);
         Reply {
             answer: Arc::clone(&self.answer),
-            age: match age < self.ttl {
+            age: match age < self.ttl() {
                 true => Age::Seconds(u32::try_from(age.as_secs()).unwrap_or(u32::MAX)),
                 false => Age::Stale(STALE_TTL),
             },
@@ -87,13 +88,14 @@ impl Entry {
         let Some(prefetch) = prefetch else {
             return false;
         };
-        if now.saturating_duration_since(self.last_asked) >= prefetch.gap {
+        let age_ms = ms(self.age(now));
+        if age_ms.saturating_sub(self.last_asked_ms) >= ms(prefetch.gap) {
             self.asked = 0;
         }
-        self.last_asked = now;
+        self.last_asked_ms = age_ms;
         self.asked = self.asked.saturating_add(1);
-        let left = self.ttl.saturating_sub(self.age(now));
-        let share = self.ttl * u32::from(prefetch.percentage) / 100;
+        let left = self.ttl().saturating_sub(self.age(now));
+        let share = self.ttl() * u32::from(prefetch.percentage) / 100;
         let due = left <= share.max(Duration::from_secs(1));
         due && self.asked >= prefetch.amount && self.refresh()
     }
@@ -106,4 +108,12 @@ impl Entry {
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.stored)
     }
+
+    fn ttl(&self) -> Duration {
+        Duration::from_millis(self.ttl_ms.into())
+    }
+}
+
+fn ms(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }

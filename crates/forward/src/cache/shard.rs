@@ -10,7 +10,7 @@ use sealane_message::Answer;
 
 use super::{
     entry::{Entry, Freshness},
-    sieve::Sieve,
+    sieve::{Place, Sieve},
 };
 use crate::{
     query::Reply,
@@ -53,10 +53,10 @@ impl Shard {
     }
 
     /// What is given at once to who asks now.
-    pub fn get(&mut self, key: &[u8], now: Instant, settings: &CacheSettings) -> Option<Hit> {
+    pub fn get(&mut self, key: Place<'_>, now: Instant, settings: &CacheSettings) -> Option<Hit> {
         let stale = settings.serve_stale;
         let within = stale.map_or(Duration::ZERO, |stale| stale.within);
-        let failure = fresh(&self.failures, key, now);
+        let failure = |failures: &Sieve<Entry>| fresh(failures, key, now);
         for (pool, outcome) in [
             (&mut self.success, Outcome::Success),
             (&mut self.denial, Outcome::Denial),
@@ -67,7 +67,7 @@ impl Shard {
             let (given, refresh) = match entry.freshness(now, within) {
                 Freshness::Fresh => (true, entry.asked(now, settings.prefetch.as_ref())),
                 // It was tried a moment ago, in vain: no need to wait for that again (RFC 8767 §5).
-                Freshness::Stale if failure.is_some() => (true, false),
+                Freshness::Stale if failure(&self.failures).is_some() => (true, false),
                 Freshness::Stale => (at_once(stale), at_once(stale) && entry.refresh()),
                 Freshness::Gone => {
                     pool.remove(key);
@@ -81,7 +81,7 @@ impl Shard {
                 refresh,
             });
         }
-        failure.map(|reply| Hit {
+        failure(&self.failures).map(|reply| Hit {
             reply,
             outcome: Outcome::Denial,
             stale: false,
@@ -90,7 +90,7 @@ impl Shard {
     }
 
     /// What can be given for want of a better answer.
-    pub fn stale(&self, key: &[u8], now: Instant, settings: &CacheSettings) -> Option<Reply> {
+    pub fn stale(&self, key: Place<'_>, now: Instant, settings: &CacheSettings) -> Option<Reply> {
         let within = settings.serve_stale?.within;
         let entries = [&self.success, &self.denial].map(|pool| pool.peek(key));
         let mut usable = entries
@@ -103,7 +103,7 @@ impl Shard {
     /// Keeps an answer; says how many others of its kind went for it.
     pub fn put(
         &mut self,
-        key: &[u8],
+        key: Place<'_>,
         (answer, outcome): (Arc<Answer>, Outcome),
         ttl: Duration,
         now: Instant,
@@ -123,7 +123,13 @@ impl Shard {
     }
 
     /// Keeps that there was no answer.
-    pub fn put_failure(&mut self, key: &[u8], answer: Arc<Answer>, ttl: Duration, now: Instant) {
+    pub fn put_failure(
+        &mut self,
+        key: Place<'_>,
+        answer: Arc<Answer>,
+        ttl: Duration,
+        now: Instant,
+    ) {
         let bytes = answer.memory_bytes();
         self.failures
             .insert(key, Entry::new(answer, ttl, now), bytes);
@@ -148,7 +154,7 @@ fn at_once(stale: Option<ServeStale>) -> bool {
     stale.is_some_and(|stale| stale.mode == StaleMode::Immediate)
 }
 
-fn fresh(pool: &Sieve<Entry>, key: &[u8], now: Instant) -> Option<Reply> {
+fn fresh(pool: &Sieve<Entry>, key: Place<'_>, now: Instant) -> Option<Reply> {
     let entry = pool.peek(key)?;
     let is_fresh = entry.freshness(now, Duration::ZERO) == Freshness::Fresh;
     is_fresh.then(|| entry.reply(now))

@@ -6,18 +6,22 @@
 //! are asked for once passes through without driving out those that are asked for again. Least recently used
 //! was rejected for both reasons, random eviction (CoreDNS's) for the second.
 
-use std::hash::{BuildHasher, RandomState};
-
 use hashbrown::HashTable;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
 
+/// What something is kept under, with its hash: one of a keyed kind, so that nobody can choose keys that fall
+/// together, and made once for all the maps that are asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    pub hash: u64,
+    pub key: &'a [u8],
+}
+
 /// A map from keys to values of known weight.
 #[derive(Debug)]
 pub struct Sieve<V> {
-    /// Keyed, so that nobody can choose names that fall together.
-    hasher: RandomState,
     places: HashTable<u32>,
     entries: Vec<Option<Entry<V>>>,
     free: Vec<u32>,
@@ -31,6 +35,7 @@ pub struct Sieve<V> {
 #[derive(Debug)]
 struct Entry<V> {
     key: Box<[u8]>,
+    hash: u64,
     value: V,
     weight: u32,
     newer: u32,
@@ -39,13 +44,13 @@ struct Entry<V> {
 }
 
 impl<V> Sieve<V> {
-    /// What an entry takes besides its key and what its value points to.
-    pub const OVERHEAD: usize = size_of::<Option<Entry<V>>>() + 2 * size_of::<u32>();
+    /// What an entry takes besides its key and what its value points to, with the room that waits for the
+    /// next ones and what the allocator adds to three pieces.
+    pub const OVERHEAD: usize = size_of::<Option<Entry<V>>>() * 9 / 8 + 12 + 3 * 8;
 
     /// Nothing yet; `limit` in bytes.
     pub fn new(limit: usize) -> Self {
         Self {
-            hasher: RandomState::new(),
             places: HashTable::new(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -68,7 +73,7 @@ impl<V> Sieve<V> {
     }
 
     /// Looks at an entry.
-    pub fn get(&mut self, key: &[u8]) -> Option<&mut V> {
+    pub fn get(&mut self, key: Place<'_>) -> Option<&mut V> {
         let place = self.place(key)?;
         let entry = self.entries.get_mut(place as usize)?.as_mut()?;
         entry.looked_at = true;
@@ -76,14 +81,14 @@ impl<V> Sieve<V> {
     }
 
     /// Looks without leaving a trace.
-    pub fn peek(&self, key: &[u8]) -> Option<&V> {
+    pub fn peek(&self, key: Place<'_>) -> Option<&V> {
         self.entry(self.place(key)?).map(|entry| &entry.value)
     }
 
     /// Puts an entry in the place of the one with this key, or makes room for it; says how many went for
     /// that. What is heavier than the limit is not kept. `bytes` are what the value points to.
-    pub fn insert(&mut self, key: &[u8], value: V, bytes: usize) -> usize {
-        let weight = Self::OVERHEAD + key.len() + bytes;
+    pub fn insert(&mut self, key: Place<'_>, value: V, bytes: usize) -> usize {
+        let weight = Self::OVERHEAD + key.key.len() + bytes;
         // Who was asked for again keeps what it earned.
         let looked_at = self.place(key).is_some_and(|place| {
             let entry = self.entry(place);
@@ -97,12 +102,10 @@ impl<V> Sieve<V> {
         while self.weight + weight > self.limit && self.evict() {
             evicted += 1;
         }
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            (self.entries.len() - 1) as u32
-        });
+        let place = self.room();
         self.entries[place as usize] = Some(Entry {
-            key: key.into(),
+            key: key.key.into(),
+            hash: key.hash,
             value,
             weight: entry_weight,
             newer: NONE,
@@ -115,17 +118,16 @@ impl<V> Sieve<V> {
         }
         self.newest = place;
         self.weight += weight;
-        let hash = self.hasher.hash_one(key);
-        let (hasher, entries) = (&self.hasher, &self.entries);
-        self.places.insert_unique(hash, place, |place| {
+        let entries = &self.entries;
+        self.places.insert_unique(key.hash, place, |place| {
             let entry = entries[*place as usize].as_ref();
-            entry.map_or(0, |entry| hasher.hash_one(&*entry.key))
+            entry.map_or(0, |entry| entry.hash)
         });
         evicted
     }
 
     /// Takes an entry out.
-    pub fn remove(&mut self, key: &[u8]) -> Option<V> {
+    pub fn remove(&mut self, key: Place<'_>) -> Option<V> {
         let place = self.place(key)?;
         self.take(place)
     }
@@ -138,9 +140,24 @@ impl<V> Sieve<V> {
         self.entries.get_mut(place as usize)?.as_mut()
     }
 
-    fn place(&self, key: &[u8]) -> Option<u32> {
-        let same = |place: &u32| self.entry(*place).is_some_and(|entry| *entry.key == *key);
-        self.places.find(self.hasher.hash_one(key), same).copied()
+    fn place(&self, key: Place<'_>) -> Option<u32> {
+        let same = |place: &u32| {
+            let entry = self.entry(*place);
+            entry.is_some_and(|entry| entry.hash == key.hash && *entry.key == *key.key)
+        };
+        self.places.find(key.hash, same).copied()
+    }
+
+    /// A free place. There is never much more room than is used: what waits for use is memory, too.
+    fn room(&mut self) -> u32 {
+        if let Some(place) = self.free.pop() {
+            return place;
+        }
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(self.entries.len() / 8 + 8);
+        }
+        self.entries.push(None);
+        (self.entries.len() - 1) as u32
     }
 
     /// Makes room by one entry. Each round of the hand clears bits, so it ends.
@@ -166,8 +183,8 @@ impl<V> Sieve<V> {
 
     fn take(&mut self, place: u32) -> Option<V> {
         let entry = self.entries.get_mut(place as usize)?.take()?;
-        let hash = self.hasher.hash_one(&*entry.key);
-        if let Ok(found) = self.places.find_entry(hash, |other| *other == place) {
+        let same = |other: &u32| *other == place;
+        if let Ok(found) = self.places.find_entry(entry.hash, same) {
             found.remove();
         }
         if self.hand == place {
@@ -197,6 +214,12 @@ mod tests {
 
     const BYTES: usize = 100;
 
+    /// Keys fall together in threes.
+    fn at(key: &[u8; 1]) -> Place<'_> {
+        let hash = u64::from(key[0] / 3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Place { hash, key }
+    }
+
     /// Room for so many keys of one byte.
     fn with_room_for(count: usize) -> Sieve<u8> {
         Sieve::new(count * (Sieve::<u8>::OVERHEAD + 1 + BYTES))
@@ -212,13 +235,13 @@ mod tests {
     fn what_is_asked_for_again_stays_while_a_flood_passes() {
         let mut sieve = with_room_for(4);
         for popular in [1, 2] {
-            sieve.insert(&[popular], popular, BYTES);
+            sieve.insert(at(&[popular]), popular, BYTES);
         }
         for flood in 10..200 {
             for popular in [1, 2] {
-                assert_eq!(sieve.get(&[popular]), Some(&mut { popular }));
+                assert_eq!(sieve.get(at(&[popular])), Some(&mut { popular }));
             }
-            sieve.insert(&[flood], flood, BYTES);
+            sieve.insert(at(&[flood]), flood, BYTES);
         }
         assert_eq!(keys(&sieve).len(), 4);
     }
@@ -227,7 +250,7 @@ mod tests {
     fn what_is_not_asked_for_goes_the_oldest_first() {
         let mut sieve = with_room_for(3);
         for key in 0..5 {
-            sieve.insert(&[key], key, BYTES);
+            sieve.insert(at(&[key]), key, BYTES);
         }
         assert_eq!(keys(&sieve), [2, 3, 4]);
     }
@@ -235,10 +258,10 @@ mod tests {
     #[test]
     fn what_is_too_large_is_not_kept_and_drives_nothing_out() {
         let mut sieve = with_room_for(2);
-        sieve.insert(&[1], 1, BYTES);
-        assert_eq!(sieve.insert(&[2], 2, 10 * BYTES), 0);
+        sieve.insert(at(&[1]), 1, BYTES);
+        assert_eq!(sieve.insert(at(&[2]), 2, 10 * BYTES), 0);
         assert_eq!(keys(&sieve), [1]);
-        assert_eq!(sieve.insert(&[1], 2, 10 * BYTES), 0);
+        assert_eq!(sieve.insert(at(&[1]), 2, 10 * BYTES), 0);
         assert_eq!(sieve.len(), 0, "what it replaces is out of date");
     }
 
@@ -267,20 +290,20 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Get(key) => {
-                        if let Some(value) = sieve.get(&[key]).copied() {
+                        if let Some(value) = sieve.get(at(&[key])).copied() {
                             prop_assert_eq!(Some(value), model.get(&key).map(|kept| kept.0));
                         }
                     }
                     Step::Insert(key, value, bytes) => {
-                        sieve.insert(&[key], value, bytes);
+                        sieve.insert(at(&[key]), value, bytes);
                         model.insert(key, (value, bytes));
                     }
                     Step::Remove(key) => {
-                        sieve.remove(&[key]);
+                        sieve.remove(at(&[key]));
                         model.remove(&key);
                     }
                 }
-                model.retain(|key, _| sieve.peek(&[*key]).is_some());
+                model.retain(|key, _| sieve.peek(at(&[*key])).is_some());
                 prop_assert_eq!(sieve.len(), model.len());
                 let weight: usize = model.values().map(|(_, bytes)| Sieve::<u8>::OVERHEAD + 1 + bytes).sum();
                 prop_assert_eq!(sieve.weight(), weight);

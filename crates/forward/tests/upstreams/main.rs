@@ -4,6 +4,7 @@
 //! made short by settings, and what counts is who was asked what and what came of it.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod corpus;
 mod faults;
 mod lies;
 mod server;
