@@ -10,7 +10,7 @@
 //!
 //! All but `observe` is pure. Nothing is asked of nodes: what their agents put into the kernel
 //! follows from the objects, by the same functions that the agents use (crates service, route,
-//! ruleset), so the walk is what the kernel does, unless somebody has changed the kernel, or the
+//! zone, ruleset), so the walk is what the kernel does, unless somebody has changed the kernel, or the
 //! agents run with other settings than [`Settings`] says.
 
 mod ask;
@@ -18,6 +18,7 @@ mod blame;
 mod endpoints;
 mod ladder;
 pub mod live;
+mod names;
 mod observe;
 mod packet;
 mod picture;

@@ -119,6 +119,7 @@ fn pod(pod: &Pod) -> PodView {
         ),
         deleting: pod.metadata.deletion_timestamp.is_some(),
         ports: ports.collect(),
+        dns: sealane_kube::pod_dns(pod),
     }
 }
 
@@ -188,9 +189,12 @@ fn service(service: &Service) -> ServiceView {
 }
 
 fn slice(slice: &EndpointSlice) -> SliceView {
+    let endpoints = sealane_kube::slice_dns(slice).endpoints.into_iter();
+    let hostnames = endpoints.filter_map(|endpoint| Some((endpoint.address, endpoint.hostname?)));
     SliceView {
         name: name(slice),
         net: sealane_kube::slice_net(slice),
+        hostnames: hostnames.collect(),
     }
 }
 

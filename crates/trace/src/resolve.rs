@@ -3,16 +3,16 @@
 
 use std::net::IpAddr;
 
+use sealane_message::Name;
 use sealane_net::Protocol;
 use sealane_objects::ObjectName;
+use sealane_zone::Subject;
 
 use crate::ask::{From, Host, To};
 use crate::endpoints;
+use crate::names::Names;
 use crate::trace::{Death, Line};
 use crate::{ServiceView, Snapshot};
-
-/// Names of the resolver's list, as Kubernetes gives it to pods (`ndots:5`).
-const DOTS: usize = 5;
 
 /// Where the packet is sent.
 #[derive(Debug)]
@@ -249,7 +249,7 @@ pub(crate) fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// A name, as the resolver takes it: with each domain of its list, then as it is.
+/// A name, as the pod's resolver takes it: each name of its search in turn.
 fn named(
     world: &Snapshot,
     client: &Client<'_>,
@@ -263,30 +263,42 @@ fn named(
         ))
         .next(format!("write svc/{name}, or an address")));
     };
-    let domain = &world.settings.domain;
-    let absolute = name.ends_with('.');
+    let names = Names::of(world);
+    let tried = names.tried(world, pod, name)?;
     let bare = name.trim_end_matches('.');
-    let searched = [
-        format!("{}.svc.{domain}", pod.namespace),
-        format!("svc.{domain}"),
-        domain.clone(),
-    ];
-    let mut tried: Vec<String> = Vec::new();
-    if !absolute {
-        tried.extend(searched.iter().map(|search| format!("{bare}.{search}")));
-    }
-    let early = absolute || bare.matches('.').count() >= DOTS;
-    tried.insert(if early { 0 } else { tried.len() }, bare.to_owned());
-    for full in &tried {
-        let Some(name) = service_name(full, domain) else {
-            continue;
-        };
-        if let Some(service) = world.service(&name) {
-            say(lines, "name", format!("{bare} → {full}"));
-            return service_address(world, client, service, to, lines);
-        }
-        if let Some(found) = pod_of_headless(world, client, full, domain, to, lines)? {
-            return Ok(found);
+    let hit = tried.iter().find(|tried| names.is_there(tried));
+    // A Service that has no endpoints has no name either, but that is why it is not reached.
+    let hit = hit.or_else(|| {
+        let of_service = |tried: &&Name| matches!(names.subject(tried), Some(Subject::Service(_)));
+        let is_port = |tried: &Name| tried.labels().any(|label| label.starts_with(b"_"));
+        let mut services = tried.iter().filter(|tried| !is_port(tried));
+        services.find(of_service)
+    });
+    if let Some(full) = hit {
+        let shown = full.without_dot();
+        match names.subject(full) {
+            Some(Subject::Service(object)) => {
+                say(lines, "name", format!("{bare} → {shown}"));
+                let service = world.service(&object);
+                let service = service.ok_or_else(|| no_service(world, &object))?;
+                return service_address(world, client, service, to, lines);
+            }
+            Some(Subject::Endpoint(service, addresses)) => {
+                let text = format!("{shown} → an endpoint of service {service}");
+                say(lines, "name", text);
+                let address = like(client, &addresses);
+                let address = address.ok_or_else(|| no_service(world, &service))?;
+                return Ok((address, number(to)?));
+            }
+            Some(Subject::Address(address)) => {
+                say(
+                    lines,
+                    "name",
+                    format!("{shown} → {address}, which it spells"),
+                );
+                return Ok((address, number(to)?));
+            }
+            None => {}
         }
     }
     let namespace = &pod.namespace;
@@ -297,53 +309,21 @@ fn named(
         [] => ObjectName::new(namespace.as_str(), bare),
     };
     let unknown = no_service(world, &meant);
+    let asked = |tried: &Name| match names.why(tried) {
+        Some(why) => format!("asked for {}: {why}", tried.without_dot()),
+        None => format!("asked for {}", tried.without_dot()),
+    };
     let death = Death {
         why: format!("{bare} is no name of the cluster: {}", unknown.why),
         ..unknown
     }
-    .because(tried.iter().map(|tried| format!("asked for {tried}")));
+    .because(tried.iter().map(asked));
     // A name with dots that is near to nothing here may be of the world outside.
-    let is_foreign = bare.contains('.') && service_name(&tried[0], domain).is_none();
+    let is_foreign = bare.contains('.') && bare.parse().is_ok_and(|name| names.is_outside(&name));
     Err(match is_foreign {
         true => death.next("names outside of the cluster are not traced; give the address"),
         false => death,
     })
-}
-
-/// `web.default.svc.cluster.local` is the Service `default/web`.
-fn service_name(full: &str, domain: &str) -> Option<ObjectName> {
-    let rest = full.strip_suffix(domain)?.strip_suffix(".svc.")?;
-    let (name, namespace) = rest.split_once('.')?;
-    let is_one = !name.is_empty() && !namespace.is_empty() && !namespace.contains('.');
-    is_one.then(|| ObjectName::new(namespace, name))
-}
-
-/// `web-0.web.default.svc.cluster.local` is a pod of the headless Service `default/web`.
-fn pod_of_headless(
-    world: &Snapshot,
-    client: &Client<'_>,
-    full: &str,
-    domain: &str,
-    to: &To,
-    lines: &mut Vec<Line>,
-) -> Result<Option<(IpAddr, u16)>, Death> {
-    let Some((host, rest)) = full.split_once('.') else {
-        return Ok(None);
-    };
-    let service = service_name(rest, domain).and_then(|name| world.service(&name));
-    let Some(service) = service.filter(|service| service.headless) else {
-        return Ok(None);
-    };
-    let name = ObjectName::new(service.name.namespace.as_str(), host);
-    if world.pod(&name).is_none() {
-        return Ok(None);
-    }
-    say(
-        lines,
-        "name",
-        format!("{full} → pod {name} of service {}", service.name),
-    );
-    Ok(Some((pod_address(world, client, &name)?, number(to)?)))
 }
 
 /// A headless Service's name stands for its endpoints themselves.
@@ -402,8 +382,12 @@ fn elsewhere(
         "service",
         format!("{object} is an ExternalName: {name}"),
     );
-    let target = service_name(name.trim_end_matches('.'), &world.settings.domain);
-    match target.and_then(|target| world.service(&target)) {
+    let names = Names::of(world);
+    let target = names.end_of(&service.name);
+    match target.and_then(|target| match target {
+        Subject::Service(target) => world.service(&target),
+        _ => None,
+    }) {
         Some(other) if other.kind != "ExternalName" => {
             service_address(world, client, other, to, lines)
         }

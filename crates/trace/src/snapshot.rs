@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use sealane_net::{Attachment, IpNet, Protocol, ProxyMode};
-use sealane_objects::{NodeNet, ObjectName, PodNet, ServiceNet, SliceNet};
+use sealane_objects::{NodeNet, ObjectName, PodDns, PodNet, ServiceNet, SliceNet};
 use sealane_route::Routing;
 
 /// All objects that a walk can meet.
@@ -81,6 +81,8 @@ pub struct PodView {
     pub deleting: bool,
     /// The ports that its containers name: name, protocol, number.
     pub ports: Vec<(String, Protocol, u16)>,
+    /// How it looks for names.
+    pub dns: PodDns,
 }
 
 /// A Service.
@@ -109,6 +111,8 @@ pub struct SliceView {
     pub name: ObjectName,
     /// Its endpoints.
     pub net: SliceNet,
+    /// The hostnames of those that have one.
+    pub hostnames: Vec<(IpAddr, Arc<str>)>,
 }
 
 impl Snapshot {

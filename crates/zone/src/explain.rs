@@ -37,6 +37,17 @@ pub struct Cause {
     pub name: ObjectName,
 }
 
+/// What a name is the name of, whether it is there at this moment or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A Service, or one of its ports.
+    Service(ObjectName),
+    /// A ready endpoint of a Service, with its addresses.
+    Endpoint(ObjectName, Vec<IpAddr>),
+    /// An address that is spelled by the name.
+    Address(IpAddr),
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.namespace.is_empty() {
@@ -106,6 +117,30 @@ impl Zone {
             (name, because)
         });
         explained.collect()
+    }
+
+    /// The object that a name in a domain of the cluster speaks of, if there is one.
+    #[must_use]
+    pub fn subject(&self, settings: &Settings, name: &Name) -> Option<Subject> {
+        let path = Path::new(name, settings.zone_of(name)?)?;
+        let labels = path.labels_in_order();
+        let [before @ .., service, namespace, b"svc"] = &labels[..] else {
+            let [spelled, _, b"pod"] = labels[..] else {
+                return None;
+            };
+            return undashed(spelled).map(Subject::Address);
+        };
+        let (_, known) = self.services.get_key_value(&*joined(service, namespace))?;
+        known.object.as_ref()?;
+        let object = ObjectName::new(text(namespace), text(service));
+        match before {
+            [] | [[b'_', ..], ..] => Some(Subject::Service(object)),
+            [host] => {
+                let addresses = known.addresses_of(host);
+                (!addresses.is_empty()).then_some(Subject::Endpoint(object, addresses))
+            }
+            _ => None,
+        }
     }
 
     fn explain_name(&self, settings: &Settings, name: &Name) -> Vec<Because> {
@@ -295,16 +330,8 @@ impl Zone {
     }
 
     fn explain_host(&self, key: &[u8], service: &Service, host: &[u8]) -> Vec<Because> {
-        let given: Vec<IpAddr> = service.host(host).iter().map(|(at, _)| *at).collect();
+        let addresses = service.addresses_of(host);
         let host = text(host);
-        let addresses = match given.is_empty() {
-            false => given,
-            true => {
-                let spelled = undashed(host.as_bytes());
-                let there = spelled.filter(|spelled| service.at(*spelled).next().is_some());
-                there.into_iter().collect()
-            }
-        };
         if addresses.is_empty() {
             let waits = match service.not_ready {
                 0 => String::new(),
@@ -385,6 +412,17 @@ impl Zone {
             false => because,
         }
     }
+}
+
+/// A Service's key, of labels out of a name.
+fn joined(name: &[u8], namespace: &[u8]) -> Vec<u8> {
+    [
+        &[name.len() as u8],
+        name,
+        &[namespace.len() as u8],
+        namespace,
+    ]
+    .concat()
 }
 
 fn explain_port(service: &Service, port: &[u8], protocol: &[u8]) -> Because {

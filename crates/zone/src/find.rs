@@ -21,7 +21,7 @@ use sealane_message::{Class, Kind, Name, Question};
 use sealane_net::Protocol;
 
 use crate::answer::{Addresses, Answer, Outcome, Ports};
-use crate::label::{Label, undashed};
+use crate::label::{Label, dashed, undashed};
 use crate::reverse;
 use crate::service::{Object, Service, Target};
 use crate::settings::is_reverse;
@@ -311,15 +311,30 @@ impl Service {
         if !given.is_empty() {
             return addresses(Addresses::Counted(given), kind);
         }
-        let Some(address) = undashed(host) else {
-            return Outcome::NoName;
-        };
-        let is_it = |address| crate::label::dashed(address).as_bytes() == host;
-        let nameless = self.at(address).any(|endpoint| endpoint.host.is_none());
-        match nameless && is_it(address) {
-            true => addresses(Addresses::One(address), kind),
-            false => Outcome::NoName,
+        match self.nameless(host) {
+            Some(address) => addresses(Addresses::One(address), kind),
+            None => Outcome::NoName,
         }
+    }
+
+    /// The addresses of an endpoint, by its hostname or spelled.
+    pub(crate) fn addresses_of(&self, host: &[u8]) -> Vec<IpAddr> {
+        let given = self.host(host).iter().map(|(address, _)| *address);
+        let given: Vec<IpAddr> = given.collect();
+        match given.is_empty() {
+            true => self.nameless(host).into_iter().collect(),
+            false => given,
+        }
+    }
+
+    /// The address that is spelled, if an endpoint without a hostname has it.
+    fn nameless(&self, spelled: &[u8]) -> Option<IpAddr> {
+        let address = undashed(spelled)?;
+        let mut there = self.at(address);
+        let is_there = there.any(|endpoint| endpoint.host.is_none());
+        // One address has one name.
+        let is_it = dashed(address).as_bytes() == spelled;
+        (is_there && is_it).then_some(address)
     }
 }
 

@@ -36,7 +36,7 @@ mod zone;
 
 pub use answer::Answer;
 pub use clients::{Client, Clients, SearchSettings, Try};
-pub use explain::{Because, Cause};
+pub use explain::{Because, Cause, Subject};
 pub use find::Found;
 pub use search::NoSearch;
 pub use settings::{Fallthrough, PodRecords, Settings};

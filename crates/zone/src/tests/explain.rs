@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::specification::cluster;
 use super::{name, object, pod, settings};
-use crate::{Client, Fallthrough, PodRecords, SearchSettings, Settings};
+use crate::{Client, Fallthrough, PodRecords, SearchSettings, Settings, Subject};
 
 /// What is said of a name and of those that it stands for, a line each.
 fn words(settings: &Settings, asked: &str) -> Vec<String> {
@@ -186,4 +186,42 @@ fn what_a_pod_asks_for_when_something_is_typed() {
     assert!(client.tries("a..b").is_err());
     let long = ["l".repeat(60).as_str(); 4].join(".");
     assert_eq!(tries(&long), [long.as_str()]);
+}
+
+#[test]
+fn what_a_name_is_the_name_of() {
+    let (zone, settings) = (cluster(), settings());
+    let subject = |asked: &str| zone.subject(&settings, &name(asked));
+    let headless = object("default/headless");
+    for (asked, expected) in [
+        (
+            "headless.default.svc.cluster.local",
+            Some(Subject::Service(headless.clone())),
+        ),
+        (
+            "_https._tcp.headless.default.svc.cluster.local",
+            Some(Subject::Service(headless.clone())),
+        ),
+        (
+            "nobody.default.svc.cluster.local",
+            Some(Subject::Service(object("default/nobody"))),
+        ),
+        (
+            "10-244-1-3.headless.default.svc.cluster.local",
+            Some(Subject::Endpoint(
+                headless,
+                vec!["10.244.1.3".parse().unwrap()],
+            )),
+        ),
+        ("late.headless.default.svc.cluster.local", None),
+        (
+            "10-244-1-2.any.pod.cluster.local",
+            Some(Subject::Address("10.244.1.2".parse().unwrap())),
+        ),
+        ("web.default.svc.cluster.local", None),
+        ("svc.cluster.local", None),
+        ("www.example.com", None),
+    ] {
+        assert_eq!(subject(asked), expected, "{asked}");
+    }
 }
