@@ -3,6 +3,7 @@
 //! ```text
 //! configure   the Corefile in force, and its changes
 //! keeper      the process with rights: sockets, workers, what the kernel has of it
+//! lookup      what a pod would get for a name, and why
 //! query_log   which queries are written down
 //! serve       queries in, replies out: sockets, limits, the pipeline
 //! ```
@@ -10,6 +11,7 @@
 pub mod configure;
 pub mod keeper;
 pub mod kernel;
+pub mod lookup;
 mod options;
 pub mod pipeline;
 pub mod query_log;

@@ -9,10 +9,13 @@ use tokio::sync::watch;
 
 use super::files::Keys;
 
+/// Where they are.
 pub const NAMESPACE: &str = "kube-system";
+/// The one with the Corefile.
 pub const NAME: &str = "coredns";
 /// What is imported from `custom/`, as in AKS and k3s.
 pub const CUSTOM: &str = "coredns-custom";
+/// The key of the Corefile.
 pub const KEY: &str = "Corefile";
 
 /// Both of them, as far as they are known.

@@ -23,6 +23,8 @@ pub struct Files<'a> {
     beside: Option<&'a Keys>,
     /// `coredns-custom`, which is mounted at `/etc/coredns/custom`.
     custom: Option<&'a Keys>,
+    /// Files of this machine are others than those of the node.
+    elsewhere: bool,
     asked: RefCell<Asked>,
 }
 
@@ -55,12 +57,23 @@ impl<'a> Files<'a> {
         }
     }
 
+    /// For somebody who is not on the node: no files of this machine.
+    pub fn elsewhere(self) -> Self {
+        Self {
+            elsewhere: true,
+            ..self
+        }
+    }
+
     pub fn asked(self) -> Asked {
         self.asked.into_inner()
     }
 
     /// The text of a file of this machine; that it was asked for is remembered, there or not.
     pub fn read(&self, path: &Path) -> Option<String> {
+        if self.elsewhere {
+            return None;
+        }
         self.asked.borrow_mut().stamps.add(path);
         let small =
             fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() < LARGEST_BYTES);
@@ -116,6 +129,9 @@ impl Source for Files<'_> {
         let Some(folder) = pattern.parent() else {
             return Vec::new();
         };
+        if self.elsewhere {
+            return Vec::new();
+        }
         // A file more or less changes the folder's own time.
         self.asked.borrow_mut().stamps.add(folder);
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();

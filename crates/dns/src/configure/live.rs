@@ -98,7 +98,12 @@ impl Block {
         previous: Option<&Live>,
     ) -> Self {
         let zone = server.kubernetes.as_ref();
-        let zone = zone.map(|kubernetes| translate::zone(kubernetes, surroundings));
+        let Surroundings {
+            addresses,
+            first_serial,
+            ..
+        } = surroundings;
+        let zone = zone.map(|said| translate::zone(said, addresses, *first_serial));
         let resolver = (!server.forwards.is_empty()).then(|| {
             let settings = translate::forward(&server, surroundings);
             let of_same = previous.and_then(|live| live.resolver_of(&server));

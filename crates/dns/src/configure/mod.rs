@@ -34,13 +34,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use sealane_corefile::{Config, Faults, parse};
 use sealane_introspect::Introspect;
 use sealane_kube::Client;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use config_map::{CUSTOM, NAME, NAMESPACE};
+pub use files::Keys;
 pub use live::{Block, Live};
+pub use translate::zone as zone_settings;
 
+use files::Files;
 use follower::Follower;
 
 /// Where the Corefile is.
@@ -125,6 +130,20 @@ pub fn start(source: Source, surroundings: Surroundings) -> Configuration {
     let live = follower.live();
     let task = tokio::spawn(follower.run());
     Configuration { live, read, task }
+}
+
+/// Reads the Corefile of ConfigMaps `coredns` and `coredns-custom`, away from the nodes: without files of
+/// theirs. Nothing, if there is no Corefile.
+///
+/// # Errors
+///
+/// All that is wrong with it.
+pub fn read_config_maps(coredns: &Keys, custom: &Keys) -> Result<Option<Config>, Faults> {
+    let Some(text) = coredns.get(config_map::KEY) else {
+        return Ok(None);
+    };
+    let files = Files::of_config_maps(coredns, custom).elsewhere();
+    parse(text, &files).map(Some)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! From what a Corefile says to the settings of who does it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use sealane_corefile::{
@@ -16,7 +17,7 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Fewer answers are not kept, as with `CoreDNS`.
 const LEAST_ANSWERS: u32 = 1024;
 
-pub fn zone(kubernetes: &Kubernetes, surroundings: &Surroundings) -> zone::Settings {
+pub fn zone(kubernetes: &Kubernetes, servers: &[IpAddr], first_serial: u32) -> zone::Settings {
     zone::Settings {
         zones: kubernetes.zones.clone(),
         ttl: kubernetes.ttl,
@@ -33,8 +34,8 @@ pub fn zone(kubernetes: &Kubernetes, surroundings: &Surroundings) -> zone::Setti
             Fallthrough::Always => zone::Fallthrough::Always,
             Fallthrough::Within(zones) => zone::Fallthrough::Zones(zones.clone()),
         },
-        servers: surroundings.addresses.clone(),
-        first_serial: surroundings.first_serial,
+        servers: servers.to_vec(),
+        first_serial,
     }
 }
 
