@@ -86,23 +86,21 @@ fn question_is_folded(
     if questions == 0 && matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::REFUSED) {
         return Ok(false);
     }
-    let mut asked = Vec::with_capacity(300);
+    let mut asked = Vec::with_capacity(HEADER_BYTES + 300);
     sent.write(&mut asked);
-    let length = sent.question.name.len() + 4;
-    let question = |bytes: &[u8]| {
-        let question = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?;
-        let (name, rest) = question.split_at(length - 4);
-        Some((name.to_vec(), rest.to_vec()))
+    let length = sent.question.name.len();
+    let question = |bytes| {
+        let question = <[u8]>::get(bytes, HEADER_BYTES..HEADER_BYTES + length + 4)?;
+        Some(question.split_at(length))
     };
-    let (Some((name, rest)), Some((asked_name, asked_rest)), 1) =
-        (question(message), question(&asked), questions)
-    else {
-        return Err(Lie::Question);
-    };
-    if rest != asked_rest || !name.eq_ignore_ascii_case(&asked_name) {
-        return Err(Lie::Question);
+    match (questions, question(message), question(&asked)) {
+        (1, Some((name, kind)), Some((asked_name, asked_kind)))
+            if kind == asked_kind && name.eq_ignore_ascii_case(asked_name) =>
+        {
+            Ok(name != asked_name)
+        }
+        _ => Err(Lie::Question),
     }
-    Ok(name != asked_name)
 }
 
 #[cfg(test)]
