@@ -54,6 +54,23 @@ fn corpus_and_half_of_it_harms_nothing() {
     assert!(count > 0, "fuzz/seeds/corefile is there");
 }
 
+/// Fenced as `corefile`, the default one as `corefile default`.
+#[test]
+fn examples_of_the_documents_are_sound_and_wholly_supported() {
+    let text = std::fs::read_to_string("../../docs/dns.md").unwrap();
+    let mut count = 0;
+    for example in text.split("```corefile").skip(1) {
+        let (kind, rest) = example.split_once('\n').unwrap();
+        let (example, _) = rest.split_once("```").unwrap();
+        assert_eq!(config(example).notices, [], "{example}");
+        if kind == " default" {
+            assert_eq!(example, DEFAULT);
+        }
+        count += 1;
+    }
+    assert!(count > 3, "{count} examples");
+}
+
 #[test]
 fn the_default_is_the_usual_cluster() {
     let config = config(DEFAULT);
