@@ -145,10 +145,10 @@ fn config(config: &PodDNSConfig) -> DnsConfig {
     let options = config.options.iter().flatten();
     let ndots = options.filter(|option| option.name.as_deref() == Some("ndots"));
     // Of an option that is there twice, resolvers take the last.
-    let ndots = ndots.filter_map(|option| option.value.as_deref()?.parse().ok());
+    let mut ndots = ndots.filter_map(|option| option.value.as_deref()?.parse().ok());
     DnsConfig {
         searches: config.searches.clone().unwrap_or_default(),
-        ndots: ndots.last(),
+        ndots: ndots.next_back(),
     }
 }
 
