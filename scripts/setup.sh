@@ -81,6 +81,8 @@ program:skopeo     skopeo                       push images to it, and make arch
 program:umoci      umoci                        compare our unpacking with its
 program:containerd containerd                   make pods with our plugin by a real runtime
 program:runc       runc                         start their containers
+program:dig        bind9-dnsutils               ask for names
+python:dns.resolver  python3-dnspython          ask for names by another client
 TABLE
 }
 

@@ -2,87 +2,35 @@
 //!
 //! `tests/golden/specification.txt` is the table: a question, then the reply. `UPDATE_GOLDEN=1` writes it anew.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use sealane_message::Kind;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{ask, service, settings, slice, slice_of};
+use super::{ask, service, settings, slice};
 use crate::{Fallthrough, PodRecords, Settings, Zone};
 
-/// The cluster that the table is about.
+/// The cluster that the table is about. Whoever asks the table's questions of a server takes it, too.
+const CLUSTER: &str = include_str!("../../tests/golden/specification.json");
+
+#[derive(serde::Deserialize)]
+struct Cluster {
+    namespaces: Vec<String>,
+    services: BTreeMap<String, Value>,
+    slices: BTreeMap<String, Value>,
+}
+
 pub(super) fn cluster() -> Zone {
+    let cluster: Cluster = serde_json::from_str(CLUSTER).unwrap();
     let mut zone = Zone::new();
-    zone.replace_namespaces(["default", "kube-system", "empty"]);
-    let https = json!([{"name": "https", "protocol": "TCP", "port": 443}]);
-    let dns = json!([
-        {"name": "dns", "protocol": "UDP", "port": 53},
-        {"name": "dns-tcp", "protocol": "TCP", "port": 53},
-    ]);
-    service(
-        &mut zone,
-        "default/kubernetes",
-        json!({"target": {"addresses": ["10.96.0.1"]}, "ports": https}),
-    );
-    service(
-        &mut zone,
-        "kube-system/kube-dns",
-        json!({"target": {"addresses": ["10.96.0.10"]}, "ports": dns}),
-    );
-    service(
-        &mut zone,
-        "default/both",
-        json!({"target": {"addresses": ["10.96.0.7", "fd00:10:96::7"]},
-            "ports": [{"name": "", "protocol": "TCP", "port": 80}]}),
-    );
-    service(
-        &mut zone,
-        "default/headless",
-        json!({"target": "endpoints", "ports": https}),
-    );
-    service(&mut zone, "default/nobody", json!({"target": "endpoints"}));
-    for (name, target) in [
-        ("foo", "www.example.com"),
-        ("alias", "kubernetes.default.svc.cluster.local."),
-        ("twice", "alias.default.svc.cluster.local"),
-        ("lost", "gone.default.svc.cluster.local"),
-        ("round", "circle.default.svc.cluster.local"),
-        ("circle", "round.default.svc.cluster.local"),
-        ("number", "192.0.2.1"),
-    ] {
-        let name = format!("default/{name}");
-        service(&mut zone, &name, json!({"target": {"name": target}}));
+    zone.replace_namespaces(cluster.namespaces.iter().map(String::as_str));
+    for (name, object) in cluster.services {
+        service(&mut zone, &name, object);
     }
-    let ports: &[_] = &[("https", 8443)];
-    let v4 = ["10.244.1.2/my-pet", "10.244.1.3", "10.244.2.9/late!"];
-    slice(
-        &mut zone,
-        "default/headless-a",
-        slice_of("headless", ports, &v4),
-    );
-    // The same endpoint again, as while it moves to another slice.
-    let more = ["10.244.1.3", "10.244.2.4/my-pet-2"];
-    slice(
-        &mut zone,
-        "default/headless-b",
-        slice_of("headless", ports, &more),
-    );
-    let v6 = ["fd00:10:244::2/my-pet", "fd00:10:244::3"];
-    slice(
-        &mut zone,
-        "default/headless-6",
-        slice_of("headless", ports, &v6),
-    );
-    slice(
-        &mut zone,
-        "default/nobody-a",
-        slice_of("nobody", ports, &["10.244.1.9!"]),
-    );
-    slice(
-        &mut zone,
-        "default/kubernetes",
-        slice_of("kubernetes", ports, &["172.29.0.1"]),
-    );
+    for (name, object) in cluster.slices {
+        slice(&mut zone, &name, object);
+    }
     zone
 }
 

@@ -4,6 +4,7 @@ mod cluster;
 mod outside;
 mod plugins;
 mod search;
+mod specification;
 mod upstream;
 
 use std::{
@@ -57,7 +58,17 @@ const COREFILE: &str = "
 }";
 
 impl World {
+    /// A server with the Services of [`zone`].
     async fn new(corefile: &str) -> Self {
+        let sockets = Sockets {
+            udp: vec![UdpSocket::bind("127.0.0.1:0").unwrap()],
+            tcp: Vec::new(),
+        };
+        Self::of(corefile, zone(), sockets).await
+    }
+
+    /// A server with other Services.
+    async fn of(corefile: &str, zone: Zone, sockets: Sockets) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let upstream = Upstream::start().await;
         let path = folder.path().join("Corefile");
@@ -76,16 +87,11 @@ impl World {
         };
         let configuration = configure::start(Source::File(path), surroundings);
         configuration.read().await;
-        let zone = Arc::new(RwLock::new(zone()));
+        let zone = Arc::new(RwLock::new(zone));
         let clients = Arc::new(RwLock::new(clients()));
         let live = configuration.live();
         let pipeline = Pipeline::new(live, Arc::clone(&zone), clients, &introspect);
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let at = socket.local_addr().unwrap();
-        let sockets = Sockets {
-            udp: vec![socket],
-            tcp: Vec::new(),
-        };
+        let at = sockets.udp[0].local_addr().unwrap();
         Self {
             at,
             upstream,
