@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use sealane_forward::{CacheSettings, Forward, Resolver, Settings, Surroundings};
+use sealane_forward::{CacheSettings, Forward, Prefetch, Resolver, Settings, Surroundings};
 use sealane_message::{Kind, Rcode};
 use tokio::task::JoinSet;
 
@@ -201,6 +201,32 @@ async fn a_reload_keeps_what_has_not_changed() {
     });
     let other = reload(settings);
     assert!(other.cached(&a("www.example.org"), now).is_none());
+}
+
+#[tokio::test]
+async fn a_popular_name_is_fetched_while_nobody_waits() {
+    let upstream = Server::start(fixed(1)).await;
+    let cache = CacheSettings {
+        prefetch: Some(Prefetch {
+            amount: 3,
+            gap: Duration::from_secs(60),
+            // As soon as it is popular.
+            percentage: 100,
+        }),
+        ..CacheSettings::default()
+    };
+    let bed = Bed::with(Settings {
+        forwards: vec![forward(&[&upstream])],
+        cache: Some(cache),
+        ..Settings::default()
+    });
+    let query = a("www.example.org");
+    bed.look_up(query).await;
+    // From a thread that has no runtime, as those that receive have none.
+    let resolver = bed.resolver.clone();
+    let ask = move || (0..3).all(|_| resolver.cached(&query, Instant::now()).is_some());
+    assert!(std::thread::spawn(ask).join().unwrap());
+    eventually("it was fetched again", || asked(&upstream) == 2).await;
 }
 
 #[tokio::test]
