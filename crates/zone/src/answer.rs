@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 
 use sealane_message::{Data, Full, Kind, Name, Question, Rcode, Section, Soa, Writer};
-use sealane_net::Protocol;
 
-use crate::label::{Key, dashed, service_name};
+use crate::ports::Ports;
 use crate::reverse;
-use crate::service::{Object, Service, Target};
+use crate::service::Service;
 use crate::{Settings, Zone};
 
 /// The specification that is kept to, and how long that may be believed.
@@ -55,16 +54,6 @@ pub(crate) enum Addresses<'z> {
     Counted(&'z [(IpAddr, u32)]),
     /// Those of all endpoints.
     All(&'z Service),
-}
-
-/// Ports of a Service, or of its endpoints.
-#[derive(Debug)]
-pub(crate) struct Ports<'z> {
-    pub key: &'z Key,
-    pub service: &'z Service,
-    pub object: &'z Object,
-    /// The name and protocol that are asked for; none: all, with or without names.
-    pub wanted: Option<(Box<[u8]>, Protocol)>,
 }
 
 impl Addresses<'_> {
@@ -237,118 +226,19 @@ impl Answer<'_> {
     }
 }
 
-impl Ports<'_> {
-    fn write(&self, to: &mut Sink<'_, '_>, owner: &Name, domain: &Name) -> Result<(), Full> {
-        // A Service's name has been asked for, so with the domain it fits.
-        let Ok(name) = service_name(self.key, domain) else {
-            return Ok(());
-        };
-        match self.object.target {
-            Target::Endpoints => self.write_endpoints(to, owner, &name),
-            _ => self.write_own(to, owner, &name),
-        }
-    }
-
-    /// The Service's ports, at its own addresses.
-    fn write_own(&self, to: &mut Sink<'_, '_>, owner: &Name, name: &Name) -> Result<(), Full> {
-        let ports: Vec<_> = self
-            .object
-            .ports
-            .iter()
-            .filter(|port| self.takes(port))
-            .collect();
-        for port in &ports {
-            to.push(owner, &srv(port.number, ports.len(), name))?;
-        }
-        to.additional(|to| {
-            let mut addresses = self.object.addresses().iter();
-            addresses.try_for_each(|address| to.address(name, *address))
-        })
-    }
-
-    /// The endpoints' ports, at their names. One with two addresses is one.
-    fn write_endpoints(
-        &self,
-        to: &mut Sink<'_, '_>,
-        owner: &Name,
-        name: &Name,
-    ) -> Result<(), Full> {
-        let mut targets: Vec<(Host<'_>, u16)> = Vec::new();
-        for endpoint in self.service.endpoints() {
-            let host = match &endpoint.host {
-                Some(host) => Host::Given(host),
-                None => Host::Address(endpoint.address),
-            };
-            let ports = endpoint.ports.iter().filter(|port| self.takes(port));
-            targets.extend(ports.map(|port| (host, port.number)));
-        }
-        targets.sort_unstable();
-        targets.dedup();
-        for (host, port) in &targets {
-            if let Some(name) = host.below(name) {
-                to.push(owner, &srv(*port, targets.len(), &name))?;
-            }
-        }
-        targets.dedup_by_key(|(host, _)| *host);
-        to.additional(|to| {
-            for (host, _) in &targets {
-                let Some(name) = host.below(name) else {
-                    continue;
-                };
-                match host {
-                    Host::Address(address) => to.address(&name, *address)?,
-                    Host::Given(host) => {
-                        for (address, _) in self.service.host(host) {
-                            to.address(&name, *address)?;
-                        }
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-}
-
-/// How an endpoint is called.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Host<'z> {
-    Given(&'z [u8]),
-    Address(IpAddr),
-}
-
-impl Host<'_> {
-    /// Its name below its Service's; none if that is too long.
-    fn below(&self, service: &Name) -> Option<Name> {
-        match self {
-            Self::Given(host) => service.child(host).ok(),
-            Self::Address(address) => service.child(dashed(*address)).ok(),
-        }
-    }
-}
-
-/// All are worth the same: equal shares of a hundred, at least one.
-fn srv(port: u16, count: usize, target: &Name) -> Data<'static> {
-    Data::Srv {
-        priority: 0,
-        weight: (100 / count.max(1)).max(1) as u16,
-        port,
-        target: *target,
-    }
-}
-
 /// Where records go.
-struct Sink<'w, 'b> {
+pub(crate) struct Sink<'w, 'b> {
     writer: &'w mut Writer<'b>,
     section: Section,
     ttl: u32,
 }
 
 impl Sink<'_, '_> {
-    fn push(&mut self, owner: &Name, data: &Data<'_>) -> Result<(), Full> {
+    pub(crate) fn push(&mut self, owner: &Name, data: &Data<'_>) -> Result<(), Full> {
         self.writer.push(self.section, owner, self.ttl, data)
     }
 
-    fn address(&mut self, owner: &Name, address: IpAddr) -> Result<(), Full> {
+    pub(crate) fn address(&mut self, owner: &Name, address: IpAddr) -> Result<(), Full> {
         match address {
             IpAddr::V4(address) => self.push(owner, &Data::A(address)),
             IpAddr::V6(address) => self.push(owner, &Data::Aaaa(address)),
@@ -370,7 +260,7 @@ impl Sink<'_, '_> {
     }
 
     /// What helps, and is missed by nobody where it does not fit.
-    fn additional(
+    pub(crate) fn additional(
         &mut self,
         write: impl FnOnce(&mut Self) -> Result<(), Full>,
     ) -> Result<(), Full> {

@@ -4,20 +4,19 @@
 //! tell of what [`Zone::find`] has decided and decide nothing themselves, so whoever asks for an
 //! explanation asks for the answer, too.
 
+mod service;
+
 use std::fmt;
 use std::net::IpAddr;
 
 use sealane_message::{Kind, Name, Question, Rcode};
 use sealane_objects::ObjectName;
 
-use crate::find::{Found, Path};
-use crate::label::{parts, text, undashed};
-use crate::service::{Service, Target};
+use crate::find::Found;
+use crate::label::{join, parts, text, undashed};
+use crate::path::Path;
 use crate::settings::is_reverse;
 use crate::{Fallthrough, PodRecords, Settings, Zone};
-
-/// How many objects that may have been meant are named.
-const SUGGESTED: usize = 3;
 
 /// A sentence about a name, and the objects that it speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,19 +84,6 @@ fn service_cause(key: &[u8]) -> Cause {
     }
 }
 
-/// `3 endpoints`, `1 endpoint`.
-fn endpoints(count: usize) -> String {
-    match count {
-        1 => "1 endpoint".to_owned(),
-        count => format!("{count} endpoints"),
-    }
-}
-
-fn list(addresses: impl Iterator<Item = IpAddr>) -> String {
-    let texts: Vec<String> = addresses.map(|address| address.to_string()).collect();
-    texts.join(", ")
-}
-
 impl Zone {
     /// Why a question gets the answer that [`Zone::find`] finds: for the asked name, and for each name
     /// that it stands for.
@@ -130,7 +116,7 @@ impl Zone {
             };
             return undashed(spelled).map(Subject::Address);
         };
-        let (_, known) = self.services.get_key_value(&*joined(service, namespace))?;
+        let (_, known) = self.services.get_key_value(&*join(service, namespace))?;
         known.object.as_ref()?;
         let object = ObjectName::new(text(namespace), text(service));
         match before {
@@ -212,147 +198,6 @@ impl Zone {
         }
     }
 
-    fn explain_service(
-        &self,
-        settings: &Settings,
-        before: &[&[u8]],
-        name: &[u8],
-        namespace: &[u8],
-    ) -> Vec<Because> {
-        let key = [
-            &[name.len() as u8],
-            name,
-            &[namespace.len() as u8],
-            namespace,
-        ]
-        .concat();
-        let service = self.services.get_key_value(&*key);
-        let Some((key, service, object)) =
-            service.and_then(|(key, service)| Some((key, service, service.object.as_ref()?)))
-        else {
-            return self.explain_missing(name, namespace, service.is_some());
-        };
-        let cause = || service_cause(key);
-        let not_ready = service.not_ready as usize;
-        let all = service.endpoint_count() + not_ready;
-        let mut because = Vec::new();
-        match &object.target {
-            Target::Name(name) => {
-                because.push(of(
-                    cause(),
-                    format!("is an ExternalName: {}", name.without_dot()),
-                ));
-            }
-            Target::Unusable(wrong) => because.push(of(
-                cause(),
-                format!("is an ExternalName, and {wrong:?} is no name that DNS can give"),
-            )),
-            Target::Endpoints => {
-                let ready = service.endpoint_count();
-                because.push(of(
-                    cause(),
-                    match (settings.no_endpoints, all) {
-                        (true, _) => "is headless, and the Corefile has noendpoints".to_owned(),
-                        (_, 0) => "is headless and has no endpoints".to_owned(),
-                        _ => format!("is headless: {ready} of {} ready", endpoints(all)),
-                    },
-                ));
-                if ready == 0 && all > 0 {
-                    because.push(plain(
-                        "a headless Service has a name while one of its endpoints is ready, \
-                         or with publishNotReadyAddresses",
-                    ));
-                }
-            }
-            Target::Addresses(own) if own.is_empty() => {
-                because.push(of(cause(), "has no cluster IP yet"));
-            }
-            Target::Addresses(own) => {
-                let own = list(own.iter().copied());
-                because.push(of(cause(), format!("has cluster IP {own}")));
-                if settings.ignore_empty_service && service.endpoint_count() == 0 {
-                    because.push(plain(
-                        "no endpoint of it is ready, and the Corefile has ignore empty_service",
-                    ));
-                }
-            }
-        }
-        match before {
-            [] => {}
-            [protocol @ [b'_', ..]] => because.push(plain(format!(
-                "{} is the beginning of its ports' names",
-                text(protocol)
-            ))),
-            [port @ [b'_', ..], protocol @ [b'_', ..]] => {
-                because.push(explain_port(service, port, protocol));
-            }
-            [host] => because.extend(self.explain_host(key, service, host)),
-            _ => because.push(plain("nothing of that form is below a Service's name")),
-        }
-        because
-    }
-
-    fn explain_missing(&self, name: &[u8], namespace: &[u8], has_slices: bool) -> Vec<Because> {
-        let cause = Cause {
-            kind: "Service",
-            name: ObjectName::new(text(namespace), text(name)),
-        };
-        let mut because = vec![of(cause, "is not there")];
-        if has_slices {
-            because.push(plain(
-                "there are EndpointSlices of that name, but no Service",
-            ));
-        }
-        if !self
-            .namespaces
-            .get(namespace)
-            .is_some_and(|known| known.exists())
-        {
-            because.push(self.explain_namespace(namespace));
-        }
-        let mut near: Vec<Cause> = self
-            .services
-            .iter()
-            .filter(|(_, service)| service.object.is_some())
-            .filter(|(key, _)| {
-                let (other, elsewhere) = parts(key);
-                other == name || (elsewhere == namespace && is_near(other, name))
-            })
-            .map(|(key, _)| service_cause(key))
-            .collect();
-        near.sort();
-        near.truncate(SUGGESTED);
-        because.extend(near.into_iter().map(|near| Because {
-            text: format!("there is {near}"),
-            objects: vec![near],
-        }));
-        because
-    }
-
-    fn explain_host(&self, key: &[u8], service: &Service, host: &[u8]) -> Vec<Because> {
-        let addresses = service.addresses_of(host);
-        let host = text(host);
-        if addresses.is_empty() {
-            let waits = match service.not_ready {
-                0 => String::new(),
-                count => format!(", but {} not ready", endpoints(count as usize)),
-            };
-            return vec![plain(format!(
-                "it has no ready endpoint called {host}{waits}"
-            ))];
-        }
-        let slices = self.slices_with(key, &addresses);
-        let named: Vec<String> = slices.iter().map(ToString::to_string).collect();
-        vec![Because {
-            text: format!(
-                "its endpoint {host} is {} ({})",
-                list(addresses.into_iter()),
-                named.join(", ")
-            ),
-            objects: slices,
-        }]
-    }
-
     fn explain_pod(&self, settings: &Settings, spelled: &[u8], namespace: &[u8]) -> Vec<Because> {
         let known = self.namespaces.get(namespace);
         if !known.is_some_and(|known| known.exists()) {
@@ -412,62 +257,4 @@ impl Zone {
             false => because,
         }
     }
-}
-
-/// A Service's key, of labels out of a name.
-fn joined(name: &[u8], namespace: &[u8]) -> Vec<u8> {
-    [
-        &[name.len() as u8],
-        name,
-        &[namespace.len() as u8],
-        namespace,
-    ]
-    .concat()
-}
-
-fn explain_port(service: &Service, port: &[u8], protocol: &[u8]) -> Because {
-    let (port, protocol) = (text(&port[1..]), text(&protocol[1..]));
-    let own = service.object.iter().flat_map(|object| object.ports.iter());
-    let of_endpoints = service
-        .endpoints()
-        .flat_map(|endpoint| endpoint.ports.iter());
-    let is_headless = service
-        .object
-        .as_ref()
-        .is_some_and(|object| matches!(object.target, Target::Endpoints));
-    let mut all: Vec<String> = match is_headless {
-        true => of_endpoints.map(port_text).collect(),
-        false => own.map(port_text).collect(),
-    };
-    all.sort();
-    all.dedup();
-    let all = match all.is_empty() {
-        true => "it has no ports".to_owned(),
-        false => format!("its ports are {}", all.join(", ")),
-    };
-    plain(format!("asks for port {port} over {protocol}; {all}"))
-}
-
-fn port_text(port: &crate::service::Port) -> String {
-    let name = match port.name.is_empty() {
-        true => "one without a name".to_owned(),
-        false => text(&port.name),
-    };
-    format!("{name} ({}/{})", port.number, port.protocol)
-}
-
-/// One letter more, less or another; or one begins with the other.
-fn is_near(a: &[u8], b: &[u8]) -> bool {
-    if a.starts_with(b) || b.starts_with(a) {
-        return true;
-    }
-    let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let (a, b) = (&a[same..], &b[same..]);
-    let same = a
-        .iter()
-        .rev()
-        .zip(b.iter().rev())
-        .take_while(|(x, y)| x == y)
-        .count();
-    a.len() - same <= 1 && b.len() - same <= 1
 }

@@ -15,15 +15,16 @@
 //! `svc` and `pod` are always there, a namespace as long as its object or one of its Services is.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use sealane_message::{Class, Kind, Name, Question};
 use sealane_net::Protocol;
 
-use crate::answer::{Addresses, Answer, Outcome, Ports};
-use crate::label::{Label, dashed, undashed};
+use crate::answer::{Addresses, Answer, Outcome};
+use crate::label::{Label, join, undashed};
+use crate::path::{MAX_LABELS, Path};
+use crate::ports::Ports;
 use crate::reverse;
-use crate::service::{Object, Service, Target};
+use crate::service::{Service, Target};
 use crate::settings::is_reverse;
 use crate::{PodRecords, Settings, Zone};
 
@@ -37,77 +38,6 @@ pub enum Found<'z> {
     Outside,
     /// The name is the cluster's, whether it is there or not.
     Inside(Answer<'z>),
-}
-
-/// The labels of a name left of its zone.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Path<'n> {
-    wire: &'n [u8],
-    starts: [u8; MAX_LABELS],
-    count: usize,
-}
-
-/// `_port._protocol.service.namespace.svc` is the longest that there is.
-const MAX_LABELS: usize = 5;
-
-impl<'n> Path<'n> {
-    /// The labels of `name` left of `zone`; none if it is not within.
-    pub(crate) fn new(name: &'n Name, zone: &Name) -> Option<Self> {
-        let wire = name.as_wire();
-        let end = wire.len().checked_sub(zone.len())?;
-        if &wire[end..] != zone.as_wire() {
-            return None;
-        }
-        let mut path = Path {
-            wire: &wire[..end],
-            starts: [0; MAX_LABELS],
-            count: 0,
-        };
-        let mut at = 0;
-        while at < end {
-            if let Some(start) = path.starts.get_mut(path.count) {
-                *start = at as u8;
-            }
-            path.count += 1;
-            at += 1 + usize::from(wire[at]);
-        }
-        (at == end).then_some(path)
-    }
-
-    /// Label `at`, the leftmost first; empty if it is not there.
-    fn label(&self, at: usize) -> &'n [u8] {
-        let Some(&start) = self.starts[..self.count.min(MAX_LABELS)].get(at) else {
-            return &[];
-        };
-        let start = usize::from(start);
-        let length = usize::from(self.wire[start]);
-        &self.wire[start + 1..start + 1 + length]
-    }
-
-    pub(crate) fn is_apex(&self) -> bool {
-        self.count == 0
-    }
-
-    /// All labels, the leftmost first; none if there are more than a name of ours has.
-    pub(crate) fn labels_in_order(&self) -> Vec<&'n [u8]> {
-        let count = match self.count {
-            0..=MAX_LABELS => self.count,
-            _ => 0,
-        };
-        (0..count).map(|at| self.label(at)).collect()
-    }
-
-    /// Whether it is `namespace.svc`.
-    pub(crate) fn is_namespace(&self, namespace: &str) -> bool {
-        self.count == 2
-            && self.label(1) == b"svc"
-            && self.label(0).eq_ignore_ascii_case(namespace.as_bytes())
-    }
-
-    /// The bytes of labels `from` up to `to`, with their lengths.
-    fn labels(&self, from: usize, to: usize) -> &'n [u8] {
-        &self.wire[usize::from(self.starts[from])..usize::from(self.starts[to])]
-    }
 }
 
 impl Zone {
@@ -197,11 +127,7 @@ impl Zone {
 
     /// Whether there is a Service object of that name.
     pub(crate) fn has_service(&self, name: &[u8], namespace: &str) -> bool {
-        let mut key = Vec::with_capacity(name.len() + namespace.len() + 2);
-        for label in [name, namespace.as_bytes()] {
-            key.push(label.len() as u8);
-            key.extend(label.to_ascii_lowercase());
-        }
+        let key = join(name, &namespace.to_ascii_lowercase().into_bytes());
         let service = self.services.get(&*key);
         service.is_some_and(|service| service.object.is_some())
     }
@@ -246,7 +172,7 @@ impl Zone {
             (4, _) => match protocol(path.label(0)) {
                 Some(protocol) => ports(None).of_protocol(protocol),
                 None if settings.no_endpoints => Outcome::NoName,
-                None => service.endpoint(path.label(0), kind),
+                None => endpoint(service, path.label(0), kind),
             },
             _ => match (path.label(0), protocol(path.label(1))) {
                 ([b'_', port @ ..], Some(protocol)) => {
@@ -292,49 +218,15 @@ impl Zone {
     }
 }
 
-impl Service {
-    /// The Service's object, if its name is there at all.
-    pub(crate) fn named(&self, settings: &Settings) -> Option<&Object> {
-        let has_endpoints = !settings.no_endpoints && self.has_endpoints();
-        let object = self.object.as_ref()?;
-        match object.target {
-            Target::Unusable(_) => None,
-            Target::Endpoints if !has_endpoints => None,
-            Target::Addresses(_) if settings.ignore_empty_service && !has_endpoints => None,
-            _ => Some(object),
-        }
+/// The endpoint of a hostname, or of an address where there is none.
+fn endpoint<'z>(service: &'z Service, host: &[u8], kind: Kind) -> Outcome<'z> {
+    let given = service.host(host);
+    if !given.is_empty() {
+        return addresses(Addresses::Counted(given), kind);
     }
-
-    /// The endpoint of a hostname, or of an address where there is none.
-    fn endpoint(&self, host: &[u8], kind: Kind) -> Outcome<'_> {
-        let given = self.host(host);
-        if !given.is_empty() {
-            return addresses(Addresses::Counted(given), kind);
-        }
-        match self.nameless(host) {
-            Some(address) => addresses(Addresses::One(address), kind),
-            None => Outcome::NoName,
-        }
-    }
-
-    /// The addresses of an endpoint, by its hostname or spelled.
-    pub(crate) fn addresses_of(&self, host: &[u8]) -> Vec<IpAddr> {
-        let given = self.host(host).iter().map(|(address, _)| *address);
-        let given: Vec<IpAddr> = given.collect();
-        match given.is_empty() {
-            true => self.nameless(host).into_iter().collect(),
-            false => given,
-        }
-    }
-
-    /// The address that is spelled, if an endpoint without a hostname has it.
-    fn nameless(&self, spelled: &[u8]) -> Option<IpAddr> {
-        let address = undashed(spelled)?;
-        let mut there = self.at(address);
-        let is_there = there.any(|endpoint| endpoint.host.is_none());
-        // One address has one name.
-        let is_it = dashed(address).as_bytes() == spelled;
-        (is_there && is_it).then_some(address)
+    match service.nameless(host) {
+        Some(address) => addresses(Addresses::One(address), kind),
+        None => Outcome::NoName,
     }
 }
 
@@ -356,55 +248,5 @@ fn protocol(label: &[u8]) -> Option<Protocol> {
         b"_udp" => Some(Protocol::Udp),
         b"_sctp" => Some(Protocol::Sctp),
         _ => None,
-    }
-}
-
-impl<'z> Ports<'z> {
-    /// SRV records, if there are such ports.
-    fn outcome(self, kind: Kind) -> Outcome<'z> {
-        match (self.is_any(), kind) {
-            (true, Kind::SRV) => Outcome::Ports(self),
-            (true, _) => Outcome::NoData,
-            // The Service's own name is there without ports.
-            (false, _) if self.wanted.is_none() => Outcome::NoData,
-            (false, _) => Outcome::NoName,
-        }
-    }
-
-    /// `_tcp.…`: there while a port is named below it.
-    fn of_protocol(self, protocol: Protocol) -> Outcome<'z> {
-        let named =
-            |port: &crate::service::Port| !port.name.is_empty() && port.protocol == protocol;
-        match self.lists().any(|ports| ports.iter().any(named)) {
-            true => Outcome::NoData,
-            false => Outcome::NoName,
-        }
-    }
-
-    /// The ports of the Service, or of each of its endpoints.
-    fn lists(&self) -> impl Iterator<Item = &'z [crate::service::Port]> {
-        let of_endpoints = matches!(self.object.target, Target::Endpoints);
-        let own = (!of_endpoints).then_some(&*self.object.ports);
-        let endpoints = of_endpoints.then(|| self.service.endpoints());
-        let mut before: Option<&Arc<[_]>> = None;
-        let endpoints = endpoints.into_iter().flatten();
-        // Nearly all endpoints share one list.
-        let lists = endpoints.filter_map(move |endpoint| {
-            let known = before.replace(&endpoint.ports);
-            let is_new = known.is_none_or(|known| !Arc::ptr_eq(known, &endpoint.ports));
-            is_new.then_some(&*endpoint.ports)
-        });
-        own.into_iter().chain(lists)
-    }
-
-    fn is_any(&self) -> bool {
-        self.lists().flatten().any(|port| self.takes(port))
-    }
-
-    pub(crate) fn takes(&self, port: &crate::service::Port) -> bool {
-        match &self.wanted {
-            None => true,
-            Some((name, protocol)) => port.is(name, *protocol),
-        }
     }
 }

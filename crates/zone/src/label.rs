@@ -25,13 +25,17 @@ pub(crate) fn label(text: &str) -> Option<Vec<u8>> {
 
 /// The key of a Service; none of one whose name cannot be one.
 pub(crate) fn key(namespace: &str, name: &str) -> Option<Key> {
-    let (name, namespace) = (label(name)?, label(namespace)?);
+    Some(join(&label(name)?, &label(namespace)?).into())
+}
+
+/// The key of a Service, of labels that are such.
+pub(crate) fn join(name: &[u8], namespace: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(name.len() + namespace.len() + 2);
     for label in [name, namespace] {
         key.push(label.len() as u8);
         key.extend(label);
     }
-    Some(key.into())
+    key
 }
 
 /// The labels of a key: the Service's and its namespace's.

@@ -28,6 +28,8 @@ mod clients;
 mod explain;
 mod find;
 mod label;
+mod path;
+mod ports;
 mod reverse;
 mod search;
 mod service;

@@ -54,7 +54,7 @@
 use sealane_message::{Class, Kind, Name, Question};
 
 use crate::clients::Client;
-use crate::find::Path;
+use crate::path::Path;
 use crate::{Settings, Zone};
 
 /// What glibc before 2.26 takes of a list.

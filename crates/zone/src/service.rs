@@ -9,7 +9,8 @@ use sealane_net::Protocol;
 use sealane_objects::{DnsTarget, PortDns, ServiceDns};
 use smallvec::SmallVec;
 
-use crate::label::{Label, label};
+use crate::Settings;
+use crate::label::{Label, dashed, label, undashed};
 
 /// A Service, or slices that wait for theirs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -166,6 +167,38 @@ impl Service {
     /// The addresses of a hostname.
     pub(crate) fn host(&self, host: &[u8]) -> &[(IpAddr, u32)] {
         self.hosts.get(host).map_or(&[], Vec::as_slice)
+    }
+
+    /// The Service's object, if its name is there at all.
+    pub(crate) fn named(&self, settings: &Settings) -> Option<&Object> {
+        let has_endpoints = !settings.no_endpoints && self.has_endpoints();
+        let object = self.object.as_ref()?;
+        match object.target {
+            Target::Unusable(_) => None,
+            Target::Endpoints if !has_endpoints => None,
+            Target::Addresses(_) if settings.ignore_empty_service && !has_endpoints => None,
+            _ => Some(object),
+        }
+    }
+
+    /// The addresses of an endpoint, by its hostname or spelled.
+    pub(crate) fn addresses_of(&self, host: &[u8]) -> Vec<IpAddr> {
+        let given = self.host(host).iter().map(|(address, _)| *address);
+        let given: Vec<IpAddr> = given.collect();
+        match given.is_empty() {
+            true => self.nameless(host).into_iter().collect(),
+            false => given,
+        }
+    }
+
+    /// The address that is spelled, if an endpoint without a hostname has it.
+    pub(crate) fn nameless(&self, spelled: &[u8]) -> Option<IpAddr> {
+        let address = undashed(spelled)?;
+        let mut there = self.at(address);
+        let is_there = there.any(|endpoint| endpoint.host.is_none());
+        // One address has one name.
+        let is_it = dashed(address).as_bytes() == spelled;
+        (is_there && is_it).then_some(address)
     }
 
     /// Ports that another slice has named already: most have the same.
