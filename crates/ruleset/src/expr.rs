@@ -170,6 +170,8 @@ pub enum PayloadField {
 pub enum MetaKey {
     /// `meta mark`: 32 bits that travel with the packet inside one namespace.
     Mark,
+    /// `meta random`: 32 bits that are others each time.
+    Random,
     /// `iifname`: the link it came by; 16 bytes, filled up with zeros.
     InputLink,
     /// `oifname`: the link it leaves by; 16 bytes, filled up with zeros.
@@ -308,7 +310,7 @@ impl Source {
             Self::Payload(field) => field.bytes(),
             Self::Meta(MetaKey::InputLink | MetaKey::OutputLink) => 16,
             Self::SourceType | Self::ConnectionState | Self::ConnectionStatus => 4,
-            Self::Meta(MetaKey::Mark | MetaKey::InputGroup) => 4,
+            Self::Meta(MetaKey::Mark | MetaKey::Random | MetaKey::InputGroup) => 4,
             Self::Meta(MetaKey::Protocol) => 2,
             Self::Meta(MetaKey::Transport) => 1,
         }

@@ -294,6 +294,7 @@ pub(crate) fn source_text(source: Source, family: TableFamily) -> String {
         Source::Meta(MetaKey::Protocol) => "meta protocol".into(),
         Source::Meta(MetaKey::Transport) => "meta l4proto".into(),
         Source::Meta(MetaKey::Mark) => "meta mark".into(),
+        Source::Meta(MetaKey::Random) => "meta random".into(),
         Source::Meta(MetaKey::InputLink) => "iifname".into(),
         Source::Meta(MetaKey::OutputLink) => "oifname".into(),
         Source::SourceType => "fib saddr type".into(),

@@ -7,7 +7,7 @@ use sealane_net::{Family, IpNet, names};
 use sealane_netlink::{Error, Netlink};
 use sealane_ruleset::Loaded;
 use sealane_ruleset::services::{
-    Image, ServiceProgram, Sizes, Transaction, chains_of, static_table,
+    Image, Pickers, ServiceProgram, Sizes, Transaction, static_table,
 };
 use sealane_service::{PortChange, ServiceTable};
 
@@ -76,11 +76,9 @@ impl Nft {
     /// told while no agent ran.
     fn as_loaded(&self, family: Family) -> Option<Image> {
         let listed = self.kernel.services(family).and_then(|image| {
-            let chains = chains_of(family, &image.sizes(), &Sizes::default());
+            let pickers = Pickers::between(family, &image.sizes(), &Sizes::default());
             let mut meant = static_table(family);
-            meant
-                .chains
-                .extend(chains.into_iter().map(|(chain, _)| chain));
+            meant.chains.extend(pickers.chains);
             Ok((self.kernel.is_intact(&meant)?, image))
         });
         let why = match listed {

@@ -248,7 +248,7 @@ fn what_somebody_edits_is_mended_at_once() {
     for edit in [
         "flush map ip sealane-services eps",
         "flush chain ip sealane-services services",
-        "add rule ip sealane-services pick-2 drop",
+        "add rule ip sealane-services pick drop",
         "delete table ip sealane-services",
     ] {
         let words: Vec<&str> = edit.split(' ').collect();

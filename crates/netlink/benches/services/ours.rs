@@ -60,7 +60,8 @@ pub fn measure(services: usize) {
     let kernel = Netlink::in_netns(&place.netns).unwrap();
     let held = Kernel::new();
     let before = memory_mb("VmRSS:");
-    let (decided, mut table) = Took::of(|| world::table(services));
+    let objects = world::Objects::new(services);
+    let (decided, mut table) = Took::of(|| objects.table());
     tell("decide which endpoints, ms", milliseconds(decided.wall));
     let mut program = load(&kernel, &table, decided);
     held.tell("kernel memory, MB");

@@ -118,7 +118,7 @@ fn service_chain(text: &mut String, n: usize, endpoints: usize) {
 
 /// kube-proxy's chains, as our own agent writes them in this mode: `iptables-legacy` or `iptables-nft`.
 pub fn iptables(variant: &str, services: usize) {
-    let mut table = world::table(services);
+    let mut table = world::Objects::new(services).table();
     let choices = Choices {
         pods: world::pods(),
         ..Choices::new(Family::V4)

@@ -82,12 +82,30 @@ pub fn slice(n: usize, endpoints: usize) -> SliceNet {
     }
 }
 
-/// What the agent makes of them.
-pub fn table(services: usize) -> ServiceTable {
-    let mut table = ServiceTable::new(node());
-    table.replace_services((0..services).map(|n| (service_name(n), service(n))));
-    table.replace_slices((0..services).map(|n| (slice_name(n), slice(n, ENDPOINTS))));
-    table
+/// What the watches tell of at first.
+pub struct Objects {
+    services: Vec<(ObjectName, ServiceNet)>,
+    slices: Vec<(ObjectName, SliceNet)>,
+}
+
+impl Objects {
+    pub fn new(services: usize) -> Self {
+        let all = 0..services;
+        Self {
+            services: all.clone().map(|n| (service_name(n), service(n))).collect(),
+            slices: all
+                .map(|n| (slice_name(n), slice(n, ENDPOINTS)))
+                .collect(),
+        }
+    }
+
+    /// What the agent makes of them.
+    pub fn table(self) -> ServiceTable {
+        let mut table = ServiceTable::new(node());
+        table.replace_services(self.services);
+        table.replace_slices(self.slices);
+        table
+    }
 }
 
 pub fn port_key(n: usize) -> PortKey {

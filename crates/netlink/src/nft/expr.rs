@@ -150,6 +150,7 @@ pub(super) fn put_load(m: &mut Messages, family: TableFamily, source: Source, to
                 MetaKey::InputGroup => 21,
                 MetaKey::Protocol => 1,
                 MetaKey::Transport => 16,
+                MetaKey::Random => 24,
             };
             m.put_u32(NFTA_META_DREG, number(to));
             m.put_u32(NFTA_META_KEY, key);

@@ -240,7 +240,7 @@ fn join(map: Map, listed: Vec<Listed>) -> impl Iterator<Item = Element> {
     ends.sort_unstable();
     let starts = listed.into_iter().filter(|l| !l.is_end);
     starts.map(move |start| {
-        let end = ends.iter().find(|end| **end > start.key);
+        let end = ends.get(ends.partition_point(|end| *end <= start.key));
         let everything = vec![0xff; start.key.as_slice().len()];
         let last = Bytes::new(&end.map_or(everything, |end| before(end.as_slice())));
         Listed { last, ..start }.into_element(map)

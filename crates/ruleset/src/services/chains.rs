@@ -1,26 +1,32 @@
 //! The chains: a fixed part, and those that pick, of which there are more as they are needed.
 //!
+//! One chain picks from up to 64 endpoints: how many there are is read from the
+//! frontend's number, and `draws` leads from that and a random number to a
+//! slot. Rejected: a chain for each count, since for each element that is
+//! added the kernel goes through all lookups of its map (0.1 µs each), and for each
+//! lookup that is added in another chain through all elements.
+//!
 //! Registers, with `w` words in an address. Each lookup writes its result to
 //! where the next one reads, so nothing is copied:
 //!
 //! ```text
-//!  0 ……… w-1   w     w+1 ……… 2w   2w+1      2w+2      15
-//!         slot  id    address      protocol  port      the mark, kept
+//!  0 ……… w-1   w     w+1 ……… 2w   2w+1      2w+2   2w+3      2w+4    15
+//!         slot  id    address      protocol  port   how many  random  the mark, kept
 //!  client       id    endpoint     port
 //! ```
 
 use sealane_net::{Family, IpNet, names};
 
-use super::element::{Element, Map};
+use super::element::{Bytes, Data, Element, Map};
 use super::number::{Gate, Number, Sizes, Step, Style, chain_name};
 use crate::{
     Chain, ChainType, CmpOp, Expr, Hook, MetaKey, PayloadField, Register, Rule, SetRef, Source,
     Table, Verdict, priority,
 };
 
-/// Draws at random from slots of which some are empty before it settles for a lower step: with an eighth empty, one
-/// connection in 4,096 does.
-const TRIES: usize = 4;
+/// Draws at random from slots of which some are empty before it settles for the first one: with an eighth empty, one
+/// connection in 16 million does.
+const TRIES: usize = 8;
 /// Connection tracking cannot say what the packet belongs to (`NF_CT_STATE_INVALID_BIT`).
 const INVALID: u32 = 1;
 /// The connection's destination was translated (`IPS_DST_NAT`).
@@ -106,21 +112,58 @@ const PLAIN: Style = Style {
     affinity_seconds: 0,
 };
 
-/// The chains that pick and their elements of `pickers`, as far as `sizes` has them and `known` has not.
-pub fn chains_of(family: Family, sizes: &Sizes, known: &Sizes) -> Vec<(Chain, Element)> {
-    let build = Build::new(family);
-    let each = sizes.beyond(known).map(|(style, step)| {
-        let name = chain_name(style, step);
-        let number = Number {
-            gate: None,
-            style,
-            step,
-        };
-        let verdict = Verdict::Goto(name.clone());
-        let element = Element::verdict(Map::Pickers, number.picker(), verdict);
-        (chain(&name, build.picker(style, step)), element)
-    });
-    each.collect()
+/// What picks, beside the fixed part of the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pickers {
+    /// Chains that come to the table.
+    pub chains: Vec<Chain>,
+    /// What leads to them, and to slots.
+    pub elements: Vec<Element>,
+}
+
+impl Pickers {
+    /// As far as `sizes` has it and `known` has not.
+    pub fn between(family: Family, sizes: &Sizes, known: &Sizes) -> Self {
+        let build = Build::new(family);
+        let mut new = Self::default();
+        for style in sizes.styles_beyond(known) {
+            let rules = build.exact_picker(style);
+            new.chains.push(chain(&chain_name(style, Step::NONE), rules));
+        }
+        for (style, step) in sizes.beyond(known) {
+            let name = chain_name(style, step);
+            if !step.is_exact() {
+                new.chains.extend(build.picker(style, step));
+            }
+            let number = Number {
+                gate: None,
+                style,
+                step,
+            };
+            let verdict = Verdict::Goto(name);
+            let element = Element::verdict(Map::Pickers, number.picker(), verdict);
+            new.elements.push(element);
+        }
+        let steps = sizes.exact().above(known.exact());
+        new.elements.extend(steps.flat_map(draws));
+        new
+    }
+}
+
+/// The random numbers, as ranges of one width, that lead to each slot.
+fn draws(step: Step) -> impl Iterator<Item = Element> {
+    let slots = u64::from(step.slots());
+    let key = move |number: u64| {
+        let step = Bytes::default().mark(step.number());
+        step.random(number as u32)
+    };
+    let start = move |slot: u64| (slot << 32).div_ceil(slots);
+    (0..slots).map(move |slot| Element {
+        map: Map::Draws,
+        key: key(start(slot)),
+        last: Some(key(start(slot + 1) - 1)),
+        data: Data::Value(Bytes::default().mark(slot as u32)),
+    })
 }
 
 fn base(name: &str, kind: ChainType, hook: Hook, priority: i32, rules: Vec<Rule>) -> Chain {
@@ -248,8 +291,8 @@ impl Build {
         (self.family == Family::V4).then(|| IpNet::new_assert([127, 0, 0, 0].into(), 8))
     }
 
-    /// `rule`, and the number or id of the packet's frontend in the register for ids.
-    fn found(&self, rule: Rule, map: Map) -> Rule {
+    /// `rule`, and the packet's frontend behind the register for ids.
+    fn frontend(&self, rule: Rule) -> Rule {
         let port = Register(2 * self.words + 2);
         let protocol = Register(2 * self.words + 1);
         rule.put(
@@ -258,8 +301,13 @@ impl Build {
         )
         .put(Source::Meta(MetaKey::Transport), protocol)
         .put(Source::Payload(PayloadField::DestinationPort), port)
-        .find(self.next(), map, self.id())
-        .wash(self.id())
+    }
+
+    /// `rule`, and the number or id of the packet's frontend in the register for ids.
+    fn found(&self, rule: Rule, map: Map) -> Rule {
+        self.frontend(rule)
+            .find(self.next(), map, self.id())
+            .wash(self.id())
     }
 
     fn gate(&self, gate: Gate) -> Vec<Rule> {
@@ -327,42 +375,74 @@ impl Build {
         Rule::new().counter().verdict(Verdict::Drop).comment(why)
     }
 
-    fn picker(&self, style: Style, step: Step) -> Vec<Rule> {
-        let tries = if step.is_exact() { 1 } else { TRIES };
-        let mut draws = vec![step.slots(); tries];
-        if !step.is_exact() {
-            draws.push(step.below().slots());
-        }
-        let mut rules = Vec::new();
-        match style.affinity_seconds {
-            0 => rules.extend(draws.iter().map(|slots| self.pick(style, *slots))),
-            seconds => {
-                rules.push(self.pinned(style, seconds));
-                rules.extend(draws.iter().map(|slots| self.pin(style, *slots, seconds)));
-                let free = self.sticky_pick(style, draws[0]);
-                rules.push(free.comment("the table of clients is full"));
-            }
-        }
+    /// Picks where all slots are taken, and where others have found none.
+    fn exact_picker(&self, style: Style) -> Vec<Rule> {
+        let mut rules = self.pinned(style).into_iter().collect::<Vec<_>>();
+        rules.extend(self.draw(style, Among::AllThereAre));
         let last = match style.affinity_seconds {
-            0 => self.pick(style, 1),
-            _ => self.sticky_pick(style, 1),
+            0 => self.pick(style, Among::Slots(1)),
+            _ => self.sticky_pick(style, Among::Slots(1)),
         };
         rules.push(last.comment("while the number of endpoints changes"));
         rules.push(self.drop("endpoints have just gone"));
         rules
     }
 
-    fn endpoint_of(&self, style: Style, rule: Rule, slots: u32, map: Map) -> Rule {
-        self.found(rule, ids(style))
-            .with(Expr::Random {
-                to: self.slot(),
-                modulus: slots,
-            })
-            .find(self.slot(), map, self.next())
+    /// Picks where some slots are empty: a chain that draws once, and one that does so several times.
+    fn picker(&self, style: Style, step: Step) -> [Chain; 2] {
+        let name = chain_name(style, step);
+        let once = format!("try-{name}");
+        let mut rules = self.pinned(style).into_iter().collect::<Vec<_>>();
+        let again = Rule::new().verdict(Verdict::Jump(once.clone()));
+        rules.extend(std::iter::repeat_n(again, TRIES));
+        let last = Verdict::Goto(chain_name(style, Step::NONE));
+        rules.push(Rule::new().verdict(last));
+        let draw = self.draw(style, Among::Slots(step.slots()));
+        [chain(&once, draw), chain(&name, rules)]
     }
 
-    fn pick(&self, style: Style, slots: u32) -> Rule {
-        self.endpoint_of(style, Rule::new(), slots, Map::Eps)
+    fn draw(&self, style: Style, among: Among) -> Vec<Rule> {
+        match style.affinity_seconds {
+            0 => vec![self.pick(style, among)],
+            seconds => vec![
+                self.pin(style, among, seconds),
+                self.sticky_pick(style, among)
+                    .comment("the table of clients is full"),
+            ],
+        }
+    }
+
+    /// `rule`, and the frontend's id and what its slot leads to.
+    fn endpoint_of(&self, style: Style, rule: Rule, among: Among, map: Map) -> Rule {
+        let rule = match among {
+            Among::Slots(modulus) => {
+                let to = self.slot();
+                self.found(rule, ids(style))
+                    .with(Expr::Random { to, modulus })
+            }
+            Among::AllThereAre => self
+                .drawn(rule, numbers(style))
+                .find(self.next(), ids(style), self.id())
+                .wash(self.id()),
+        };
+        rule.find(self.slot(), map, self.next())
+    }
+
+    /// A slot, by the frontend's number. The frontend stays where it is.
+    fn drawn(&self, rule: Rule, map: Map) -> Rule {
+        let step = Register(2 * self.words + 3);
+        let random = step.behind(4);
+        self.frontend(rule)
+            .find(self.next(), map, step)
+            .wash(step)
+            .bits(step, Number::STEP_MASK)
+            .put(Source::Meta(MetaKey::Random), random)
+            .find(step, Map::Draws, self.slot())
+            .wash(self.slot())
+    }
+
+    fn pick(&self, style: Style, among: Among) -> Rule {
+        self.endpoint_of(style, Rule::new(), among, Map::Eps)
             .translate(self.next(), self.words)
     }
 
@@ -380,16 +460,17 @@ impl Build {
         rule.put(Source::Payload(PayloadField::SourceAddress), self.client())
     }
 
-    fn pinned(&self, style: Style, seconds: u32) -> Rule {
+    fn pinned(&self, style: Style) -> Option<Rule> {
+        let seconds = Some(style.affinity_seconds).filter(|seconds| *seconds > 0)?;
         let rule = self.with_client(self.found(Rule::new(), ids(style)));
         let rule = rule.find(self.client(), Map::Affinity, self.next());
         let rule = self.resolved(rule).with(self.remember(seconds));
-        self.translated(rule)
-            .comment("a client that is known stays with its endpoint")
+        let why = "a client that is known stays with its endpoint";
+        Some(self.translated(rule).comment(why))
     }
 
-    fn pin(&self, style: Style, slots: u32, seconds: u32) -> Rule {
-        let rule = self.endpoint_of(style, Rule::new(), slots, Map::StickyEps);
+    fn pin(&self, style: Style, among: Among, seconds: u32) -> Rule {
+        let rule = self.endpoint_of(style, Rule::new(), among, Map::StickyEps);
         let rule = self.with_client(self.resolved(rule));
         // An update would renew the old entry's time and keep its endpoint.
         let rule = rule
@@ -402,8 +483,8 @@ impl Build {
         self.translated(rule)
     }
 
-    fn sticky_pick(&self, style: Style, slots: u32) -> Rule {
-        let rule = self.endpoint_of(style, Rule::new(), slots, Map::StickyEps);
+    fn sticky_pick(&self, style: Style, among: Among) -> Rule {
+        let rule = self.endpoint_of(style, Rule::new(), among, Map::StickyEps);
         self.translated(self.resolved(rule))
     }
 
@@ -459,6 +540,23 @@ impl Build {
             .counter()
             .masquerade()
             .comment("a pod that reaches itself through a Service")
+    }
+}
+
+/// Which slots are drawn from.
+#[derive(Clone, Copy)]
+enum Among {
+    /// The first ones, so many.
+    Slots(u32),
+    /// As many as the frontend's number says.
+    AllThereAre,
+}
+
+fn numbers(style: Style) -> Map {
+    if style.inside {
+        Map::Inside
+    } else {
+        Map::PickerOf
     }
 }
 

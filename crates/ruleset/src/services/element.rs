@@ -18,6 +18,8 @@ pub enum Map {
     Inside,
     /// As `Frontends`, for the same clients.
     InsideIds,
+    /// How many slots, and a random number, to a slot.
+    Draws,
     /// Slot and id to endpoint.
     Eps,
     /// Slot and id to the number of an endpoint, where clients stay with theirs.
@@ -51,6 +53,8 @@ pub enum Field {
     Port,
     /// A number that travels in the mark, in this machine's byte order.
     Mark,
+    /// A number that travels in the mark, and four bytes of which all are random.
+    Draw,
     /// A verdict.
     Verdict,
 }
@@ -79,11 +83,12 @@ const NUMBER: &[Field] = &[Field::Mark];
 
 impl Map {
     /// All of them, in the order in which they are made.
-    pub const ALL: [Map; 14] = [
+    pub const ALL: [Map; 15] = [
         Map::PickerOf,
         Map::Frontends,
         Map::Inside,
         Map::InsideIds,
+        Map::Draws,
         Map::Eps,
         Map::StickyEps,
         Map::Endpoints,
@@ -122,6 +127,15 @@ impl Map {
                 FRONTEND,
                 NUMBER,
             ),
+            Map::Draws => MapSpec {
+                interval: true,
+                ..map(
+                    "draws",
+                    "how many, and a random number, to slot",
+                    &[Field::Draw],
+                    NUMBER,
+                )
+            },
             Map::Eps => map("eps", "slot and id to endpoint", SLOT, ENDPOINT),
             Map::StickyEps => map(
                 "sticky-eps",
@@ -190,11 +204,12 @@ impl Field {
     pub fn bytes(self, family: Family) -> usize {
         match (self, family) {
             (Field::Address, Family::V6) => 16,
+            (Field::Draw, _) => 8,
             _ => 4,
         }
     }
 
-    /// nft's number for it; the kernel only keeps that.
+    /// nft's number for it; the kernel only keeps that. That of plain integers is 4.
     pub fn number(self, family: Family) -> u32 {
         match (self, family) {
             (Field::Address, Family::V4) => 7,
@@ -202,6 +217,7 @@ impl Field {
             (Field::Protocol, _) => 12,
             (Field::Port, _) => 13,
             (Field::Mark, _) => 19,
+            (Field::Draw, _) => 4,
             (Field::Verdict, _) => 0xffff_ff00,
         }
     }
@@ -214,6 +230,8 @@ impl Field {
             (Field::Protocol, _) => "inet_proto",
             (Field::Port, _) => "inet_service",
             (Field::Mark, _) => "mark",
+            // A type of eight bytes that nft has no name for.
+            (Field::Draw, _) => "0",
             (Field::Verdict, _) => "verdict",
         }
     }
@@ -254,6 +272,11 @@ impl Bytes {
     /// Appends a number as it is in the mark.
     pub fn mark(self, number: u32) -> Self {
         self.append(&number.to_ne_bytes())
+    }
+
+    /// Appends four bytes, the highest of the number first.
+    pub(crate) fn random(self, number: u32) -> Self {
+        self.append(&number.to_be_bytes())
     }
 
     /// Appends a protocol.

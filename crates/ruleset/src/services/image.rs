@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sealane_net::Family;
 
-use super::chains::{chains_of, static_table};
+use super::chains::{Pickers, static_table};
 use super::element::{Bytes, Data, Element, Map};
 use super::number::Sizes;
 use super::program::Transaction;
@@ -72,6 +72,18 @@ impl Image {
         last.as_ref().filter(|last| key <= *last).map(|_| data)
     }
 
+    /// What the ranges of a map lead to whose keys begin like this, in their order.
+    pub(super) fn of_prefix<'a>(
+        &'a self,
+        map: Map,
+        prefix: &'a Bytes,
+    ) -> impl Iterator<Item = &'a Data> {
+        let elements = self.maps.get(&map).into_iter();
+        let from = elements.flat_map(move |elements| elements.range(prefix..));
+        let same = from.take_while(|(key, _)| key.as_slice().starts_with(prefix.as_slice()));
+        same.map(|(_, (_, data))| data)
+    }
+
     /// Whether a range has keys in common with one that is there.
     fn overlaps(&self, element: &Element) -> bool {
         let Some(end) = &element.last else {
@@ -131,13 +143,12 @@ impl Loaded {
 
     /// What the kernel makes of a table of this family and these elements.
     pub fn of(family: Family, image: Image) -> Self {
-        let chains = chains_of(family, &image.sizes(), &Sizes::default());
+        let pickers = Pickers::between(family, &image.sizes(), &Sizes::default());
         let mut loaded = Self {
             table: static_table(family),
             image,
         };
-        let chains = chains.into_iter().map(|(chain, _)| chain);
-        loaded.table.chains.extend(chains);
+        loaded.table.chains.extend(pickers.chains);
         loaded
     }
 

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! prerouting, output ─► services ─┬─► picker-of: frontend ─► number ─┬─► gates:   who may, who is masqueraded
-//!                                 │                                  └─► pickers: goto pick-N
-//!                                 └─► pick-N ─► frontends: frontend ─► id ─► eps: slot . id ─► dnat
+//!                                 │                                  └─► pickers: goto pick
+//!                                 └─► pick ─┬─► draws: number . random ─► slot ─┐
+//!                                           └─► frontends: frontend ─► id ──────┴─► eps: slot . id ─► dnat
 //! postrouting ─► masquerade what is marked, and pods that reach themselves
 //! ```
 //!
 //! A **frontend** is address, protocol and port. Its **number** says at which
-//! gate it is looked at and which chain picks (how many endpoints, which
-//! affinity); its **id** says whose endpoints are meant. So no chain belongs to
+//! gate it is looked at, which chain picks (which affinity), and from how many
+//! endpoints; its **id** says whose endpoints are meant. So no chain belongs to
 //! a Service, and a change of a Service is a change of a few elements with
 //! integers in them, which takes the kernel some microseconds however many
 //! Services there are. Measured and rejected: verdicts in the large maps (the
@@ -23,12 +24,11 @@
 //!   chain ends with a try at slot 0, and then a drop: nothing passes untranslated.
 //!   For the same reason slots are deleted in a second transaction, after
 //!   the number says that there are fewer.
-//! * Up to 64 endpoints have a chain for their exact count. Beyond, counts
-//!   grow by an eighth, and a random slot that is empty is drawn again.
+//! * Up to 64 endpoints are drawn from by one chain, through ranges of random numbers for each
+//!   count. Beyond, counts grow by an eighth, each has a chain, and a random slot that is empty is drawn again.
 //! * A cluster IP is refused at ports that it does not have, by a set of all of them.
 //! * 127.0.0.1 is an address of the node like others, and a rule keeps it to the node itself.
-//! * Which chains there are grows with need ([`Sizes`]), in steps, since the
-//!   kernel walks all elements when a chain is added that uses their map.
+//! * Which counts can be picked from grows with need ([`Sizes`]), in steps.
 
 mod chains;
 mod element;
@@ -40,7 +40,7 @@ mod program;
 mod text;
 mod walk;
 
-pub use chains::{chains_of, static_table};
+pub use chains::{Pickers, static_table};
 pub use element::{Bytes, Data, Element, Field, Map, MapSpec};
 pub use fingerprint::Fingerprints;
 pub use image::{Image, Loaded};

@@ -52,7 +52,7 @@ impl Gate {
     }
 }
 
-/// How many slots a chain draws from, as a position in a ladder of counts: 1 to 64, then each an eighth more.
+/// How many slots are drawn from, as a position in a ladder of counts: 1 to 64, then each an eighth more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Step(u8);
 
@@ -70,6 +70,11 @@ impl Step {
         (0..=Self::MAX.0).map(Step).find(fits).unwrap_or(Self::MAX)
     }
 
+    /// Its position.
+    pub fn number(self) -> u32 {
+        u32::from(self.0)
+    }
+
     /// How many slots it draws from.
     pub fn slots(self) -> u32 {
         let mut slots = u32::from(self.0.min(EXACT));
@@ -84,9 +89,9 @@ impl Step {
         self.0 <= EXACT
     }
 
-    /// The step below: always fewer slots than there are endpoints.
-    pub fn below(self) -> Step {
-        Step(self.0.saturating_sub(1))
+    /// It, or the highest that is exact.
+    pub fn at_most_exact(self) -> Step {
+        self.min(Step(EXACT))
     }
 
     /// The steps up to this one, without [`Step::NONE`].
@@ -99,11 +104,16 @@ impl Step {
         (other.0 + 1..=self.0).map(Step)
     }
 
-    /// Chains are made up to one of these, so that few transactions add any.
+    /// What picks is made up to one of these, so that few transactions add any.
     fn rounded(self) -> Step {
-        let stops = [4, 16, EXACT, 88, Self::MAX.0];
-        let stop = stops.into_iter().find(|stop| *stop >= self.0);
-        Step(stop.unwrap_or(Self::MAX.0))
+        let stop = match self.0 {
+            0..=4 => 4,
+            5..=16 => 16,
+            17..=EXACT => EXACT,
+            // Each has a chain of its own, and the kernel walks all endpoints when one is added.
+            many => many.next_multiple_of(8),
+        };
+        Step(stop)
     }
 }
 
@@ -132,6 +142,8 @@ impl Number {
     pub const GATE_MASK: u32 = 0xf000_0000;
     /// The bits of style and step.
     pub const PICKER_MASK: u32 = !Self::GATE_MASK;
+    /// The bits of the step.
+    pub const STEP_MASK: u32 = 0xff;
     const GATE_SHIFT: u32 = 28;
     const INSIDE: u32 = 1 << 27;
     const SECONDS_SHIFT: u32 = 8;
@@ -160,27 +172,26 @@ impl Number {
             inside: value & Self::INSIDE != 0,
             affinity_seconds: value >> Self::SECONDS_SHIFT & Self::SECONDS_MAX,
         };
-        (style, Step((value & 0xff) as u8))
-    }
-
-    /// The chain that picks.
-    pub fn chain(self) -> String {
-        chain_name(self.style, self.step)
+        (style, Step((value & Self::STEP_MASK) as u8))
     }
 }
 
-/// `pick-3`, `inside-3`, `sticky-3-10800s`, `inside-sticky-3-10800s`
+/// The chain that picks: `pick`, `inside-pick`, `sticky-10800s`, `inside-sticky-10800s`, which know all exact steps, or
+/// `pick-81` and so on.
 pub(super) fn chain_name(style: Style, step: Step) -> String {
-    let slots = step.slots();
     let inside = if style.inside { "inside-" } else { "" };
-    match (style.affinity_seconds, style.inside) {
-        (0, false) => format!("pick-{slots}"),
-        (0, true) => format!("inside-{slots}"),
-        (seconds, _) => format!("{inside}sticky-{slots}-{seconds}s"),
+    let name = match style.affinity_seconds {
+        0 => format!("{inside}pick"),
+        seconds => format!("{inside}sticky-{seconds}s"),
+    };
+    if step.is_exact() {
+        name
+    } else {
+        format!("{name}-{}", step.slots())
     }
 }
 
-/// Up to which step there are chains of each style.
+/// Up to which step each style can pick.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     steps: BTreeMap<Style, Step>,
@@ -215,26 +226,27 @@ impl Sizes {
         sizes
     }
 
-    /// Grows until there is a chain for the number; `endpoints` are all in the table. Whether it had to.
-    ///
-    /// The more elements the maps have, the longer the kernel takes to add a
-    /// chain (0.2 µs an element), so more are made in advance while there are few.
-    pub fn grow(&mut self, style: Style, step: Step, endpoints: usize) -> bool {
-        let foresight = match endpoints {
-            0..500 => Step(1),
-            500..5_000 => Step(EXACT),
-            _ => Step(88),
-        };
-        let wanted = step.max(foresight).rounded();
+    /// Grows until the style can pick from so many.
+    pub fn grow(&mut self, style: Style, step: Step) {
         let known = self.steps.entry(style).or_default();
-        if *known >= step {
-            return false;
+        if *known < step {
+            *known = step.rounded();
         }
-        *known = wanted;
-        true
     }
 
-    /// All styles and steps for which there is a chain here and none in `other`.
+    /// Up to which exact step anybody can pick.
+    pub fn exact(&self) -> Step {
+        let each = self.steps.values().map(|step| step.at_most_exact());
+        each.max().unwrap_or_default()
+    }
+
+    /// Which styles are here and not in `other`.
+    pub fn styles_beyond<'a>(&'a self, other: &'a Sizes) -> impl Iterator<Item = Style> + 'a {
+        let styles = self.steps.keys().copied();
+        styles.filter(|style| !other.steps.contains_key(style))
+    }
+
+    /// All styles and steps that can be picked from here and not in `other`.
     pub fn beyond<'a>(&'a self, other: &'a Sizes) -> impl Iterator<Item = (Style, Step)> + 'a {
         self.steps.iter().flat_map(move |(style, top)| {
             let known = other.steps.get(style).copied().unwrap_or_default();
@@ -252,7 +264,8 @@ mod tests {
         assert_eq!(Step::MAX.slots(), 17_590);
         for count in (1..200).chain([1_000, 5_000, 17_590]) {
             let step = Step::for_count(count);
-            assert!(step.slots() as usize >= count && (step.below().slots() as usize) < count);
+            let below = Step(step.0 - 1);
+            assert!(step.slots() as usize >= count && (below.slots() as usize) < count);
             assert!(step.slots() as usize <= count + count / 8 + 1, "{count}");
         }
         assert_eq!(Step::for_count(1 << 20), Step::MAX);

@@ -206,10 +206,6 @@ impl Port {
         own.dedup();
         own
     }
-
-    pub(super) fn count(&self) -> usize {
-        self.cluster.0.len() + self.local.0.len()
-    }
 }
 
 pub(super) fn frontend_key(frontend: &Frontend) -> Bytes {

@@ -7,7 +7,7 @@ use sealane_net::{Family, IpNet};
 use sealane_objects::TrafficPolicy;
 use sealane_service::{PortChange, PortKey, ServicePort};
 
-use super::chains::{chains_of, static_elements};
+use super::chains::{Pickers, static_elements};
 use super::element::{Bytes, Data, Element, Map};
 use super::fingerprint::Fingerprints;
 use super::image::{Image, Loaded};
@@ -30,7 +30,6 @@ pub struct ServiceProgram {
     half_ids: Numbers,
     /// Numbers of endpoints are never used again, since a client may still be held to one.
     last_endpoint: u32,
-    endpoints: usize,
 }
 
 /// Addresses, and how many ports have each.
@@ -90,12 +89,11 @@ impl ServiceProgram {
             cluster_ips: Shared::default(),
             half_ids: Numbers::default(),
             last_endpoint: last_endpoint(observed),
-            endpoints: 0,
         };
         let known = observed.sizes();
         let first = Sizes::first();
         for (style, step) in first.beyond(&known) {
-            program.sizes.grow(style, step, 0);
+            program.sizes.grow(style, step);
         }
         let mut ports: Vec<_> = ports
             .into_iter()
@@ -159,7 +157,7 @@ impl ServiceProgram {
         }
         // Only now: the slots of those that have gone are still there when others are added.
         self.half_ids.free.extend(returned);
-        edit.chains = chains_of(self.family, &self.sizes, &known);
+        edit.pickers = Pickers::between(self.family, &self.sizes, &known);
         edit.finish()
     }
 
@@ -197,10 +195,11 @@ impl ServiceProgram {
         apply: &mut impl FnMut(&Transaction) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut edit = Edit {
-            chains: chains_of(self.family, &self.sizes, &observed.sizes()),
+            pickers: Pickers::between(self.family, &self.sizes, &observed.sizes()),
             ..Edit::default()
         };
-        let made: HashSet<Bytes> = edit.chains.iter().map(|(_, element)| element.key).collect();
+        let made = edit.pickers.elements.iter();
+        let made: HashSet<(Map, Bytes)> = made.map(|element| (element.map, element.key)).collect();
         let mut rest = observed;
         edit.removed.extend(self.take_surplus_ranges(&mut rest));
         let mut outcome = Ok(());
@@ -209,7 +208,7 @@ impl ServiceProgram {
                 match rest.remove(element.map, &element.key) {
                     Some(known) if known == element => {}
                     // It comes with its chain.
-                    None if element.map == Map::Pickers && made.contains(&element.key) => {}
+                    None if made.contains(&(element.map, element.key)) => {}
                     known => {
                         edit.removed.extend(known);
                         edit.added.push(element);
@@ -237,6 +236,7 @@ impl ServiceProgram {
         let guarded = self.ports.values();
         let guarded = guarded.filter(|port| port.served.source_ranges.is_some());
         let wanted = guarded.flat_map(Port::elements).chain(self.pods_elements());
+        let wanted = wanted.chain(self.pickers().elements);
         let wanted: HashSet<_> = wanted.map(|e| (e.map, e.key)).collect();
         let maps = Map::ALL.into_iter().filter(|map| map.spec().interval);
         let keys = maps.flat_map(|map| observed.of_map(map).map(move |(key, _)| (map, *key)));
@@ -274,14 +274,17 @@ impl ServiceProgram {
     /// All elements; those of a port together.
     fn each_group(&self, mut take: impl FnMut(Vec<Element>)) {
         let mut fixed = static_elements();
-        let pickers = chains_of(self.family, &self.sizes, &Sizes::default());
-        fixed.extend(pickers.into_iter().map(|(_, element)| element));
+        fixed.extend(self.pickers().elements);
         fixed.extend(self.pods_elements());
         fixed.extend(self.hairpins.0.keys().copied().map(hairpin));
         take(fixed);
         self.ports.values().for_each(|port| take(port.elements()));
         // Last, for what a cluster IP has not is refused.
         take(self.cluster_ips.0.keys().copied().map(cluster_ip).collect());
+    }
+
+    fn pickers(&self) -> Pickers {
+        Pickers::between(self.family, &self.sizes, &Sizes::default())
     }
 
     fn pods_elements(&self) -> Vec<Element> {
@@ -332,12 +335,11 @@ impl ServiceProgram {
         port.cluster.update(&port.served.cluster, &mut number);
         port.local.update(&port.served.local, &mut number);
         for (style, step) in port.needs() {
-            self.sizes.grow(style, step, self.endpoints + port.count());
+            self.sizes.grow(style, step);
         }
     }
 
     fn count_in(&mut self, port: &Port, added: &mut Vec<Element>) {
-        self.endpoints += port.count();
         for address in port.hairpins() {
             added.extend(self.hairpins.add(address).map(hairpin));
         }
@@ -347,7 +349,6 @@ impl ServiceProgram {
     }
 
     fn count_out(&mut self, port: &Port, removed: &mut Vec<Element>) {
-        self.endpoints -= port.count();
         for address in port.hairpins() {
             removed.extend(self.hairpins.remove(address).map(hairpin));
         }
@@ -414,7 +415,7 @@ impl Numbers {
 /// Elements that come and go; one that does both is left alone.
 #[derive(Default)]
 struct Edit {
-    chains: Vec<(Chain, Element)>,
+    pickers: Pickers,
     removed: Vec<Element>,
     added: Vec<Element>,
 }
@@ -422,7 +423,7 @@ struct Edit {
 /// A frontend is served as soon as it has a number, so that is added when all else is there, and deleted before.
 fn rank(map: Map) -> u8 {
     match map {
-        Map::Gates | Map::Pickers | Map::Pods => 0,
+        Map::Gates | Map::Pickers | Map::Draws | Map::Pods => 0,
         Map::Endpoints => 1,
         Map::Eps | Map::StickyEps | Map::SourceRanges | Map::Hairpin | Map::Affinity => 2,
         Map::Frontends | Map::InsideIds => 3,
@@ -446,7 +447,11 @@ impl Edit {
     fn finish(mut self) -> Vec<Transaction> {
         let place = |e: &Element| (rank(e.map), e.map, e.key);
         self.removed.sort_unstable_by_key(place);
-        self.added.sort_unstable_by_key(place);
+        match self.removed.is_empty() {
+            // Keys are compared with those of nobody.
+            true => self.added.sort_by_key(|e| (rank(e.map), e.map)),
+            false => self.added.sort_unstable_by_key(place),
+        }
         let mut early: Vec<(Option<Element>, Element)> = Vec::new();
         let mut late: Vec<Element> = Vec::new();
         let mut removed = self.removed.into_iter().peekable();
@@ -462,13 +467,11 @@ impl Edit {
         late.extend(removed);
         late.sort_by_key(|gone| std::cmp::Reverse(haste(gone.map)));
         let mut transactions = Vec::new();
-        if !self.chains.is_empty() {
-            let (chains, add) = self.chains.into_iter().unzip();
-            let delete = Vec::new();
+        if !self.pickers.elements.is_empty() {
             transactions.push(Transaction {
-                chains,
-                delete,
-                add,
+                chains: self.pickers.chains,
+                delete: Vec::new(),
+                add: self.pickers.elements,
             });
         }
         let cut = late.partition_point(|gone| haste(gone.map) >= rank(Map::Inside));

@@ -649,7 +649,7 @@ proptest! {
             }
         }
         let count = |stage: &Stage| Map::ALL.map(|map| match map {
-            Map::Pickers => 0,
+            Map::Pickers | Map::Draws => 0,
             map => stage.kernel.image.of_map(map).count(),
         });
         prop_assert_eq!(count(&stage), count(&fresh), "nothing is left over");

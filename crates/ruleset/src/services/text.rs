@@ -76,6 +76,9 @@ impl Held {
         let mut parts = Vec::new();
         for field in fields {
             parts.push(self.at(register));
+            if *field == Field::Draw {
+                parts.push(self.at(register.behind(4)));
+            }
             register = register.behind(field.bytes(family));
         }
         parts.join(" . ")

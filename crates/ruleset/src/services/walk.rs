@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use sealane_net::{Family, Protocol};
 
-use super::element::{Bytes, Data, Element, Map};
+use super::element::{Bytes, Data, Element, Field, Map};
 use super::image::Loaded;
 use crate::{
     Chain, ChainType, CmpOp, Expr, Hook, MetaKey, PayloadField, Policy, Register, Rule, SetRef,
@@ -379,7 +379,7 @@ impl Walker<'_> {
                 let found = self.find(name, *register, registers)?.is_some();
                 Ok((found != *invert).then_some(Next::Continue))
             }
-            Expr::Find { register, map, to } => match self.find(map, *register, registers)? {
+            Expr::Find { register, map, to } => match self.lead(map, *register, registers)? {
                 Some(Data::Value(value)) => {
                     registers.write(*to, value.as_slice())?;
                     go_on
@@ -454,6 +454,8 @@ impl Walker<'_> {
             Source::Payload(PayloadField::DestinationAddress) => address(packet.destination),
             Source::Payload(PayloadField::DestinationPort) => packet.port.to_be_bytes().to_vec(),
             Source::Meta(MetaKey::Mark) => packet.mark.to_ne_bytes().to_vec(),
+            // The map that it is looked up in says between how many one draws.
+            Source::Meta(MetaKey::Random) => vec![0; 4],
             // Who is not the node itself comes by another link than lo.
             Source::Meta(MetaKey::InputLink) => {
                 let mut name = b"eth0".to_vec();
@@ -480,6 +482,28 @@ impl Walker<'_> {
         let parts = map.spec().key.iter();
         let length = parts.map(|part| part.bytes(self.family)).sum();
         Ok(Bytes::new(&registers.read(from, length)?).unwrap_or_default())
+    }
+
+    /// As `find`; of ranges for a random number, which are of one width, one is drawn.
+    fn lead(
+        &mut self,
+        name: &str,
+        from: Register,
+        registers: &Registers,
+    ) -> Result<Option<Data>, String> {
+        let map = known_map(name)?;
+        if map.spec().key != [Field::Draw] {
+            return self.find(name, from, registers);
+        }
+        let key = self.key(map, from, registers)?;
+        let prefix = Bytes::new(&key.as_slice()[..4]).unwrap_or_default();
+        let image = &self.loaded.image;
+        let count = image.of_prefix(map, &prefix).count() as u32;
+        if count == 0 {
+            return Ok(None);
+        }
+        let drawn = (self.choose)(count).min(count - 1) as usize;
+        Ok(image.of_prefix(map, &prefix).nth(drawn).cloned())
     }
 
     fn find(
