@@ -170,13 +170,14 @@ impl ServicePort {
             protocol: self.key.protocol,
             port,
         };
-        let own = |addresses: &[IpAddr], kind| {
-            let frontends = addresses.iter().map(|a| (at(*a, self.port), kind));
-            frontends.collect::<Vec<_>>()
-        };
-        let mut all = own(self.cluster_ip.as_slice(), Kind::ClusterIp);
-        all.extend(own(&self.load_balancer_ips, Kind::LoadBalancer));
-        all.extend(own(&self.external_ips, Kind::ExternalIp));
+        let mut all = Vec::new();
+        for (addresses, kind) in [
+            (self.cluster_ip.as_slice(), Kind::ClusterIp),
+            (&self.load_balancer_ips, Kind::LoadBalancer),
+            (&self.external_ips, Kind::ExternalIp),
+        ] {
+            all.extend(addresses.iter().map(|a| (at(*a, self.port), kind)));
+        }
         if let Some(port) = self.node_port {
             let addresses = self.node_port_addresses.iter();
             all.extend(addresses.map(|a| (at(*a, port), Kind::NodePort)));

@@ -24,8 +24,10 @@ pub struct ServiceTable {
     claims: Claims,
     problems: BTreeMap<Arc<ObjectName>, Vec<Problem>>,
     words: HashSet<Arc<str>>,
-    /// How many pods with host ports there have been.
-    pods: u32,
+    /// Those that are pods with host ports.
+    pods: BTreeSet<Arc<ObjectName>>,
+    /// How many of these there have been.
+    next_pod: u32,
     /// How many ports all Services have.
     ports: usize,
 }
@@ -123,53 +125,72 @@ impl ServiceTable {
         name: &ObjectName,
         service: Option<ServiceNet>,
     ) -> Vec<PortChange> {
-        let known = self.services.get(name).and_then(|e| e.service.as_deref());
-        if known == service.as_ref() {
-            return Vec::new();
-        }
-        let name = self.intern_name(name);
-        let names = BTreeSet::from([Arc::clone(&name)]);
-        let before = self.all_wanted(&names);
-        let entry = self.services.entry(Arc::clone(&name)).or_default();
-        entry.service = service.map(Arc::new);
-        let mut concerned = self.reclaim(&before);
-        concerned.insert(name);
+        let concerned = self.put_service(name, service);
         self.recompute(concerned)
     }
 
     /// Takes in all pods of this node with host ports: what is not named is gone.
     pub fn replace_host_ports(&mut self, all: Vec<PodPorts>) -> Vec<PortChange> {
         let mut all: BTreeMap<_, _> = all.into_iter().map(|pod| (pod.name(), pod)).collect();
-        let known = self
-            .services
-            .iter()
-            .filter(|(_, entry)| entry.pod.is_some());
-        let known: Vec<_> = known.map(|(name, _)| Arc::clone(name)).collect();
-        let mut changes = Changes::default();
-        for name in known {
+        let mut concerned = BTreeSet::new();
+        for name in self.pods.clone() {
             let pod = all.remove(&*name);
-            changes.add(self.set_pod(&name, pod));
+            concerned.extend(self.put_pod(&name, pod));
         }
         for (name, pod) in all {
-            changes.add(self.set_pod(&Arc::new(name), Some(pod)));
+            concerned.extend(self.put_pod(&Arc::new(name), Some(pod)));
         }
-        changes.finish()
+        self.recompute(concerned)
     }
 
-    fn set_pod(&mut self, name: &Arc<ObjectName>, pod: Option<PodPorts>) -> Vec<PortChange> {
+    /// Names those that this concerns.
+    fn put_pod(
+        &mut self,
+        name: &Arc<ObjectName>,
+        pod: Option<PodPorts>,
+    ) -> BTreeSet<Arc<ObjectName>> {
         let known = self.services.get(name).and_then(|e| e.pod.as_ref());
         if known.map(|(_, known)| &**known) == pod.as_ref() {
-            return Vec::new();
+            return BTreeSet::new();
         }
-        let order = known.map_or(self.pods, |(order, _)| *order);
-        self.pods = self.pods.max(order.saturating_add(1));
-        let names = BTreeSet::from([Arc::clone(name)]);
-        let before = self.all_wanted(&names);
-        let entry = self.services.entry(Arc::clone(name)).or_default();
-        entry.pod = pod.map(|pod| (order, Arc::new(pod)));
-        let mut concerned = self.reclaim(&before);
-        concerned.insert(Arc::clone(name));
-        self.recompute(concerned)
+        let order = known.map_or(self.next_pod, |(order, _)| *order);
+        self.next_pod = self.next_pod.max(order.saturating_add(1));
+        match pod {
+            Some(_) => self.pods.insert(Arc::clone(name)),
+            None => self.pods.remove(name),
+        };
+        let pod = pod.map(|pod| (order, Arc::new(pod)));
+        self.edit(Arc::clone(name), |entry| entry.pod = pod)
+    }
+
+    /// Names those that this concerns.
+    fn put_service(
+        &mut self,
+        name: &ObjectName,
+        service: Option<ServiceNet>,
+    ) -> BTreeSet<Arc<ObjectName>> {
+        let known = self.services.get_key_value(name);
+        let before = known.and_then(|(_, entry)| entry.service.as_deref());
+        if before == service.as_ref() {
+            return BTreeSet::new();
+        }
+        let name = known.map_or_else(|| Arc::new(name.clone()), |(name, _)| Arc::clone(name));
+        self.edit(name, |entry| entry.service = service.map(Arc::new))
+    }
+
+    /// Changes what asks for frontends; names those that this concerns.
+    fn edit(
+        &mut self,
+        name: Arc<ObjectName>,
+        change: impl FnOnce(&mut Entry),
+    ) -> BTreeSet<Arc<ObjectName>> {
+        let entry = self.services.entry(Arc::clone(&name)).or_default();
+        let before = wanted(&name, entry, &self.node);
+        change(entry);
+        let after = wanted(&name, entry, &self.node);
+        let mut concerned = self.claims.replace(pair(&before), pair(&after));
+        concerned.insert(name);
+        concerned
     }
 
     /// Takes in an EndpointSlice, or that it is gone.
@@ -183,21 +204,21 @@ impl ServiceTable {
         &mut self,
         all: impl IntoIterator<Item = (ObjectName, ServiceNet)>,
     ) -> Vec<PortChange> {
-        let mut all: BTreeMap<ObjectName, ServiceNet> = all.into_iter().collect();
+        let all: BTreeMap<ObjectName, ServiceNet> = all.into_iter().collect();
         let known = self.services.iter();
         let known = known.filter(|(_, entry)| entry.service.is_some());
         let gone: Vec<_> = known
             .filter(|(name, _)| !all.contains_key(&***name))
             .map(|(name, _)| Arc::clone(name))
             .collect();
-        let mut changes = Changes::default();
+        let mut concerned = BTreeSet::new();
         for name in gone {
-            changes.add(self.set_service(&name, None));
+            concerned.extend(self.put_service(&name, None));
         }
-        while let Some((name, service)) = all.pop_first() {
-            changes.add(self.set_service(&name, Some(service)));
+        for (name, service) in all {
+            concerned.extend(self.put_service(&name, Some(service)));
         }
-        changes.finish()
+        self.recompute(concerned)
     }
 
     /// Takes in all EndpointSlices there are: what is not named is gone.
@@ -328,18 +349,10 @@ impl ServiceTable {
     fn all_wanted(&self, names: &BTreeSet<Arc<ObjectName>>) -> Wanted {
         let wanted = names.iter().map(|name| {
             let entry = self.services.get(name);
-            let claim = entry.and_then(|entry| self.wanted(name, entry));
+            let claim = entry.and_then(|entry| wanted(name, entry, &self.node));
             (Arc::clone(name), claim)
         });
         wanted.collect()
-    }
-
-    fn wanted(&self, name: &Arc<ObjectName>, entry: &Entry) -> Option<(Claimant, Vec<Frontend>)> {
-        if let Some((order, pod)) = &entry.pod {
-            return Some(pod.claim(name, *order, &self.node));
-        }
-        let service = entry.service.as_ref()?;
-        Some(claim(name, service, &self.node))
     }
 
     /// Replaces the claims that were `before` by those of now; names the others that this concerns.
@@ -348,9 +361,7 @@ impl ServiceTable {
         let after = self.all_wanted(&names);
         let mut concerned = BTreeSet::new();
         for ((_, old), (_, new)) in before.iter().zip(&after) {
-            let old = old.as_ref().map(|(c, f)| (c, &f[..]));
-            let new = new.as_ref().map(|(c, f)| (c, &f[..]));
-            concerned.extend(self.claims.replace(old, new));
+            concerned.extend(self.claims.replace(pair(old), pair(new)));
         }
         concerned
     }
@@ -388,7 +399,7 @@ impl ServiceTable {
     ) -> (Vec<Arc<ServicePort>>, Vec<Problem>) {
         let mut problems = Vec::new();
         let has = |f: &Frontend| self.claims.winner(f).is_none_or(|winner| winner == name);
-        let wanted = self.wanted(name, entry).map(|(_, wanted)| wanted);
+        let wanted = wanted(name, entry, &self.node).map(|(_, wanted)| wanted);
         let wanted = wanted.unwrap_or_default();
         for frontend in wanted.iter().filter(|f| !has(f)) {
             if let Some(by) = self.claims.winner(frontend) {
@@ -514,7 +525,20 @@ impl ServiceTable {
     }
 }
 
-type Wanted = Vec<(Arc<ObjectName>, Option<(Claimant, Vec<Frontend>)>)>;
+type Claim = (Claimant, Vec<Frontend>);
+type Wanted = Vec<(Arc<ObjectName>, Option<Claim>)>;
+
+fn wanted(name: &Arc<ObjectName>, entry: &Entry, node: &NodeFacts) -> Option<Claim> {
+    if let Some((order, pod)) = &entry.pod {
+        return Some(pod.claim(name, *order, node));
+    }
+    let service = entry.service.as_ref()?;
+    Some(claim(name, service, node))
+}
+
+fn pair(claim: &Option<Claim>) -> Option<(&Claimant, &[Frontend])> {
+    claim.as_ref().map(|(claimant, all)| (claimant, &all[..]))
+}
 
 /// The frontends that a Service asks for. Node ports are asked for at the unspecified address, and at each of the
 /// node's, where somebody's external address may be the same.
@@ -636,6 +660,17 @@ fn compare(
     after: Vec<Arc<ServicePort>>,
     changes: &mut Vec<PortChange>,
 ) {
+    if before == after {
+        return;
+    }
+    if before.is_empty() {
+        changes.extend(after.into_iter().map(|port| PortChange {
+            key: Arc::clone(&port.key),
+            before: None,
+            after: Some(port),
+        }));
+        return;
+    }
     let mut after: BTreeMap<_, _> = after.into_iter().map(|p| (Arc::clone(&p.key), p)).collect();
     for old in before {
         let new = after.remove(&old.key);
@@ -652,30 +687,4 @@ fn compare(
         before: None,
         after: Some(new),
     }));
-}
-
-/// Several changes of one port become one.
-#[derive(Default)]
-struct Changes {
-    at: HashMap<Arc<PortKey>, usize>,
-    list: Vec<PortChange>,
-}
-
-impl Changes {
-    fn add(&mut self, changes: Vec<PortChange>) {
-        for change in changes {
-            match self.at.get(&change.key) {
-                Some(at) => self.list[*at].after = change.after,
-                None => {
-                    self.at.insert(Arc::clone(&change.key), self.list.len());
-                    self.list.push(change);
-                }
-            }
-        }
-    }
-
-    fn finish(self) -> Vec<PortChange> {
-        let changed = |change: &PortChange| change.before != change.after;
-        self.list.into_iter().filter(changed).collect()
-    }
 }

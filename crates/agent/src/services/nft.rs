@@ -6,9 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use sealane_net::{Family, IpNet, names};
 use sealane_netlink::{Error, Netlink};
 use sealane_ruleset::Loaded;
-use sealane_ruleset::services::{
-    Image, Pickers, ServiceProgram, Sizes, Transaction, static_table,
-};
+use sealane_ruleset::services::{Image, Pickers, ServiceProgram, Sizes, Transaction, static_table};
 use sealane_service::{PortChange, ServiceTable};
 
 use super::LOCALNET;

@@ -53,9 +53,15 @@ fn fields(all: &[Field], from: &Bytes, to: &Bytes, ranges: bool, family: Family)
             }
             Field::Port => from.port_at(start).unwrap().to_string(),
             Field::Mark | Field::Verdict => from.mark_at(start).unwrap().to_string(),
+            Field::Draw => format!("{}-{}", long(from), long(to)),
         }
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// A key of eight bytes as nft reads it.
+fn long(key: &Bytes) -> u64 {
+    u64::from_be_bytes(key.as_slice().try_into().unwrap())
 }
 
 fn listed_elements(json: &str) -> BTreeSet<String> {
@@ -109,6 +115,11 @@ fn word(value: &Value, ranges: bool) -> String {
                 return range(net.network(), net.broadcast());
             }
             if let [Value::String(first), Value::String(last)] =
+                &other["range"].as_array().cloned().unwrap_or_default()[..]
+            {
+                return format!("{first}-{last}");
+            }
+            if let [Value::Number(first), Value::Number(last)] =
                 &other["range"].as_array().cloned().unwrap_or_default()[..]
             {
                 return format!("{first}-{last}");

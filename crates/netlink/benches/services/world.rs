@@ -93,9 +93,7 @@ impl Objects {
         let all = 0..services;
         Self {
             services: all.clone().map(|n| (service_name(n), service(n))).collect(),
-            slices: all
-                .map(|n| (slice_name(n), slice(n, ENDPOINTS)))
-                .collect(),
+            slices: all.map(|n| (slice_name(n), slice(n, ENDPOINTS))).collect(),
         }
     }
 

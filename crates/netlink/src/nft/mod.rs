@@ -15,6 +15,8 @@ mod batch;
 mod encode;
 mod expr;
 mod intact;
+mod known;
+mod listing;
 pub(crate) mod message;
 pub(crate) mod monitor;
 mod ports;

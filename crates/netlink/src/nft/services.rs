@@ -3,22 +3,20 @@
 use rtnetlink::packet_core::NLM_F_CREATE;
 use sealane_net::{Family, names};
 use sealane_ruleset::Table;
-use sealane_ruleset::services::{Bytes, Data, Element, Field, Image, Map, Transaction};
+use sealane_ruleset::services::{Bytes, Data, Element, Field, Map, Transaction};
 
-use super::answer::{FAMILY_HEADER, MESSAGE_HEADER, attributes, find, text, u32_at};
 use super::batch::{Batch, Object};
 use super::encode::{
-    self, ELEMENTS_PER_MESSAGE, NFT_MSG_DELSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_NEWSET,
-    NFT_MSG_NEWSETELEM, NFT_SET_ELEM_INTERVAL_END, NFT_SET_INTERVAL, NFTA_DATA_VALUE,
-    NFTA_DATA_VERDICT, NFTA_LIST_ELEM, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY,
-    NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_FLAGS,
-    NFTA_SET_ID, NFTA_SET_KEY_LEN, NFTA_SET_KEY_TYPE, NFTA_SET_NAME, NFTA_SET_TABLE,
-    NFTA_SET_USERDATA, SET_COMMENT, comment,
+    self, ELEMENTS_PER_MESSAGE, NFT_MSG_DELSETELEM, NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM,
+    NFT_SET_ELEM_INTERVAL_END, NFT_SET_INTERVAL, NFTA_DATA_VALUE, NFTA_LIST_ELEM,
+    NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
+    NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_FLAGS, NFTA_SET_ID, NFTA_SET_KEY_LEN, NFTA_SET_KEY_TYPE,
+    NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_SET_USERDATA, SET_COMMENT, comment,
 };
-use super::expr::{NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, put_verdict_data, verdict_of};
+use super::expr::put_verdict_data;
 use super::message::Messages;
 use crate::error::Result;
-use crate::netlink::{Failure, Netlink};
+use crate::netlink::Netlink;
 
 const NFTA_SET_DATA_TYPE: u16 = 6;
 const NFTA_SET_DATA_LEN: u16 = 7;
@@ -29,8 +27,8 @@ const NFT_SET_MAP: u32 = 8;
 const NFT_SET_TIMEOUT: u32 = 0x10;
 const NFT_SET_EVAL: u32 = 0x20;
 const NFT_SET_CONCAT: u32 = 0x80;
-const NFTA_SET_ELEM_DATA: u16 = 2;
-const NFTA_SET_ELEM_KEY_END: u16 = 10;
+pub(super) const NFTA_SET_ELEM_DATA: u16 = 2;
+pub(super) const NFTA_SET_ELEM_KEY_END: u16 = 10;
 
 /// What nft writes to remember in which byte order a single number is.
 const KEY_ORDER: u8 = 0;
@@ -167,88 +165,9 @@ fn after(bytes: Bytes) -> Option<Bytes> {
     None
 }
 
-/// One less.
-fn before(bytes: &[u8]) -> Vec<u8> {
-    let mut last = bytes.to_vec();
-    for byte in last.iter_mut().rev() {
-        *byte = byte.wrapping_sub(1);
-        if *byte != 0xff {
-            break;
-        }
-    }
-    last
-}
-
-/// An element as the kernel lists it.
-struct Listed {
-    key: Bytes,
-    last: Option<Bytes>,
-    data: Data,
-    is_end: bool,
-}
-
-fn listed(message: &[u8], take: &mut impl FnMut(Listed)) {
-    let body = message.get(MESSAGE_HEADER + FAMILY_HEADER..);
-    let list = body.and_then(|body| find(body, NFTA_SET_ELEM_LIST_ELEMENTS));
-    for (_, element) in attributes(list.unwrap_or_default()) {
-        let bytes = |kind| Bytes::new(find(find(element, kind)?, NFTA_DATA_VALUE)?);
-        let Some(key) = bytes(NFTA_SET_ELEM_KEY) else {
-            continue;
-        };
-        let flags = find(element, NFTA_SET_ELEM_FLAGS).and_then(number);
-        let data = find(element, NFTA_SET_ELEM_DATA).and_then(|data| {
-            if let Some(verdict) = find(data, NFTA_DATA_VERDICT) {
-                let code = number(find(verdict, NFTA_VERDICT_CODE)?)? as i32;
-                let chain = find(verdict, NFTA_VERDICT_CHAIN).map(text);
-                return verdict_of(code, chain).map(Data::Verdict);
-            }
-            Bytes::new(find(data, NFTA_DATA_VALUE)?).map(Data::Value)
-        });
-        take(Listed {
-            key,
-            last: bytes(NFTA_SET_ELEM_KEY_END),
-            data: data.unwrap_or(Data::Nothing),
-            is_end: flags.unwrap_or(0) & NFT_SET_ELEM_INTERVAL_END != 0,
-        });
-    }
-}
-
-/// A number in network byte order.
-fn number(bytes: &[u8]) -> Option<u32> {
-    u32_at(bytes, 0).map(u32::from_be)
-}
-
 /// Ranges of a single part are two elements, those of several parts one.
-fn is_pair(map: Map) -> bool {
+pub(super) fn is_pair(map: Map) -> bool {
     map.spec().interval && map.spec().key.len() == 1
-}
-
-impl Listed {
-    fn into_element(self, map: Map) -> Element {
-        Element {
-            map,
-            key: self.key,
-            last: self.last,
-            data: self.data,
-        }
-    }
-}
-
-/// Ranges of a single part come as their first elements and the elements behind their last.
-fn join(map: Map, listed: Vec<Listed>) -> impl Iterator<Item = Element> {
-    let mut ends: Vec<Bytes> = listed.iter().filter(|l| l.is_end).map(|l| l.key).collect();
-    ends.sort_unstable();
-    let starts = listed.into_iter().filter(|l| !l.is_end);
-    starts.map(move |start| {
-        let end = ends.get(ends.partition_point(|end| *end <= start.key));
-        let everything = vec![0xff; start.key.as_slice().len()];
-        let last = Bytes::new(&end.map_or(everything, |end| before(end.as_slice())));
-        Listed { last, ..start }.into_element(map)
-    })
-}
-
-fn listing(map: Map) -> String {
-    format!("list {} of {}", map.spec().name, names::SERVICES_TABLE)
 }
 
 impl Netlink {
@@ -274,61 +193,6 @@ impl Netlink {
         let mut batch = Batch::new();
         add_transaction(&mut batch, &table, transaction);
         self.commit_services(batch)
-    }
-
-    /// All elements of the table of Services of a family.
-    ///
-    /// # Errors
-    /// When the kernel does not answer, has no such table, or others change it all the time.
-    pub fn services(&self, family: Family) -> Result<Image> {
-        const ATTEMPTS: usize = 8;
-        let mut image = Image::default();
-        for map in Map::ALL {
-            let mut attempts = 0..ATTEMPTS;
-            while !self.list_map(family, map, &mut |element| image.insert(element))? {
-                if attempts.next().is_none() {
-                    let failure = Failure::Unexpected("it changes all the time".into());
-                    return Err(self.failed(|| listing(map))(failure));
-                }
-                image.clear(map);
-            }
-        }
-        Ok(image)
-    }
-
-    /// Shows all elements of the table of Services of a family but those that packets have put there, and holds
-    /// none of them. Whether they were of one moment: if not, some may have been shown twice or not at all.
-    ///
-    /// # Errors
-    /// When the kernel does not answer or has no such table.
-    pub fn each_of_services(&self, family: Family, mut take: impl FnMut(Element)) -> Result<bool> {
-        let mut all = Map::ALL.into_iter().filter(|map| !map.spec().dynamic);
-        let mut whole = true;
-        all.try_for_each(|map| -> Result<()> {
-            whole &= self.list_map(family, map, &mut take)?;
-            Ok(())
-        })?;
-        Ok(whole)
-    }
-
-    /// Whether nobody has changed anything meanwhile.
-    fn list_map(&self, family: Family, map: Map, take: &mut impl FnMut(Element)) -> Result<bool> {
-        let request = |m: &mut Messages| {
-            m.put_str(NFTA_SET_ELEM_LIST_TABLE, names::SERVICES_TABLE);
-            m.put_str(NFTA_SET_ELEM_LIST_SET, map.spec().name);
-        };
-        let mut halves = Vec::new();
-        let mut one = |listed: Listed| match is_pair(map) {
-            true => halves.push(listed),
-            false => take(listed.into_element(map)),
-        };
-        let each = |message: &[u8]| listed(message, &mut one);
-        let changed = self
-            .nft()
-            .each(NFT_MSG_GETSETELEM, family.into(), request, each);
-        let changed = changed.map_err(self.failed(|| listing(map)))?;
-        join(map, halves).for_each(take);
-        Ok(!changed)
     }
 
     fn commit_services(&self, batch: Batch<'_>) -> Result<()> {

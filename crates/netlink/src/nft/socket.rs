@@ -204,6 +204,28 @@ impl Socket {
         }
     }
 
+    pub(super) fn inner(&self) -> &rtnetlink::sys::Socket {
+        &self.socket
+    }
+
+    /// Sends a request, behind which no answers of earlier ones are left.
+    pub(super) fn begin(&self, request: &Messages) -> Result<(), Failure> {
+        self.drain();
+        let sent = self.send(request.as_bytes());
+        sent.map_err(|error| Failure::of_io(&error))
+    }
+
+    /// An answer that the kernel has written already.
+    pub(super) fn receive(&self) -> Result<Vec<u8>, Failure> {
+        loop {
+            match self.socket.recv_from_full() {
+                Ok((datagram, _)) => return Ok(datagram),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Failure::of_io(&error)),
+            }
+        }
+    }
+
     fn send(&self, bytes: &[u8]) -> io::Result<()> {
         /// Below this the default of every kernel is enough.
         const LARGE: usize = 64 * 1024;

@@ -186,3 +186,75 @@ async fn follows_changes_one_by_one() {
     let image = place.netlink.services(family).unwrap();
     assert_eq!(program.difference(&image), []);
 }
+
+/// Two Services with more endpoints than are listed: one keeps its clients.
+fn large(endpoints: u16) -> ServiceTable {
+    let mut large = ServiceTable::new(table(0).node().clone());
+    for (name, affinity_seconds) in [("free", None), ("sticky", Some(90))] {
+        let port = ServicePortNet {
+            name: "p".into(),
+            protocol: Protocol::Tcp,
+            port: 80,
+            node_port: None,
+        };
+        let service = ServiceNet {
+            cluster_ips: ips([&format!("10.96.1.{}", name.len()), "fd00:96::1"]),
+            affinity_seconds,
+            ports: vec![port],
+            ..ServiceNet::default()
+        };
+        large.set_service(&ObjectName::new("a", name), Some(service));
+        let endpoint = |n: u16| SliceEndpoint {
+            address: IpAddr::from([10, 245, (n >> 8) as u8, n as u8]),
+            ready: true,
+            serving: true,
+            terminating: false,
+            node: None,
+            hints: None,
+        };
+        let slice = SliceNet {
+            service: name.into(),
+            family: Some(Family::V4),
+            ports: [SlicePort {
+                name: "p".into(),
+                protocol: Protocol::Tcp,
+                port: 8080,
+            }]
+            .into(),
+            endpoints: (0..endpoints).map(endpoint).collect(),
+            triggered_ms: None,
+        };
+        large.set_slice(&ObjectName::new("a", name), Some(slice));
+    }
+    large
+}
+
+#[tokio::test]
+async fn elements_that_are_asked_for_by_key_are_those_that_are_there() {
+    let place = Place::new().await;
+    let family = Family::V4;
+    let program = start(&place, family, &large(6_000));
+    let follows = || {
+        let mut expected = program.fingerprints();
+        let whole = place
+            .netlink
+            .each_of_services(family, |element| expected.see(&element));
+        whole.unwrap() && expected.agree()
+    };
+    let image = place.netlink.services(family).unwrap();
+    assert_eq!(program.difference(&image), []);
+    assert!(follows());
+    // One that nothing leads to, and one that is missing.
+    for edit in [
+        "add element ip sealane-services eps { 0x00000001 . 0x00abcdef : 10.9.9.9 . 80 }",
+        "flush map ip sealane-services endpoints",
+    ] {
+        place.run(&format!("nft {edit}"));
+        assert!(!follows(), "{edit}");
+        let image = place.netlink.services(family).unwrap();
+        for transaction in program.difference(&image) {
+            place.netlink.change_services(family, &transaction).unwrap();
+        }
+        assert!(follows(), "{edit}");
+    }
+}

@@ -128,7 +128,8 @@ impl Pickers {
         let mut new = Self::default();
         for style in sizes.styles_beyond(known) {
             let rules = build.exact_picker(style);
-            new.chains.push(chain(&chain_name(style, Step::NONE), rules));
+            new.chains
+                .push(chain(&chain_name(style, Step::NONE), rules));
         }
         for (style, step) in sizes.beyond(known) {
             let name = chain_name(style, step);

@@ -339,6 +339,16 @@ pub enum Data {
     Verdict(Verdict),
 }
 
+impl Data {
+    /// The number that it is.
+    pub fn mark(&self) -> Option<u32> {
+        match self {
+            Data::Value(value) => value.mark_at(0),
+            _ => None,
+        }
+    }
+}
+
 /// An element of a map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Element {

@@ -1,12 +1,12 @@
 //! What a kernel holds of a Service table: read from it, or followed by applying transactions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sealane_net::Family;
 
 use super::chains::{Pickers, static_table};
 use super::element::{Bytes, Data, Element, Map};
-use super::number::Sizes;
+use super::number::{Gate, Number, Sizes};
 use super::program::Transaction;
 use crate::{Chain, Table, Verdict};
 
@@ -113,6 +113,63 @@ impl Image {
                 data: data.clone(),
             })
         })
+    }
+
+    /// Whether the elements of a map tell of keys of others, see [`Image::keys_led_to`].
+    pub fn leads(map: Map) -> bool {
+        matches!(
+            map,
+            Map::PickerOf | Map::Frontends | Map::Inside | Map::InsideIds | Map::StickyEps
+        )
+    }
+
+    /// The keys to which elements of the maps before this one lead, ascending: all that a program has put there. None
+    /// where nothing leads.
+    pub fn keys_led_to(&self, map: Map) -> Vec<Bytes> {
+        let mut keys: Vec<Bytes> = match map {
+            Map::Frontends => {
+                let all = self.of_map(Map::PickerOf);
+                let served = all.filter(|(_, number)| number.mark().is_some_and(Gate::is_served));
+                served.map(|(key, _)| *key).collect()
+            }
+            Map::InsideIds => self.of_map(Map::Inside).map(|(key, _)| *key).collect(),
+            Map::Eps => self.slots(false),
+            Map::StickyEps => self.slots(true),
+            Map::Endpoints => {
+                let numbers = self.of_map(Map::StickyEps);
+                let numbers = numbers.filter_map(|(_, number)| number.mark());
+                numbers.map(|n| Bytes::default().mark(n)).collect()
+            }
+            _ => Vec::new(),
+        };
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// The slots that frontends' numbers and ids tell of.
+    fn slots(&self, sticky: bool) -> Vec<Bytes> {
+        let mut slots: HashMap<u32, u32> = HashMap::new();
+        for (numbers, ids) in [
+            (Map::PickerOf, Map::Frontends),
+            (Map::Inside, Map::InsideIds),
+        ] {
+            for (key, id) in self.of_map(ids) {
+                let number = self.get(numbers, key).and_then(Data::mark);
+                let (Some(id), Some(number)) = (id.mark(), number) else {
+                    continue;
+                };
+                let (style, step) = Number::of_picker(number & Number::PICKER_MASK);
+                if (style.affinity_seconds > 0) == sticky {
+                    let known = slots.entry(id).or_default();
+                    *known = step.slots().max(*known);
+                }
+            }
+        }
+        let each = slots.into_iter();
+        let each = each.flat_map(|(id, count)| (0..count).map(move |slot| (slot, id)));
+        each.map(|(slot, id)| Bytes::default().mark(slot).mark(id))
+            .collect()
     }
 
     /// How many elements there are.

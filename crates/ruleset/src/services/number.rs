@@ -38,6 +38,12 @@ impl Gate {
         Gate::Drop,
     ];
 
+    /// Whether it lets anybody through: `number` is what `picker-of` says.
+    pub(super) fn is_served(number: u32) -> bool {
+        let gate = number >> Number::GATE_SHIFT;
+        ![Gate::Refuse as u32, Gate::Drop as u32].contains(&gate)
+    }
+
     /// The chain behind it.
     pub fn chain(self) -> &'static str {
         match self {

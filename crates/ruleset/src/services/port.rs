@@ -169,23 +169,33 @@ impl Port {
     pub(super) fn elements(&self) -> Vec<Element> {
         let mut out = Vec::new();
         let mut guarded = false;
+        let (mut leads_to_all, mut leads_to_local) = (false, false);
         self.each_number(|(frontend, kind), number, inside| {
             let key = frontend_key(&frontend);
             out.push(Element::number(Map::PickerOf, key, number.value()));
             let gate = number.gate.unwrap_or(Gate::Refuse);
             guarded |= matches!(gate, Gate::GuardedExternal | Gate::GuardedLocal);
             if !matches!(gate, Gate::Refuse | Gate::Drop) {
-                let id = self.id(self.policy(kind));
-                out.push(Element::number(Map::Frontends, key, id));
+                let policy = self.policy(kind);
+                leads_to_all |= policy == TrafficPolicy::Cluster;
+                leads_to_local |= policy == TrafficPolicy::Local;
+                out.push(Element::number(Map::Frontends, key, self.id(policy)));
             }
             if let Some(inside) = inside {
                 out.push(Element::number(Map::Inside, key, inside.value()));
+                leads_to_all = true;
                 let id = self.id(TrafficPolicy::Cluster);
                 out.push(Element::number(Map::InsideIds, key, id));
             }
         });
-        for policy in [TrafficPolicy::Cluster, TrafficPolicy::Local] {
-            self.slots(policy).elements(self.id(policy), &mut out);
+        // What nothing leads to would not be found again.
+        for (leads, policy) in [
+            (leads_to_all, TrafficPolicy::Cluster),
+            (leads_to_local, TrafficPolicy::Local),
+        ] {
+            if leads {
+                self.slots(policy).elements(self.id(policy), &mut out);
+            }
         }
         if guarded {
             let id = self.id(self.served.external_policy);

@@ -452,7 +452,7 @@ impl Edit {
             true => self.added.sort_by_key(|e| (rank(e.map), e.map)),
             false => self.added.sort_unstable_by_key(place),
         }
-        let mut early: Vec<(Option<Element>, Element)> = Vec::new();
+        let mut early: Vec<(Option<Element>, Element)> = Vec::with_capacity(self.added.len());
         let mut late: Vec<Element> = Vec::new();
         let mut removed = self.removed.into_iter().peekable();
         for element in self.added {
