@@ -90,11 +90,17 @@ impl PodPorts {
     }
 }
 
+/// The pod whose host ports stand under this name where others have a Service's.
+pub fn pod_with_ports(owner: &ObjectName) -> Option<ObjectName> {
+    let pod = owner.name.strip_prefix(SIGN)?;
+    let name = pod.split('/').next().unwrap_or_default();
+    Some(ObjectName::new(owner.namespace.clone(), name))
+}
+
 /// How people call whoever has a frontend.
 pub(crate) fn title(owner: &ObjectName) -> String {
-    let pod = owner.name.strip_prefix(SIGN);
-    match pod.and_then(|pod| pod.split('/').next()) {
-        Some(pod) => format!("pod {}/{pod}", owner.namespace),
+    match pod_with_ports(owner) {
+        Some(pod) => format!("pod {pod}"),
         None => format!("the older Service {owner}"),
     }
 }

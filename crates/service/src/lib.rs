@@ -29,7 +29,7 @@ mod node;
 mod port;
 mod table;
 
-pub use host_ports::PodPorts;
+pub use host_ports::{PodPorts, pod_with_ports};
 pub use node::{NodeFacts, NodePortAddresses, NotAddresses};
 pub use port::{Endpoint, Frontend, Kind, PortKey, ServicePort, Way};
 pub use table::{PortChange, Problem, ServiceTable};

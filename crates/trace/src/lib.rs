@@ -34,6 +34,7 @@ pub use ask::{AskError, From, Host, To};
 pub use observe::{ObserveError, observe};
 pub use packet::{Ethernet, Packet};
 pub use render::{Colour, render};
+pub use sealane_service::NodePortAddresses;
 pub use snapshot::{NodeView, PodView, ServiceView, Settings, SliceView, Snapshot};
 pub use trace::{Death, Hop, HopKind, Line, Live, Outcome, Place, Seen, Stage, Trace, Verdict};
 pub use walk::{Known, TraceError, trace};

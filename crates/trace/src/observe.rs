@@ -1,6 +1,7 @@
 //! Reads the cluster through the API: once, all kinds at the same time.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Node, Pod, PodStatus, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -9,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 
-use sealane_objects::ObjectName;
+use sealane_objects::{ObjectName, PortMapping};
 use serde::de::DeserializeOwned;
 
 use crate::{NodeView, PodView, ServiceView, Settings, SliceView, Snapshot};
@@ -104,11 +105,21 @@ fn words(reason: Option<&str>, message: Option<&str>) -> String {
 
 fn pod(pod: &Pod) -> PodView {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let ports = containers.flat_map(|container| container.ports.iter().flatten());
-    let ports = ports.filter_map(|port| {
+    let all = containers.flat_map(|container| container.ports.iter().flatten());
+    let ports = all.clone().filter_map(|port| {
         let protocol = port.protocol.as_deref().unwrap_or("TCP").parse().ok()?;
         let number = u16::try_from(port.container_port).ok()?;
         Some((port.name.clone().unwrap_or_default(), protocol, number))
+    });
+    let host_ports = all.filter_map(|port| {
+        let host_ip = port.host_ip.as_deref().filter(|ip| !ip.is_empty());
+        let host_ip = host_ip.map(str::parse::<IpAddr>).transpose().ok()?;
+        Some(PortMapping {
+            protocol: port.protocol.as_deref().unwrap_or("TCP").parse().ok()?,
+            host_port: u16::try_from(port.host_port?).ok().filter(|n| *n > 0)?,
+            container_port: u16::try_from(port.container_port).ok()?,
+            host_ip: host_ip.filter(|ip| !ip.is_unspecified()),
+        })
     });
     PodView {
         net: sealane_kube::pod_net(pod),
@@ -120,6 +131,7 @@ fn pod(pod: &Pod) -> PodView {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         ports: ports.collect(),
         dns: sealane_kube::pod_dns(pod),
+        host_ports: host_ports.collect(),
     }
 }
 

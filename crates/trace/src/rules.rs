@@ -58,7 +58,9 @@ impl Coming<'_> {
         let (node, packet) = (self.node, self.packet);
         let gateways = [packet.destination, packet.source].map(|like| node.gateway(like));
         let local = node.net.internal_ips.iter().copied();
-        local.chain(gateways.into_iter().flatten()).collect()
+        let loopback = Some(packet.source).filter(IpAddr::is_loopback);
+        let local = local.chain(gateways.into_iter().flatten());
+        local.chain(loopback).collect()
     }
 
     fn tables(&self, nth: usize) -> (Walked, usize) {

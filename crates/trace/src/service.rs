@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use sealane_net::{Family, IpNet, ProxyMode};
 use sealane_objects::TrafficPolicy;
 use sealane_service::{
-    Endpoint, Frontend, Kind, NodeFacts, Problem, ServicePort, ServiceTable, Way,
+    Endpoint, Frontend, Kind, NodeFacts, PodPorts, Problem, ServicePort, ServiceTable, Way,
+    pod_with_ports,
 };
 
 use crate::endpoints::{called, none_ready, others};
@@ -91,10 +92,17 @@ pub(crate) fn serve(
         mode,
     };
     let rules = coming.walk(known);
-    let text = format!("{}, {}", port.key, words(kind, &frontend));
-    let stage = Stage::new(Place::Node(node.net.name.clone()), "Service")
-        .line("service", text)
-        .lines("rule", rules.texts);
+    let place = Place::Node(node.net.name.clone());
+    let stage = match pod_with_ports(&port.key.service) {
+        Some(pod) => {
+            Stage::new(place, "host port").line("port", format!("{frontend} of pod {pod}"))
+        }
+        None => Stage::new(place, "Service").line(
+            "service",
+            format!("{}, {}", port.key, words(kind, &frontend)),
+        ),
+    };
+    let stage = stage.lines("rule", rules.texts);
     let list = match way {
         _ if !is_let_in(&port, kind, origin, packet) => {
             return Served::dead(Some(stage), shut_out(&port, packet));
@@ -152,11 +160,13 @@ fn nobody(world: &Snapshot, port: &ServicePort) -> Death {
 }
 
 fn table_of(world: &Snapshot, node: &NodeView) -> ServiceTable {
+    let (all, choice) = (&node.net.internal_ips, &world.settings.node_port_addresses);
+    let serving = all.iter().copied().filter(|ip| choice.has(*ip, all));
     let mut table = ServiceTable::new(NodeFacts {
         name: node.net.name.as_str().into(),
         zone: node.zone.clone(),
-        host_addresses: node.net.internal_ips.clone(),
-        node_port_addresses: node.net.internal_ips.clone(),
+        host_addresses: all.clone(),
+        node_port_addresses: serving.chain(choice.loopback()).collect(),
         pod_cidrs: node.pod_networks().collect(),
         external_ips: false,
     });
@@ -164,6 +174,17 @@ fn table_of(world: &Snapshot, node: &NodeView) -> ServiceTable {
     table.replace_services(services.map(|s| (s.name.clone(), s.net.clone())));
     let slices = world.slices.iter();
     table.replace_slices(slices.map(|s| (s.name.clone(), s.net.clone())));
+    // With iptables somebody else serves them.
+    if world.settings.proxy_mode == ProxyMode::Nftables {
+        let pods = world.pods_with_host_ports(node);
+        let ports = pods.map(|pod| PodPorts {
+            pod: pod.net.name.clone(),
+            container: String::new(),
+            addresses: pod.net.pod_ips.clone(),
+            ports: pod.host_ports.clone(),
+        });
+        table.replace_host_ports(ports.collect());
+    }
     table
 }
 

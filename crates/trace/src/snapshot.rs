@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use sealane_net::{Attachment, IpNet, Protocol, ProxyMode};
-use sealane_objects::{NodeNet, ObjectName, PodDns, PodNet, ServiceNet, SliceNet};
+use sealane_objects::{NodeNet, ObjectName, PodDns, PodNet, PortMapping, ServiceNet, SliceNet};
 use sealane_route::Routing;
+use sealane_service::NodePortAddresses;
 
 /// All objects that a walk can meet.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,8 @@ pub struct Settings {
     pub attachment: Attachment,
     /// `--proxy-mode` of the agents.
     pub proxy_mode: ProxyMode,
+    /// `--nodeport-addresses` of the agents.
+    pub node_port_addresses: NodePortAddresses,
     /// Whether pods may reach what is beyond this machine; none where nobody knows.
     pub internet: Option<bool>,
     /// The networks between nodes; nodes in the same one share a link. Empty: all nodes do.
@@ -50,6 +53,7 @@ impl Default for Settings {
             routing: Routing::Auto,
             attachment: Attachment::default(),
             proxy_mode: ProxyMode::default(),
+            node_port_addresses: NodePortAddresses::default(),
             internet: None,
             node_ranges: Vec::new(),
             domain: "cluster.local".to_owned(),
@@ -83,6 +87,8 @@ pub struct PodView {
     pub ports: Vec<(String, Protocol, u16)>,
     /// How it looks for names.
     pub dns: PodDns,
+    /// Those of them that are ports of its node, too.
+    pub host_ports: Vec<PortMapping>,
 }
 
 /// A Service.
@@ -122,6 +128,18 @@ impl Snapshot {
 
     pub(crate) fn pod(&self, name: &ObjectName) -> Option<&PodView> {
         self.pods.iter().find(|pod| pod.net.name == *name)
+    }
+
+    /// The pods of a node that have ports of it.
+    pub(crate) fn pods_with_host_ports<'a>(
+        &'a self,
+        node: &'a NodeView,
+    ) -> impl Iterator<Item = &'a PodView> {
+        let here = |pod: &&PodView| pod.net.node_name == node.net.name && pod.net.needs_address();
+        self.pods
+            .iter()
+            .filter(here)
+            .filter(|pod| !pod.host_ports.is_empty())
     }
 
     /// The pod that has an address of its own.

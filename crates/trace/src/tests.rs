@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use sealane_net::{Family, Protocol, ProxyMode};
 use sealane_objects::{
-    DnsPolicy, NodeNet, ObjectName, PodDns, PodNet, ServiceNet, ServicePortNet, SliceEndpoint,
-    SliceNet, SlicePort, TrafficPolicy,
+    DnsPolicy, NodeNet, ObjectName, PodDns, PodNet, PortMapping, ServiceNet, ServicePortNet,
+    SliceEndpoint, SliceNet, SlicePort, TrafficPolicy,
 };
 
 use super::*;
@@ -44,6 +44,7 @@ fn pod(name: &str, node: &str, address: &str, app: &str) -> PodView {
         deleting: false,
         ports: vec![("http".to_owned(), Protocol::Tcp, 8080)],
         dns: PodDns::default(),
+        host_ports: Vec::new(),
     }
 }
 
@@ -248,6 +249,69 @@ fn the_endpoint_that_is_known_is_told_in_both_modes() {
             let home = trace.back.last().unwrap().packet.clone().unwrap();
             assert_eq!(home.destination_port, 40000);
         }
+    }
+}
+
+#[test]
+fn host_ports_lead_to_their_pod() {
+    let mut world = world();
+    world.pods[1].host_ports = vec![PortMapping {
+        protocol: Protocol::Tcp,
+        host_port: 8888,
+        container_port: 8080,
+        host_ip: None,
+    }];
+    for (from, to, at, source) in [
+        (
+            "outside",
+            "172.29.0.3:8888",
+            "10.244.2.7:8080",
+            "203.0.113.9",
+        ),
+        ("pod-a", "node/node-2:8888", "10.244.2.7:8080", "10.244.1.2"),
+        (
+            "node/node-2",
+            "127.0.0.1:8888",
+            "10.244.2.7:8080",
+            "10.244.2.1",
+        ),
+        (
+            "outside",
+            "172.29.0.2:8888",
+            "172.29.0.2:8888",
+            "203.0.113.9",
+        ),
+    ] {
+        let trace = walk_in(&world, from, to);
+        assert!(arrival(&trace).starts_with(at), "{from} {to}: {trace:?}");
+        let packets = trace.there.iter().filter_map(|stage| stage.packet.as_ref());
+        let last = packets.last().unwrap();
+        assert_eq!(last.source, ip(source), "{from} {to}");
+    }
+    let trace = walk_in(&world, "outside", "172.29.0.3:8888");
+    let told = trace.there.iter().find(|stage| stage.title == "host port");
+    let lines = &told.unwrap().lines;
+    assert_eq!(lines[0].text, "172.29.0.3:8888 TCP of pod default/web-1");
+}
+
+#[test]
+fn node_ports_answer_where_agents_serve_them() {
+    let mut world = world();
+    let at_home = |world: &Snapshot| walk_in(world, "node/node-1", "127.0.0.1:30080");
+    let trace = at_home(&world);
+    assert!(arrival(&trace).starts_with("10.244.2.7:8080"), "{trace:?}");
+    let home = trace.back.last().unwrap().packet.clone().unwrap();
+    assert_eq!(home.destination, ip("127.0.0.1"));
+    let trace = walk_in(&world, "pod-a", "127.0.0.1:30080");
+    assert!(arrival(&trace).contains("pod default/pod-a itself"));
+    world.settings.node_port_addresses = "172.29.0.3/32".parse().unwrap();
+    assert!(arrival(&at_home(&world)).contains("node node-1"));
+    for (to, at) in [
+        ("node/node-2:30080", "10.244.2.7:8080"),
+        ("node/node-1:30080", "172.29.0.2:30080"),
+    ] {
+        let trace = walk_in(&world, "outside", to);
+        assert!(arrival(&trace).starts_with(at), "{to}: {trace:?}");
     }
 }
 

@@ -143,7 +143,12 @@ enum Step<'a> {
 
 impl<'a> Walk<'a> {
     fn run(&mut self, own: &[IpAddr], target: (IpAddr, u16), to: &To) -> Outcome {
-        let source = own.iter().find(|own| own.is_ipv4() == target.0.is_ipv4());
+        let like = |own: &&IpAddr| own.is_ipv4() == target.0.is_ipv4();
+        let source = match target.0.is_loopback() {
+            // Linux takes the address itself.
+            true => Some(&target.0),
+            false => own.iter().find(like),
+        };
         self.hops.extend(self.first_hop(own));
         let Some(source) = source else {
             let family = Family::from(target.0);
@@ -237,7 +242,7 @@ impl<'a> Walk<'a> {
         masquerade: Option<Masquerade>,
     ) -> Result<Step<'a>, Death> {
         let address = packet.destination;
-        if node.net.internal_ips.contains(&address) {
+        if node.net.internal_ips.contains(&address) || address.is_loopback() {
             return self.take(node, packet);
         }
         let behind = self.world.node_behind(address);

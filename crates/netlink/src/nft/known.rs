@@ -24,6 +24,8 @@ const NFTA_SET_COUNT: u16 = 20;
 
 /// Each element is a datagram in our queue, of at most a page and what the kernel adds.
 const AT_ONCE: usize = 500;
+/// So many where many are missing.
+const FEW: usize = 4;
 const ROOM_BYTES: usize = AT_ONCE * 8 * 1024;
 /// Datagrams in one system call, and their largest size.
 const BATCH: usize = 64;
@@ -65,8 +67,9 @@ impl Socket {
         let _ = setsockopt(self.inner(), sockopt::RcvBufForce, &ROOM_BYTES);
         let keys: Vec<&[u8]> = keys.collect();
         let mut rest = &keys[..];
+        let mut at_once = AT_ONCE;
         while !rest.is_empty() {
-            let some = &rest[..rest.len().min(AT_ONCE)];
+            let some = &rest[..rest.len().min(at_once)];
             let flags = NLM_F_REQUEST | NLM_F_ACK;
             let request = request(NFT_MSG_GETSETELEM, flags, family, |m| {
                 m.put_str(NFTA_SET_ELEM_LIST_TABLE, table);
@@ -76,8 +79,13 @@ impl Socket {
                 });
             });
             self.begin(&request)?;
-            let done = self.answered(&mut take)?;
-            rest = &rest[done.min(some.len())..];
+            let done = self.answered(&mut take)?.min(some.len());
+            rest = &rest[done..];
+            // Where one is missing the next ones often are, and what is behind is sent again.
+            at_once = match done < some.len() {
+                true => (at_once / 2).max(FEW),
+                false => (at_once * 2).min(AT_ONCE),
+            };
         }
         Ok(())
     }

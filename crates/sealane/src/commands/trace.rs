@@ -12,7 +12,7 @@ use sealane_kube::Access;
 use sealane_net::{Attachment, IpNet, ProxyMode};
 use sealane_netlink::netns;
 use sealane_trace::live::{Here, OWN_NETNS, live};
-use sealane_trace::{Colour, From, Known, Outcome, Settings, To};
+use sealane_trace::{Colour, From, Known, NodePortAddresses, Outcome, Settings, To};
 
 use crate::output::Format;
 use crate::role;
@@ -87,6 +87,10 @@ struct Agents {
     /// How nodes serve Services: nftables, iptables or none [default: nftables].
     #[arg(long, value_name = "HOW")]
     proxy_mode: Option<ProxyMode>,
+
+    /// At which addresses of nodes node ports are served: `primary`, or ranges [default: all].
+    #[arg(long, value_name = "WHICH")]
+    nodeport_addresses: Option<NodePortAddresses>,
 }
 
 const HELP: &str = "\
@@ -179,6 +183,7 @@ fn cluster(args: &Args) -> anyhow::Result<Cluster> {
         routing,
         attachment,
         proxy_mode,
+        nodeport_addresses,
     } = &args.agents;
     if !node_cidr.is_empty() {
         settings.node_ranges.clone_from(node_cidr);
@@ -186,6 +191,7 @@ fn cluster(args: &Args) -> anyhow::Result<Cluster> {
     settings.routing = routing.unwrap_or(settings.routing);
     settings.attachment = attachment.unwrap_or(settings.attachment);
     settings.proxy_mode = proxy_mode.unwrap_or(settings.proxy_mode);
+    settings.node_port_addresses = nodeport_addresses.clone().unwrap_or_default();
     Ok(Cluster {
         access,
         settings,

@@ -78,6 +78,11 @@ impl<'a> Walk<'a> {
             self.there.push(stage.with(packet));
             return Ok(Step::Node(node, Origin::Node));
         }
+        if packet.destination.is_loopback() {
+            let at = packet.target();
+            self.there.push(Stage::new(place, "lo").with(packet));
+            return Ok(Step::Arrived(format!("{at}  pod {name} itself")));
+        }
         let subnet = node
             .pod_networks()
             .find(|range| range.contains(&packet.destination) && range.contains(&packet.source));
