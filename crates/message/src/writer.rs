@@ -6,7 +6,7 @@ use compress::Known;
 
 use crate::{
     Age, Answer, Class, Data, Edns, HEADER_BYTES, Kind, MAX_BYTES, Name, Question, Rcode, Request,
-    SAFE_UDP_BYTES, Section,
+    SAFE_UDP_BYTES, Section, Spelling,
 };
 
 const REPLY: u16 = 1 << 15;
@@ -84,7 +84,8 @@ impl<'b> Writer<'b> {
         out.extend_from_slice(&request.id.to_be_bytes());
         out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
         request.write_question(out);
-        let known = Known::new(&request.question.name);
+        let is_plain = request.spelling == Spelling::default();
+        let known = Known::new(&request.question.name, is_plain);
         let question_end = HEADER_BYTES + request.question.wire_len();
         let reserved = edns.map_or(0, |_| Edns::WIRE_BYTES);
         Self {
@@ -198,7 +199,7 @@ impl<'b> Writer<'b> {
         if self.full {
             return Err(Full);
         }
-        let mark = self.mark();
+        let (before, known) = (self.out.len(), self.known.len());
         self.name(owner);
         let head: [u8; 10] = {
             let [kind_high, kind_low] = data.kind().0.to_be_bytes();
@@ -213,7 +214,8 @@ impl<'b> Writer<'b> {
         self.data(data);
         let length = self.out.len() - start;
         if self.length() > self.limit || length > MAX_BYTES || self.count(section) == u16::MAX {
-            self.rewind(mark);
+            self.out.truncate(before);
+            self.known.truncate(known);
             self.fill(section);
             return Err(Full);
         }

@@ -12,22 +12,21 @@ const MAX_OFFSET: usize = 0x3FFF;
 #[derive(Debug)]
 pub struct Known {
     count: usize,
-    slots: [Slot; SLOTS],
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    offset: u16,
-    /// Length in wire form, uncompressed: most names differ in it, and are not compared further.
-    length: u8,
+    /// What tells most names apart without a look at the message.
+    marks: [u16; SLOTS],
+    offsets: [u16; SLOTS],
+    /// The question's name is spelled in lower case, as names are kept.
+    question_is_plain: bool,
 }
 
 impl Known {
     /// What is known when the question has been written.
-    pub fn new(question: &Name) -> Self {
+    pub fn new(question: &Name, is_plain: bool) -> Self {
         let mut known = Self {
             count: 0,
-            slots: [Slot::default(); SLOTS],
+            marks: [0; SLOTS],
+            offsets: [0; SLOTS],
+            question_is_plain: is_plain,
         };
         for suffix in question.suffixes() {
             known.add(HEADER_BYTES + question.len() - suffix.len(), suffix);
@@ -47,6 +46,10 @@ impl Known {
     /// in a pointer; without, others may still point to it.
     pub fn write(&mut self, out: &mut Vec<u8>, start: usize, name: &Name, compress: bool) {
         let message = &out[start..];
+        if compress && self.is_question(message, name) {
+            out.extend_from_slice(&(0xC000 | HEADER_BYTES as u16).to_be_bytes());
+            return;
+        }
         let here = message.len();
         let found = name
             .suffixes()
@@ -67,24 +70,36 @@ impl Known {
         }
     }
 
+    /// Most owners are what was asked for.
+    fn is_question(&self, message: &[u8], name: &Name) -> bool {
+        let written = message.get(HEADER_BYTES..HEADER_BYTES + name.len());
+        self.question_is_plain && !name.is_root() && written == Some(name.as_wire())
+    }
+
     fn add(&mut self, offset: usize, suffix: &[u8]) {
         // The root is shorter than a pointer to it.
         if suffix.len() > 1 && offset <= MAX_OFFSET && self.count < SLOTS {
-            self.slots[self.count] = Slot {
-                offset: offset as u16,
-                length: suffix.len() as u8,
-            };
+            self.marks[self.count] = mark(suffix);
+            self.offsets[self.count] = offset as u16;
             self.count += 1;
         }
     }
 
     fn find(&self, message: &[u8], suffix: &[u8]) -> Option<u16> {
-        self.slots[..self.count]
-            .iter()
-            .filter(|slot| usize::from(slot.length) == suffix.len())
-            .find(|slot| is_at(message, usize::from(slot.offset), suffix))
-            .map(|slot| slot.offset)
+        let wanted = mark(suffix);
+        let slots = self.marks[..self.count].iter().zip(&self.offsets);
+        slots
+            .filter(|(mark, _)| **mark == wanted)
+            .find(|(_, offset)| is_at(message, usize::from(**offset), suffix))
+            .map(|(_, offset)| *offset)
     }
+}
+
+/// The length of a name, and something of its first label.
+fn mark(wire: &[u8]) -> u16 {
+    let first = usize::from(wire[0]);
+    let ends = wire[first.min(1)].wrapping_mul(31) ^ wire[first];
+    u16::from_be_bytes([wire.len() as u8, ends])
 }
 
 /// Whether the name at `at` of `message` is `wire`, in whichever case.
