@@ -5,12 +5,14 @@
 //!
 //! | path | unix socket | TCP | |
 //! |---|---|---|---|
-//! | `/healthz`, `/livez` | yes | yes | 200 as long as the daemon's event loop turns |
-//! | `/readyz` | yes | yes | 200, or 503 with a line for each check that fails |
+//! | `/healthz`, `/livez`, `/health` | yes | yes | 200 as long as the daemon's event loop turns |
+//! | `/readyz`, `/ready` | yes | yes | 200, or 503 with a line for each check that fails |
 //! | `/metrics` | yes | yes | Prometheus text |
 //! | `/debug/config` | yes | no | what the daemon was told |
 //! | `/debug/state`, `/debug/state/NAME` | yes | no | its tables, as JSON |
 //! | `/debug/log` | yes | no | the log level; `PUT /debug/log?level=debug` changes it |
+//!
+//! `/health` and `/ready` are how CoreDNS calls them, where probes of DNS look.
 //!
 //! Debug paths stay on the socket, whose file permissions guard them: state
 //! shows the whole cluster. TCP is where Kubernetes' probes and Prometheus look.

@@ -158,8 +158,10 @@ impl Introspect {
         let path = request.uri().path();
         let debug = scope == Scope::Everything;
         match (request.method(), path) {
-            (&Method::GET, "/healthz" | "/livez") => text(StatusCode::OK, "ok\n"),
-            (&Method::GET, "/readyz") => text(self.ready_status(), self.render_readiness()),
+            (&Method::GET, "/healthz" | "/livez" | "/health") => text(StatusCode::OK, "ok\n"),
+            (&Method::GET, "/readyz" | "/ready") => {
+                text(self.ready_status(), self.render_readiness())
+            }
             (&Method::GET, "/metrics") => text(StatusCode::OK, self.render_metrics()),
             (&Method::GET, "/debug/config") if debug => json(&self.shown_config()),
             (&Method::GET, "/debug/state") if debug => json(&self.shown_state()),
