@@ -1,8 +1,10 @@
 //! Who asks: the pods of this node by their addresses, and how each of them looks for names.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use foldhash::fast::FixedState;
 use sealane_message::{Name, NameError};
@@ -12,6 +14,8 @@ use sealane_objects::{DnsPolicy, ObjectName, PodDns};
 const MAX_SEARCHES: usize = 32;
 /// What resolvers take at most, whatever is written.
 const MAX_NDOTS: u32 = 15;
+/// More than any program looks for in vain at the same time, of the rare names that are noted.
+const PASSED: usize = 32;
 
 /// What pods' resolver settings are made of, besides their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,11 +43,40 @@ struct Known {
 }
 
 /// A pod, as a client.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Client {
     pod: ObjectName,
     searches: Vec<Name>,
     ndots: u32,
+    passed: Passed,
+}
+
+/// The last names that a client was going to ask for by itself, since nothing was found for it. Of
+/// names that are the first of a search as well as a later one of another, that tells which it is.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    hashes: [AtomicU64; PASSED],
+    next: AtomicUsize,
+}
+
+impl Passed {
+    pub(crate) fn note(&self, name: &Name) {
+        if self.has(name) {
+            return;
+        }
+        let at = self.next.fetch_add(1, Relaxed) % PASSED;
+        self.hashes[at].store(hash(name), Relaxed);
+    }
+
+    pub(crate) fn has(&self, name: &Name) -> bool {
+        let hash = hash(name);
+        self.hashes.iter().any(|known| known.load(Relaxed) == hash)
+    }
+}
+
+fn hash(name: &Name) -> u64 {
+    // Zero is a place that nothing was noted in.
+    FixedState::default().hash_one(name).max(1)
 }
 
 /// One of the names that a client asks for.
@@ -89,6 +122,7 @@ impl Client {
             pod: name.clone(),
             searches: searches.unwrap_or_default(),
             ndots: ndots.min(MAX_NDOTS),
+            passed: Passed::default(),
         }
     }
 
@@ -138,6 +172,10 @@ impl Client {
         };
         tries.insert(at, as_it_is);
         Ok(tries)
+    }
+
+    pub(crate) fn passed(&self) -> &Passed {
+        &self.passed
     }
 
     pub(crate) fn namespace(&self) -> &str {

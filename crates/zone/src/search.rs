@@ -42,14 +42,17 @@
 //! - of two labels, the second is no Service of that namespace, and the first does not end in a hyphen
 //!   and a number, as names of endpoints do (`web-0`, `10-244-1-2`);
 //! - none begins with an underscore; the question is for A or AAAA;
+//! - it is no later name of another search: who in namespace `dev` has looked for `example.com.dev` in vain asks
+//!   for `example.com.dev.svc.cluster.local` next, which is the first name for `example.com`, too. So
+//!   later names that look like first ones are remembered for each client, a few of them;
 //! - the list is one that every resolver takes whole: six domains and 255 letters at most (glibc before
 //!   2.26, musl).
 //!
 //! Whoever's address belongs to no pod of this node, or to two, gets plain answers.
 //!
 //! What is left: somebody who asks for `a.b.shop.svc.cluster.local` as it is, while there is no
-//! Service `b` in `shop` but a Service `a` in namespace `b`, gets that one's address instead of NXDOMAIN. CoreDNS's
-//! autopath answers the same so, and much else.
+//! Service `b` in `shop`, but a Service `a` in namespace `b` or somebody else who has `a.b`, gets that
+//! address instead of NXDOMAIN. CoreDNS's autopath answers the same so, and much else.
 
 use sealane_message::{Class, Kind, Name, Question};
 
@@ -74,6 +77,9 @@ pub enum NoSearch {
     /// Another domain, or nothing before it.
     #[error("the name is not below the first domain of the pod's search list")]
     NotFirst,
+    /// The pod has looked for something longer, and this is what it asks for next.
+    #[error("the name is a later one of another search of the pod")]
+    Later,
     /// One label: a Service of the namespace is meant.
     #[error("the name is that of a Service of the pod's namespace")]
     Service,
@@ -113,13 +119,19 @@ impl Client {
         }
         let labels = question.name.labels_before(first);
         let labels = labels.ok_or(NoSearch::NotFirst)?;
-        self.may_be_searched(zone, &question.name, first)?;
-        let mut rest = Vec::with_capacity(list.len());
-        for domain in others.iter().chain([&Name::ROOT]) {
-            let name = Name::join(labels, domain).map_err(|_| NoSearch::TooLong)?;
-            rest.push(name);
+        let domains = others.iter().chain([&Name::ROOT]);
+        let rest: Result<Vec<Name>, _> = domains.map(|domain| Name::join(labels, domain)).collect();
+        let rest = rest.map_err(|_| NoSearch::TooLong)?;
+        let goes_on = self.passed().has(&question.name);
+        for name in rest.iter().filter(|name| name.is_within(first)) {
+            self.passed().note(name);
         }
-        Ok(rest)
+        match goes_on {
+            true => Err(NoSearch::Later),
+            false => self
+                .may_be_searched(zone, &question.name, first)
+                .map(|()| rest),
+        }
     }
 
     /// Whether the list begins as the cluster's does and is one that all resolvers take.

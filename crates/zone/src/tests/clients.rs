@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use sealane_message::{Kind, Name, Question, Rcode};
+use sealane_objects::PodDns;
 use serde_json::json;
 
 use super::{name, object, pod, service, settings};
 use crate::{Client, Found, SearchSettings, Settings, Zone};
 
-const LABELS: [&str; 4] = ["web", "shop", "db", "db-0"];
+const LABELS: [&str; 5] = ["web", "shop", "db", "db-0", "svc"];
 
 /// What there is of a name: its families.
 type Has = (bool, bool);
@@ -24,6 +25,8 @@ struct World {
     /// Names of others, with what they have; none: they fail.
     outside: BTreeMap<String, Option<Has>>,
     client: Client,
+    /// What the client is made of: each program that looks something up is another pod.
+    made: (PodDns, SearchSettings),
 }
 
 /// An answer as a client sees it: the rcode, and the names under which there are addresses.
@@ -116,7 +119,8 @@ impl World {
 
     /// What somebody gets who looks something up: under which name there are addresses, of which kinds, or
     /// why there are none.
-    fn look_up(&self, typed: &str, kinds: &[Kind], libc: Libc, search: bool) -> String {
+    fn look_up(&mut self, typed: &str, kinds: &[Kind], libc: Libc, search: bool) -> String {
+        self.client = Client::new(&object("shop/web-1"), &self.made.0, &self.made.1);
         let mut nothing = false;
         let mut failed = false;
         for name in self.names(typed, libc) {
@@ -213,6 +217,7 @@ fn world(base: String) -> impl Strategy<Value = World> {
                 .filter_map(|(name, has)| Some((name, has?)))
                 .collect(),
             client: Client::new(&object("shop/web-1"), &pod, &search),
+            made: (pod, search),
         }
     })
 }
@@ -226,39 +231,48 @@ impl std::fmt::Debug for World {
 const KINDS: [&[Kind]; 3] = [&[Kind::A, Kind::AAAA], &[Kind::A], &[Kind::AAAA]];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_typed_short_comes_to_the_same(
-        (world, typed) in dotted(1..7).prop_flat_map(|typed| (world(typed.clone()), Just(typed))),
+        (mut world, typed) in dotted(1..7).prop_flat_map(|typed| (world(typed.clone()), Just(typed))),
     ) {
-        same(&world, &typed)?;
+        same(&mut world, &typed)?;
     }
 
     /// Whole names in the client's namespace: of Services and of their endpoints, there or not; and names
     /// with as many dots as make the client try them as they are first.
     #[test]
     fn what_is_meant_as_it_is_comes_to_the_same(
-        (world, base) in meant().prop_flat_map(|base| (world(base.clone()), Just(base))),
+        (mut world, base) in meant().prop_flat_map(|base| (world(base.clone()), Just(base))),
     ) {
         let (host, service) = base.split_once('.').unwrap_or(("", &base));
         let numbered = host.ends_with(|letter: char| letter.is_ascii_digit());
         // A host without a number is an endpoint's only while its Service is there.
         if host.is_empty() || numbered || world.zone.has_service(service.as_bytes(), "shop") {
-            same(&world, &format!("{base}.shop.svc.cluster.local."))?;
+            same(&mut world, &format!("{base}.shop.svc.cluster.local."))?;
         }
     }
 
     #[test]
     fn a_name_of_many_dots_is_no_short_one(
-        (world, base) in dotted(3..7).prop_flat_map(|base| (world(base.clone()), Just(base))),
+        (mut world, base) in dotted(3..7).prop_flat_map(|base| (world(base.clone()), Just(base))),
     ) {
         let dots = base.matches('.').count();
         let typed = format!("{base}.shop.svc.cluster.local.");
         if dots >= world.client.ndots() as usize {
-            same(&world, &typed)?;
+            same(&mut world, &typed)?;
         }
     }
+}
+
+/// As many as `SEALANE_LOOKUPS` says, for who has the time.
+fn cases() -> u32 {
+    let wanted = std::env::var("SEALANE_LOOKUPS");
+    wanted
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(256)
 }
 
 fn meant() -> impl Strategy<Value = String> {
@@ -267,7 +281,7 @@ fn meant() -> impl Strategy<Value = String> {
 }
 
 /// With a search or without: the same.
-fn same(world: &World, typed: &str) -> Result<(), TestCaseError> {
+fn same(world: &mut World, typed: &str) -> Result<(), TestCaseError> {
     for libc in [Libc::Glibc, Libc::Musl] {
         for kinds in KINDS {
             let plain = world.look_up(typed, kinds, libc, false);
@@ -290,6 +304,7 @@ fn a_search_ends_with_its_first_question() {
         settings: settings(),
         outside: [("www.web.example".to_owned(), Some((true, false)))].into(),
         client: Client::new(&object("shop/web-1"), &pod(json!({})), &search),
+        made: (pod(json!({})), search),
     };
     let first = name("www.web.example.shop.svc.cluster.local");
     let reply = world.ask(first, Kind::A, true);

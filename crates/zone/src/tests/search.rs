@@ -147,6 +147,20 @@ fn only_names_that_come_out_of_the_list_for_certain() {
 }
 
 #[test]
+fn a_later_name_of_a_search_in_vain_is_not_taken_for_the_first_of_another() {
+    let looks_for_both = client(json!({}), &[]);
+    let longer = "example.com.shop.shop.svc.cluster.local";
+    let first = "example.com.shop.svc.cluster.local";
+    let later = rest(&looks_for_both, longer, Kind::A).unwrap();
+    assert_eq!(later[0], format!("{first}."));
+    for kind in [Kind::A, Kind::AAAA] {
+        assert_eq!(rest(&looks_for_both, first, kind), Err(NoSearch::Later));
+    }
+    // Who has not looked for the longer one has meant the shorter one.
+    assert!(rest(&client(json!({}), &[]), first, Kind::A).is_ok());
+}
+
+#[test]
 fn an_address_that_two_pods_have_is_nobodys() {
     let mut clients = crate::Clients::new(SearchSettings::default());
     let one = pod(json!({"addresses": ["10.244.1.2", "fd00::2"]}));
