@@ -272,7 +272,7 @@ fn cases() -> u32 {
     wanted
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(256)
+        .unwrap_or(128)
 }
 
 fn meant() -> impl Strategy<Value = String> {
