@@ -62,10 +62,11 @@ SEALANE_CALLS ?= 5000
 SEALANE_EVENTS ?= 20000
 SEALANE_REQUESTS ?= 2000
 SEALANE_ROLLOUTS ?= 5
+SEALANE_LOOKUPS ?= 100000
 SEALANE_SEED ?= 1
 
 .PHONY: soak
-soak: setup ## The network in every form; crash tests, longer (as root): SEALANE_KILLS, _OPERATIONS, _CALLS, _EVENTS, _REQUESTS, _ROLLOUTS, _SEED.
+soak: setup ## The network in every form; crash tests, longer (as root): SEALANE_KILLS, _OPERATIONS, _CALLS, _EVENTS, _REQUESTS, _ROLLOUTS, _LOOKUPS, _SEED.
 	cargo build --package sealane --locked
 	for form in {bridge,routed}' '{direct,vxlan}' '{ipv4,ipv6,dual}; do \
 	  SEALANE_NETWORK="$$form" cargo test --package sealane-testkit --test network_model --locked || exit; \
@@ -76,6 +77,7 @@ soak: setup ## The network in every form; crash tests, longer (as root): SEALANE
 	cargo test --package sealane-testkit --test random_operations --locked -- --nocapture
 	SEALANE_REQUESTS=$(SEALANE_REQUESTS) SEALANE_ROLLOUTS=$(SEALANE_ROLLOUTS) SEALANE_SEED=$(SEALANE_SEED) \
 	cargo test --package sealane-testkit --test rolling_update --locked -- --nocapture proxied::
+	SEALANE_LOOKUPS=$(SEALANE_LOOKUPS) cargo test --package sealane-testkit --test names --locked -- --nocapture restarts::
 	cargo build --package sealane-agent --examples --locked
 	for attachment in bridge routed; do \
 	  SEALANE_ATTACHMENT=$$attachment SEALANE_CALLS=$(SEALANE_CALLS) SEALANE_SEED=$(SEALANE_SEED) \

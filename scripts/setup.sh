@@ -76,6 +76,8 @@ TABLE
     cat <<'TABLE'
 file:/usr/bin/python3  python3                  run the Python client of Kubernetes, and moto
 python:ensurepip   python3-venv                 give it an environment of its own
+program:unbound    unbound                      answer names of the outside world
+program:musl-gcc   musl-tools                   ask for names by musl's resolver
 program:docker-registry  docker-registry        pull images from
 program:skopeo     skopeo                       push images to it, and make archives
 program:umoci      umoci                        compare our unpacking with its

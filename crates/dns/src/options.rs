@@ -18,14 +18,7 @@ const RUN_DIR: &str = "/run/sealane";
 /// The port of CoreDNS' metrics, by which Prometheus' usual rules find them.
 const HEALTH_PORT: u16 = 9153;
 
-/// Answer names on one node: the cluster's, and others by asking their servers.
-///
-/// Works with any Kubernetes API server. It takes the address of the cluster's
-/// DNS Service, and 169.254.20.10, on this node's loopback link, and keeps
-/// connection tracking away from both (`nft list table ip sealane-dns`), so that
-/// pods are answered on their own node and nothing is translated. The process
-/// that answers has no privileges. SIGHUP puts a new one in its place, and so
-/// does starting this program again: no question is lost.
+/// The flags of `sealane dns`.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Names of the cluster")]
 pub struct Options {
@@ -50,6 +43,11 @@ pub struct Options {
     /// [default: /etc/resolv.conf]
     #[arg(long, value_name = "FILE")]
     pub resolv_conf: Option<PathBuf>,
+
+    /// Take the addresses at once, before names are known: where nobody else answers there, questions wait instead of
+    /// being refused [default: false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub at_once: Option<bool>,
 
     /// Folder for the sockets dns.sock (a newer process of this program) and dns.debug.sock (state, metrics)
     /// [default: /run/sealane]
@@ -85,6 +83,7 @@ struct FileOptions {
     cluster_domain: Option<String>,
     corefile: Option<PathBuf>,
     resolv_conf: Option<PathBuf>,
+    at_once: Option<bool>,
     run_dir: Option<PathBuf>,
     health_port: Option<u16>,
 }
@@ -102,6 +101,8 @@ pub struct Settings {
     /// `None`: from the API.
     pub corefile: Option<PathBuf>,
     pub resolv_conf: PathBuf,
+    /// Whether the addresses are taken before names are known.
+    pub at_once: bool,
     pub run_dir: PathBuf,
     /// `None`: health and metrics on the debug socket alone.
     pub health_port: Option<u16>,
@@ -133,6 +134,7 @@ impl Options {
             cluster_domain: cluster_domain(domain.as_deref().unwrap_or(CLUSTER_DOMAIN))?,
             corefile: self.corefile.or(file.corefile),
             resolv_conf: or(self.resolv_conf, file.resolv_conf, RESOLV_CONF),
+            at_once: self.at_once.or(file.at_once).unwrap_or(false),
             run_dir: or(self.run_dir, file.run_dir, RUN_DIR),
             health_port: Some(health_port.unwrap_or(HEALTH_PORT)).filter(|port| *port != 0),
         })

@@ -14,6 +14,9 @@ use crate::desired::Desired;
 /// Limits of the resolver library, as Kubernetes validates them.
 const NAMESERVERS: usize = 3;
 const SEARCHES: usize = 32;
+const SEARCH_LINE_CHARS: usize = 2048;
+/// Longest name of a search path (RFC 1123).
+const SEARCH_CHARS: usize = 253;
 /// Longest hostname that the kernel takes.
 const HOSTNAME: usize = 63;
 
@@ -116,8 +119,8 @@ fn aliases(pod: &Desired) -> String {
     format!("\n# Entries added by HostAliases.\n{lines}")
 }
 
-/// A pod's resolv.conf, by its dnsPolicy and dnsConfig.
-pub fn resolver(pod: &Desired, dns: &Dns) -> Resolver {
+/// A pod's resolv.conf, by its dnsPolicy and dnsConfig, and what of it was left out, in the kubelet's words.
+pub fn resolver(pod: &Desired, dns: &Dns) -> (Resolver, Vec<String>) {
     let spec = pod.spec();
     let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
     let by_cluster = match policy {
@@ -134,9 +137,8 @@ pub fn resolver(pod: &Desired, dns: &Dns) -> Resolver {
     if let Some(config) = &spec.dns_config {
         resolver.extend(config);
     }
-    resolver.nameservers.truncate(NAMESERVERS);
-    resolver.searches.truncate(SEARCHES);
-    resolver
+    let left_out = resolver.fit();
+    (resolver, left_out)
 }
 
 fn cluster_resolver(namespace: &str, dns: &Dns) -> Resolver {
@@ -146,7 +148,7 @@ fn cluster_resolver(namespace: &str, dns: &Dns) -> Resolver {
         format!("svc.{domain}"),
         domain.clone(),
     ];
-    searches.extend(dns.upstream.searches.iter().cloned());
+    add_new(&mut searches, Some(&dns.upstream.searches));
     Resolver {
         nameservers: dns.cluster.iter().map(IpAddr::to_string).collect(),
         searches,
@@ -163,9 +165,10 @@ impl Resolver {
             match words.next() {
                 Some("nameserver") => resolver.nameservers.extend(words.next().map(str::to_owned)),
                 Some("search" | "domain") => {
-                    resolver.searches = words.map(str::to_owned).collect();
+                    resolver.searches = words.map(without_last_dot).collect();
                 }
-                Some("options") => resolver.options.extend(words.map(str::to_owned)),
+                // The last line of options counts, as for the kubelet.
+                Some("options") => resolver.options = words.map(str::to_owned).collect(),
                 _ => {}
             }
         }
@@ -191,11 +194,36 @@ impl Resolver {
             let Some(name) = &option.name else { continue };
             let named = |other: &str| other.split(':').next() == Some(name);
             self.options.retain(|other| !named(other));
-            self.options.push(match &option.value {
+            self.options.push(match option.value.as_deref() {
+                Some("") | None => name.clone(),
                 Some(value) => format!("{name}:{value}"),
-                None => name.clone(),
             });
         }
+    }
+
+    /// Leaves out what is beyond the limits, and says so.
+    fn fit(&mut self) -> Vec<String> {
+        let mut left_out = Vec::new();
+        if self.nameservers.len() > NAMESERVERS {
+            self.nameservers.truncate(NAMESERVERS);
+            left_out.push(format!(
+                "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {}",
+                self.nameservers.join(" ")
+            ));
+        }
+        let before = self.searches.len();
+        self.searches.retain(|search| search.len() <= SEARCH_CHARS);
+        self.searches.truncate(SEARCHES);
+        while self.searches.join(" ").len() > SEARCH_LINE_CHARS {
+            self.searches.pop();
+        }
+        if self.searches.len() < before {
+            left_out.push(format!(
+                "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {}",
+                self.searches.join(" ")
+            ));
+        }
+        left_out
     }
 
     /// The file's text.
@@ -211,6 +239,14 @@ impl Resolver {
             text.extend(["options ", &self.options.join(" "), "\n"]);
         }
         text
+    }
+}
+
+/// A dot alone is the root, and stays.
+fn without_last_dot(search: &str) -> String {
+    match search.strip_suffix('.') {
+        Some(rest) if !rest.is_empty() => rest.to_owned(),
+        _ => search.to_owned(),
     }
 }
 
@@ -280,7 +316,7 @@ mod tests {
             domain: "cluster.local".into(),
         };
         let upstream = "nameserver 192.0.2.53\nsearch corp.example\noptions edns0\n";
-        let text = |spec, dns: &Dns| resolver(&pod("web", spec), dns).render();
+        let text = |spec, dns: &Dns| resolver(&pod("web", spec), dns).0.render();
         assert_eq!(
             text(json!({}), &dns),
             upstream,
@@ -317,5 +353,44 @@ mod tests {
         for (spec, expected) in cases {
             assert_eq!(text(spec.clone(), &dns), expected, "{spec}");
         }
+    }
+
+    #[test]
+    fn what_is_beyond_the_limits_is_left_out_and_told_and_nothing_is_there_twice() {
+        let dns = Dns {
+            upstream: Resolver::parse("search corp.example. cluster.local\noptions a\noptions b\n"),
+            cluster: vec!["10.96.0.10".parse().unwrap()],
+            domain: "cluster.local".into(),
+        };
+        assert_eq!(dns.upstream.options, ["b"]);
+        let of = |config: Value| resolver(&pod("web", json!({"dnsConfig": config})), &dns);
+        let (plain, left_out) = of(json!({"options": [{"name": "edns0", "value": ""}]}));
+        let cluster = "shop.svc.cluster.local svc.cluster.local cluster.local corp.example";
+        assert_eq!(
+            (plain.searches.join(" "), left_out),
+            (cluster.to_owned(), vec![])
+        );
+        assert_eq!(plain.options, ["ndots:5", "edns0"]);
+
+        let servers: Vec<String> = (1..=3).map(|n| format!("192.0.2.{n}")).collect();
+        let searches: Vec<String> = (0..40).map(|n| format!("s{n}.example")).collect();
+        let (cut, left_out) = of(json!({"nameservers": servers, "searches": searches}));
+        assert_eq!((cut.nameservers.len(), cut.searches.len()), (3, 32));
+        let servers = "the applied nameserver line is: 10.96.0.10 192.0.2.1 192.0.2.2";
+        assert!(left_out[0].ends_with(servers), "{left_out:?}");
+        assert!(
+            left_out[1].starts_with("Search Line limits were exceeded"),
+            "{left_out:?}"
+        );
+
+        let long: Vec<String> = (0..20)
+            .map(|n| format!("{n}{}", ".abcdefgh".repeat(20)))
+            .collect();
+        let (cut, left_out) = of(json!({"searches": long}));
+        let line = cut.searches.join(" ").len();
+        assert!(
+            (1800..=2048).contains(&line) && left_out.len() == 1,
+            "{line}"
+        );
     }
 }

@@ -12,6 +12,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use sealane_kube::events::Severity;
 use sealane_runtime::{Shim, reset};
 
 use crate::desired::Desired;
@@ -139,7 +140,11 @@ fn write_etc(
     };
     folder.write_etc("hosts", &hosts)?;
     folder.write_etc("hostname", &format!("{hostname}\n"))?;
-    folder.write_etc("resolv.conf", &etc::resolver(pod, &dns).render())
+    let (resolver, left_out) = etc::resolver(pod, &dns);
+    for what in left_out {
+        node.tell(&pod.pod, Severity::Warning, "DNSConfigForming", what);
+    }
+    folder.write_etc("resolv.conf", &resolver.render())
 }
 
 /// Removes whatever exists of the sandbox number `attempt` of a pod; its folder stays.

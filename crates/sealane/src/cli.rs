@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    agent, apiserver, completions, controllers, down, image, ipam, kubeconfig, node, status,
+    agent, apiserver, completions, controllers, dns, down, image, ipam, kubeconfig, node, status,
     supervise, trace, up,
 };
 
@@ -52,6 +52,7 @@ enum Command {
     /// Run the kubelet's part of one node (started by `up`).
     Node(sealane_pods::Options),
     Agent(Box<agent::Args>),
+    Dns(Box<dns::Args>),
     #[command(hide = true)]
     Supervise(sealane_cluster::supervisor::Options),
 }
@@ -72,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Controllers(options) => controllers::run(options, log_level),
         Command::Node(options) => node::run(options, log_level),
         Command::Agent(args) => agent::run(*args, log_level),
+        Command::Dns(args) => dns::run(*args, log_level),
         Command::Supervise(options) => supervise::run(options, log_level),
     };
     result.unwrap_or_else(|error| {

@@ -45,7 +45,7 @@ pub(super) fn of(
             plan.local_api_url(),
             file.to_owned(),
         ),
-        _ if file.starts_with("agent-") => (
+        _ if file.starts_with("agent-") || file.starts_with("dns-") => (
             layout.role_kubeconfig(file),
             plan.api_url(),
             file.to_owned(),

@@ -75,6 +75,11 @@ pub fn requests(plan: &Plan) -> Vec<Request> {
             &format!("system:sealane:agent:{name}"),
             "system:sealane:agents",
         ));
+        requests.push(client(
+            &format!("dns-{name}"),
+            &format!("system:sealane:dns:{name}"),
+            "system:sealane:dns",
+        ));
     }
     requests
 }

@@ -33,7 +33,7 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use sealane_net::{AntiSpoofing, Attachment, Mtu, ProxyMode, Ranges, Use, names};
+use sealane_net::{AntiSpoofing, Attachment, Family, Mtu, ProxyMode, Ranges, Use, names};
 use sealane_objects::ImageAlias;
 use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub const DEFAULT_NODES: u32 = 2;
 pub const DEFAULT_NODE_MASK_V4: u8 = 24;
 /// Prefix length of a node's IPv6 pod subnet.
 pub const NODE_MASK_V6: u8 = 64;
+/// Which address of a Service range the DNS Service has, by kubeadm's custom.
+const DNS_ADDRESS: u32 = 10;
 /// First port that is tried for the API.
 pub const API_PORT: u16 = 6443;
 
@@ -172,6 +174,16 @@ impl Plan {
         self.service_cidr
             .iter()
             .map(|range| ranges::nth(range, 1))
+            .collect()
+    }
+
+    /// The addresses of the cluster's DNS Service: the tenth of each Service range, if pods have addresses of its
+    /// family: clusters of older versions with IPv6 alone have Services of IPv4.
+    pub fn dns_addresses(&self) -> Vec<IpAddr> {
+        let of_pods = |range: &IpNet| self.cluster_cidr.of(Family::from(*range)).is_some();
+        let ranges = self.service_cidr.iter().filter(of_pods);
+        ranges
+            .map(|range| ranges::nth(range, DNS_ADDRESS))
             .collect()
     }
 

@@ -13,6 +13,7 @@
 //! ends them: clients of the API first, then the API server, so that what the
 //! former have to say at the end is heard.
 
+mod cluster_dns;
 mod keeper;
 mod listeners;
 mod logs;
@@ -114,6 +115,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
             tracing::error!("follow the nodes: {error:#}");
         }
     });
+    let dns = (layout.clone(), plan.clone());
+    let naming = tokio::spawn(async move {
+        if let Err(error) = cluster_dns::ensure(&dns.0, &dns.1).await {
+            tracing::error!("announce the cluster's DNS: {error:#}");
+        }
+    });
     let mut crew = Crew::start(&layout, &plan, roles, &events);
     let mut look_at_logs = interval(LOGS);
     loop {
@@ -124,6 +131,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         }
     }
     following.abort();
+    naming.abort();
     drop(news);
     crew.stop().await;
     serving.abort();

@@ -52,6 +52,7 @@ pub fn roles(layout: &Layout, plan: &Plan, resolv_conf: &Path) -> Vec<Role> {
     let mut roles = vec![apiserver(layout, plan), controllers(layout, plan)];
     for node in plan.node_plans() {
         roles.push(agent(layout, plan, &node));
+        roles.extend(dns(layout, plan, &node, resolv_conf));
         roles.push(kubelet(layout, plan, &node, resolv_conf));
     }
     roles
@@ -150,6 +151,37 @@ fn agent(layout: &Layout, plan: &Plan, node: &NodePlan) -> Role {
     }
 }
 
+/// None for a node whose pods have no addresses of the Services' family.
+fn dns(layout: &Layout, plan: &Plan, node: &NodePlan, resolv_conf: &Path) -> Option<Role> {
+    let addresses = cluster_dns(plan)?;
+    // Where there is no way out, asking upstreams would be waiting for nothing.
+    let upstreams = match plan.internet {
+        true => resolv_conf,
+        false => Path::new("/dev/null"),
+    };
+    let name = format!("dns-{}", node.name);
+    let args = Args::new("dns")
+        .path("--kubeconfig", &layout.role_kubeconfig(&name))
+        .flag("--node-name", &node.name)
+        .flag("--cluster-dns", addresses)
+        // Nobody else answers there.
+        .flag("--at-once", true)
+        .path("--resolv-conf", upstreams)
+        .path("--run-dir", &layout.node_run(&node.name));
+    Some(Role {
+        name,
+        place: on(node),
+        args: args.0,
+        serves_api: false,
+    })
+}
+
+fn cluster_dns(plan: &Plan) -> Option<String> {
+    let addresses = plan.dns_addresses();
+    let texts: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join(","))
+}
+
 /// The first address of the Service `kubernetes`, if pods have addresses of its family: clusters of older versions
 /// with IPv6 alone have Services of IPv4.
 fn kubernetes_service(plan: &Plan) -> Option<IpAddr> {
@@ -189,6 +221,9 @@ fn kubelet(layout: &Layout, plan: &Plan, node: &NodePlan, resolv_conf: &Path) ->
     {
         let at = SocketAddr::new(address, KUBERNETES_SERVICE_PORT);
         args = args.flag("--kubernetes-service", at);
+    }
+    if let Some(addresses) = cluster_dns(plan) {
+        args = args.flag("--cluster-dns", addresses);
     }
     for path in layout.hidden() {
         args = args.path("--hide", &path);
@@ -270,8 +305,10 @@ mod tests {
                 "apiserver",
                 "controllers",
                 "agent-node-1",
+                "dns-node-1",
                 "node-1",
                 "agent-node-2",
+                "dns-node-2",
                 "node-2"
             ]
         );
@@ -279,7 +316,7 @@ mod tests {
 
     #[test]
     fn command_lines_are_exactly_these() {
-        let lines: Vec<String> = example()[..4]
+        let lines: Vec<String> = example()[..5]
             .iter()
             .map(|role| role.args.join(" "))
             .collect();
@@ -308,12 +345,17 @@ mod tests {
         );
         assert_eq!(
             lines[3],
+            "dns --kubeconfig /S/kubeconfigs/dns-node-1.kubeconfig --node-name node-1 --cluster-dns 10.96.0.10 \
+             --at-once true --resolv-conf /etc/resolv.conf --run-dir /run/sealane/sealane/node-1"
+        );
+        assert_eq!(
+            lines[4],
             "node --kubeconfig /S/kubeconfigs/node-1.kubeconfig --node-name node-1 --node-ip 172.29.0.2 \
              --state-dir /S/nodes/node-1 --run-dir /run/sealane/sealane/node-1 \
              --cni-bin-dir /S/nodes/node-1/cni/bin --cni-conf-dir /S/nodes/node-1/cni/net.d \
              --tls-cert /S/pki/node-1.crt --tls-key /S/pki/node-1.key --client-ca /S/pki/ca.crt \
              --cgroup sealane/sealane/node-1 --image-dir /S/images --resolv-conf /etc/resolv.conf \
-             --node-lease-duration-seconds 5 --kubernetes-service 10.96.0.1:443 --hide /var/lib/sealane --hide /run/sealane --hide /S"
+             --node-lease-duration-seconds 5 --kubernetes-service 10.96.0.1:443 --cluster-dns 10.96.0.10 --hide /var/lib/sealane --hide /run/sealane --hide /S"
         );
     }
 

@@ -92,7 +92,7 @@ pub fn run(settings: &Settings, args: Vec<OsString>) -> anyhow::Result<()> {
         shrink_at: now + STARTED,
         handed_over: false,
     };
-    if keeper.kernel.is_set_up()? {
+    if settings.at_once || keeper.kernel.is_set_up()? {
         keeper.mend(now);
     }
     keeper.serve()?;

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod apiserver;
 pub mod completions;
 pub mod controllers;
+pub mod dns;
 pub mod down;
 pub mod image;
 pub mod ipam;

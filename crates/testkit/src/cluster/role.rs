@@ -21,6 +21,8 @@ pub enum Role {
     Node(u32),
     /// The network of a node.
     Agent(u32),
+    /// What keeps the DNS server of a node.
+    Dns(u32),
 }
 
 impl Role {
@@ -32,6 +34,7 @@ impl Role {
             Self::Controllers => "controllers".to_owned(),
             Self::Node(number) => format!("node-{number}"),
             Self::Agent(number) => format!("agent-node-{number}"),
+            Self::Dns(number) => format!("dns-node-{number}"),
         }
     }
 }
