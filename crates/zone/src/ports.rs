@@ -10,6 +10,10 @@ use crate::answer::{Outcome, Sink};
 use crate::label::{Key, dashed, service_name};
 use crate::service::{Object, Port, Service, Target};
 
+/// Endpoints that are looked at for one answer: no message has room for more, and asking must not be
+/// a way to keep the server busy.
+const MOST: usize = 4096;
+
 /// Ports of a Service, or of its endpoints.
 #[derive(Debug)]
 pub(crate) struct Ports<'z> {
@@ -111,7 +115,7 @@ impl Ports<'_> {
         name: &Name,
     ) -> Result<(), Full> {
         let mut targets: Vec<(Host<'_>, u16)> = Vec::new();
-        for endpoint in self.service.endpoints() {
+        for endpoint in self.service.endpoints().take(MOST) {
             let host = match &endpoint.host {
                 Some(host) => Host::Given(host),
                 None => Host::Address(endpoint.address),

@@ -157,7 +157,9 @@ impl Zone {
             return;
         };
         self.changed();
-        let namespace: Label = namespace.into();
+        // Most namespaces are known, and named by one label for all.
+        let known = self.namespaces.get_key_value(&*namespace);
+        let namespace = known.map_or_else(|| namespace.into(), |(known, _)| Arc::clone(known));
         for address in self.pods.remove(name).into_iter().flatten() {
             let at = (address, Arc::clone(&namespace));
             if let Some(count) = self.pod_addresses.get_mut(&at) {
