@@ -32,6 +32,8 @@ const CLUSTER_IP: &str = "10.96.0.9";
 const NODE_PORT: u16 = 30080;
 /// Longer than the second after which a refused SYN is sent again.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Shorter than that.
+const BEFORE_SENT_AGAIN: Duration = Duration::from_millis(800);
 
 fn at(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(address.parse().unwrap(), port)
@@ -219,6 +221,13 @@ fn pods_the_node_and_outside_reach_a_service_as_its_policies_say() {
         ask_tcp(outside, node_port),
         Err(ErrorKind::ConnectionRefused)
     );
+    // By ICMP the kernel tells one client once a second.
+    for at in [cluster_ip, at(CLUSTER_IP, 81), node_port] {
+        for _ in 0..20 {
+            let refused = a.enter(|| TcpStream::connect_timeout(&at, BEFORE_SENT_AGAIN));
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        }
+    }
 
     scene.endpoints(Protocol::Tcp, &[1, 2]);
     scene.wait("the endpoints are there", &scene.pods[2].1.to_string());

@@ -103,6 +103,8 @@ pub enum Expr {
     },
     /// The packet is gone, and the sender is told that nobody listens at its port.
     Reject,
+    /// The packet is gone, and the sender's connection is reset. Of TCP alone: what is before it in the rule must say so.
+    Reset,
     /// Connection tracking leaves the packet alone, and so does address translation.
     NoTrack,
     /// Ends or moves on. In the kernel: an immediate value for the verdict register.

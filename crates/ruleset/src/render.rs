@@ -241,6 +241,7 @@ fn expr_text<'a>(
         | Expr::Random { .. }
         | Expr::Translate { .. } => None,
         Expr::Reject => Some("reject".into()),
+        Expr::Reset => Some("reject with tcp reset".into()),
         Expr::NoTrack => Some("notrack".into()),
         Expr::Verdict(verdict) => Some(verdict_text(verdict)),
     }

@@ -201,7 +201,7 @@ impl Net {
         let settings = [
             "net.ipv4.ip_forward=1",
             "net.ipv6.conf.all.forwarding=1",
-            // A client that asks often is refused once a second otherwise.
+            // A client that asks often is refused once a second otherwise, but for TCP in nftables.
             "net.ipv4.icmp_ratelimit=0",
             "net.ipv6.icmp.ratelimit=0",
         ];

@@ -65,6 +65,7 @@ pub(super) fn put_expr(
             Expr::Random { to, modulus } => put_random(m, *to, *modulus),
             Expr::Translate { address, port } => put_translate(m, family, *address, *port),
             Expr::Reject => put_reject(m, family),
+            Expr::Reset => m.put_u32(NFTA_REJECT_TYPE, NFT_REJECT_TCP_RST),
             Expr::Masquerade(flags) => put_masquerade(m, *flags),
             Expr::Verdict(verdict) => put_verdict(m, verdict),
         });
@@ -103,7 +104,7 @@ fn kernel_name(expr: &Expr) -> &'static str {
         Expr::SetMark(_) => "meta",
         Expr::Random { .. } => "numgen",
         Expr::Translate { .. } => "nat",
-        Expr::Reject => "reject",
+        Expr::Reject | Expr::Reset => "reject",
         Expr::NoTrack => "notrack",
         Expr::Counter => "counter",
         Expr::NamedCounter(_) => "objref",
@@ -265,6 +266,7 @@ fn put_translate(m: &mut Messages, family: TableFamily, address: Register, port:
 const NFTA_REJECT_TYPE: u16 = 1;
 const NFTA_REJECT_ICMP_CODE: u16 = 2;
 const NFT_REJECT_ICMP_UNREACH: u32 = 0;
+const NFT_REJECT_TCP_RST: u32 = 1;
 
 /// Port unreachable: RFC 792, RFC 4443 §3.1.
 fn put_reject(m: &mut Messages, family: TableFamily) {

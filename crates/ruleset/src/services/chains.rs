@@ -21,7 +21,7 @@ use super::element::{Bytes, Data, Element, Map};
 use super::number::{Gate, Number, Sizes, Step, Style, chain_name};
 use crate::{
     Chain, ChainType, CmpOp, Expr, Hook, MetaKey, PayloadField, Register, Rule, SetRef, Source,
-    Table, Verdict, priority,
+    Table, Verdict, priority, transport,
 };
 
 /// Draws at random from slots of which some are empty before it settles for the first one: with an eighth empty, one
@@ -179,6 +179,14 @@ fn chain(name: &str, rules: Vec<Rule>) -> Chain {
     }
 }
 
+/// Tells the sender at once that nobody is there: TCP by a reset, since the kernel sends a client that calls often one
+/// ICMP message a second (`net.ipv4.icmp_ratelimit`), and its other connections would hang; the others by ICMP.
+fn refuse(which: impl Fn(Rule) -> Rule, why: &str) -> [Rule; 2] {
+    let tcp = which(Rule::new().transport(transport::TCP));
+    let end = |rule: Rule, how: Expr| rule.counter().with(how).comment(why);
+    [end(tcp, Expr::Reset), end(which(Rule::new()), Expr::Reject)]
+}
+
 /// Rules of one family.
 struct Build {
     family: Family,
@@ -215,20 +223,18 @@ impl Build {
         let number =
             |rule: Rule, mask: u32, map: Map| rule.bits(self.id(), mask).branch(self.id(), map);
         let found = || self.found(Rule::new(), Map::PickerOf);
-        vec![
+        let unserved = |rule: Rule| {
+            let set = Map::ClusterIps.spec().name;
+            rule.address_in(PayloadField::DestinationAddress, set)
+        };
+        let dispatch = [
             number(found(), Number::GATE_MASK, Map::Gates)
                 .comment("who may, and who is masqueraded"),
             number(found(), Number::PICKER_MASK, Map::Pickers)
                 .comment("which chain picks an endpoint"),
-            Rule::new()
-                .address_in(
-                    PayloadField::DestinationAddress,
-                    Map::ClusterIps.spec().name,
-                )
-                .counter()
-                .with(Expr::Reject)
-                .comment("no Service has this port"),
-        ]
+        ];
+        let refuse = refuse(unserved, "no Service has this port");
+        dispatch.into_iter().chain(refuse).collect()
     }
 
     /// New connections to 127.0.0.1 that come by another link than lo. The kernel drops them by itself until
@@ -323,12 +329,7 @@ impl Build {
             Gate::Local => self.local(),
             Gate::GuardedExternal => vec![self.guard(), self.mark_all()],
             Gate::GuardedLocal => [vec![self.guard()], self.local()].concat(),
-            Gate::Refuse => vec![
-                Rule::new()
-                    .counter()
-                    .with(Expr::Reject)
-                    .comment("no endpoints"),
-            ],
+            Gate::Refuse => refuse(|rule| rule, "no endpoints").to_vec(),
             Gate::Drop => vec![self.drop("no endpoints on this node")],
         }
     }

@@ -155,6 +155,7 @@ impl Held {
                 Some(format!("dnat {family} to {}", self.at(*address)))
             }
             Expr::Reject => Some("reject".into()),
+            Expr::Reset => Some("reject with tcp reset".into()),
             Expr::NoTrack => Some("notrack".into()),
             Expr::Counter => Some("counter".into()),
             Expr::NamedCounter(name) => Some(format!("counter name \"{name}\"")),

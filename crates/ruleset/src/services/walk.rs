@@ -436,7 +436,7 @@ impl Walker<'_> {
                 *effect = "masquerade".into();
                 Ok(Some(Next::End(End::Pass)))
             }
-            Expr::Reject => Ok(Some(Next::End(End::Refuse))),
+            Expr::Reject | Expr::Reset => Ok(Some(Next::End(End::Refuse))),
             Expr::Verdict(verdict) => Ok(Some(next(verdict))),
             Expr::Counter => go_on,
             other => Err(format!("{other:?} is not walked")),
