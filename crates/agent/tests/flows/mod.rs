@@ -6,10 +6,12 @@
 //! | [`net`] | a node with pods, another node, clients outside |
 //! | [`ask`], [`sctp`] | a row with real packets, there and back |
 //! | [`walked`] | a row in the encoded program |
+//! | [`moved`] | affinity that ends, and flows whose endpoint goes |
 //!
 //! All Services are loaded at once, in both families and for three protocols, by the task that the agent runs.
 
 pub mod ask;
+mod moved;
 pub mod net;
 mod sctp;
 mod table;
@@ -65,6 +67,7 @@ fn every_flow_comes_out_as_the_table_says_in_nftables() {
     let alone = Alone::start(&net.node, ProxyMode::Nftables, &facts(), &objects());
     check(&net, Backend::Nftables);
     spread(&net);
+    move_datagrams(&net, &alone);
     alone.finish();
 }
 
@@ -83,6 +86,7 @@ fn every_flow_comes_out_as_the_table_says_in_iptables() {
         lists_what_was_meant(&net, legacy);
         check(&net, Backend::Iptables);
         spread(&net);
+        move_datagrams(&net, &alone);
         alone.finish();
     }
 }
@@ -103,6 +107,7 @@ fn check(net: &Net, backend: Backend) {
     thread::scope(|scope| {
         for family in Family::ALL {
             let (rows, run) = (&rows, &run);
+            scope.spawn(move || moved::affinity_ends(net, family));
             scope.spawn(move || {
                 rows.iter().for_each(|row| run(row, Protocol::Sctp, family));
             });
@@ -115,6 +120,12 @@ fn check(net: &Net, backend: Backend) {
     });
     let wrongs = wrongs.into_inner().unwrap();
     assert!(wrongs.is_empty(), "{wrongs:#?}");
+}
+
+fn move_datagrams(net: &Net, alone: &Alone) {
+    for family in Family::ALL {
+        moved::datagrams_move(net, alone, &objects(), family);
+    }
 }
 
 /// Three endpoints get a third each, within six standard deviations: by chance a run in 10^8 is outside.

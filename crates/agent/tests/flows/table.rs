@@ -1,6 +1,7 @@
 //! The table: Services of all shapes, and who gets what from them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sealane_net::{Family, Protocol};
 use sealane_objects::{
@@ -15,6 +16,9 @@ use crate::alone::Objects;
 pub const PORT: u16 = 80;
 /// Of the endpoints.
 pub const TARGET: u16 = 8080;
+
+/// For how long a client of Service `brief` keeps its endpoint.
+pub const BRIEF: Duration = Duration::from_secs(2);
 
 /// What a client calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +93,7 @@ fn guarded_local(service: &mut ServiceNet) {
     local(service);
 }
 
-pub const SHAPES: [Shape; 18] = [
+pub const SHAPES: [Shape; 20] = [
     shape("plain", |_| {}, &["a", "b", "x"]),
     shape("local", local, &["a", "x"]),
     shape("inner", inner, &["a", "x"]),
@@ -123,6 +127,13 @@ pub const SHAPES: [Shape; 18] = [
         },
         &["a", "b", "x"],
     ),
+    // Those of `moved`.
+    shape(
+        "brief",
+        |service| service.affinity_seconds = Some(BRIEF.as_secs() as u32),
+        &["a", "b", "x"],
+    ),
+    shape("pinned", |_| {}, &["a"]),
 ];
 
 const fn shape(
@@ -292,6 +303,35 @@ impl Row {
     }
 }
 
+/// A row that is not in the table: how somebody calls a Service.
+pub fn row(shape: &'static str, who: Who, to: To) -> Row {
+    Row {
+        shape,
+        who,
+        to,
+        outcome: LEFT_ALONE,
+        but: &[],
+    }
+}
+
+/// The slice of a shape, changed to have one endpoint.
+pub fn slice_of(
+    objects: &Objects,
+    shape: &str,
+    pod: &str,
+    family: Family,
+) -> (ObjectName, SliceNet) {
+    let name = slice_name(shape, family);
+    let mut slice = objects.slices[&name].clone();
+    slice.endpoints = vec![endpoint(pod, family)].into();
+    (name, slice)
+}
+
+fn slice_name(shape: &str, family: Family) -> ObjectName {
+    let family = family.to_string().to_lowercase();
+    ObjectName::new("default", format!("{shape}-{family}"))
+}
+
 fn node_port(number: u16) -> u16 {
     30_000 + number
 }
@@ -314,8 +354,7 @@ pub fn objects() -> Objects {
         let name = ObjectName::new("default", shape.name);
         objects.services.insert(name, service);
         for family in Family::ALL {
-            let name = format!("{}-{}", shape.name, family.to_string().to_lowercase());
-            let name = ObjectName::new("default", name);
+            let name = slice_name(shape.name, family);
             objects.slices.insert(name, shape.slice(family));
         }
     }
