@@ -5,9 +5,12 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
 use serde_json::Value;
 
-use sealane_testkit::binary::sealane;
+use sealane_testkit::binary::{command, sealane};
 use sealane_testkit::cluster::Role;
 use sealane_testkit::topology::unique;
 use sealane_testkit::{Cluster, Leftovers, Pod, SOON, Shared, UpOptions, eventually};
@@ -309,6 +312,7 @@ fn a_packet_that_trace_sends_is_seen_at_every_stage_and_leaves_nothing() {
             .succeeds();
     }
     let (code, told) = live("live-near", "live-far:80");
+    stopped(&cluster, "live-near", "live-far:80");
     node.run("nft", ["delete", "table", "inet", "wall"])
         .succeeds();
     let outcome = &told["live"]["outcome"];
@@ -316,8 +320,29 @@ fn a_packet_that_trace_sends_is_seen_at_every_stage_and_leaves_nothing() {
         (code, &outcome["object"]),
         (Some(3), &"table inet wall on node-2".into())
     );
-    let left = node.run("nft", ["list", "tables"]).succeeds();
-    assert!(!left.contains("trace"), "{left}");
+    for node in [cluster.node(1), node] {
+        let left = node.run("nft", ["list", "tables"]).succeeds();
+        assert!(!left.contains("trace"), "{left}");
+        // The kernel keeps who was called without an answer for two minutes.
+        let flows = node.enter(|| std::fs::read_to_string("/proc/thread-self/net/nf_conntrack"));
+        let flows = flows.unwrap();
+        let of_ours = |line: &&str| line.contains("SYN_SENT") && line.contains("dport=8080");
+        assert_eq!(flows.lines().find(of_ours), None, "{flows}");
+    }
+}
+
+/// A packet is sent, and while its end is waited for the command is told to stop.
+fn stopped(cluster: &Cluster, from: &str, to: &str) {
+    let mut command = command(["trace", from, to, "--live", "--name", cluster.name()]);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let node = cluster.node(1);
+    eventually(SOON, "its rules are noted", || {
+        let tables = node.run("nft", ["list", "tables"]).succeeds();
+        tables.contains("trace")
+    });
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //! The packet is known by what no node changes: a SYN by the maximum segment size that it tells and its
 //! sequence number, a datagram by its data. So the kernel notes the rules of this packet alone, and
 //! it is found again behind each translation. What is put into kernels belongs to sockets of this process and
-//! goes with them; conntrack's entries of the packet are deleted.
+//! goes with them; conntrack's entries of the packet are deleted, also when somebody says stop.
 
 mod eyes;
 mod frame;
@@ -21,8 +21,10 @@ mod probe;
 mod sight;
 #[cfg(test)]
 mod tests;
+mod unbroken;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use sealane_net::Protocol;
@@ -36,6 +38,7 @@ use crate::{From, Snapshot, To};
 use eyes::Eyes;
 pub use places::{Here, OWN_NETNS};
 use probe::Probe;
+use unbroken::Unbroken;
 
 /// Why no packet was sent.
 #[derive(Debug, thiserror::Error)]
@@ -104,11 +107,12 @@ pub fn live(
         let source = SocketAddr::new(first.source, 0);
         Probe::open(source, first.target(), first.protocol)
     };
-    let probe = netns::run_in(&own, open)?.map_err(|source| LiveError::Socket {
+    let refused = |source| LiveError::Socket {
         from: place.to_string(),
         source_address: first.source,
         source,
-    })?;
+    };
+    let probe = netns::run_in(&own, open)?.map_err(refused)?;
     let eyes = Eyes::open(
         world,
         here,
@@ -116,10 +120,15 @@ pub fn live(
         &first,
         probe.sign,
     );
+    // It takes three seconds at the most.
+    let unbroken = Unbroken::begin()
+        .map_err(io::Error::from)
+        .map_err(refused)?;
     let (answer, took) = probe.send();
     let shown = eyes.look(&probe, first.protocol);
     drop(probe);
     shown.forget();
+    drop(unbroken);
     let known = Known {
         endpoint: shown.endpoint(&first),
         source_port: shown.sent.map(|source| source.port()),
