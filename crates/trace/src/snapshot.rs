@@ -45,6 +45,8 @@ pub struct Settings {
     pub node_ranges: Vec<IpNet>,
     /// The domain of the cluster's names.
     pub domain: String,
+    /// The addresses at which each node answers names itself (`sealane dns --cluster-dns`); none: Services lead there.
+    pub dns: Vec<IpAddr>,
 }
 
 impl Default for Settings {
@@ -57,6 +59,7 @@ impl Default for Settings {
             internet: None,
             node_ranges: Vec::new(),
             domain: "cluster.local".to_owned(),
+            dns: Vec::new(),
         }
     }
 }

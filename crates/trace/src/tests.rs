@@ -253,6 +253,30 @@ fn the_endpoint_that_is_known_is_told_in_both_modes() {
 }
 
 #[test]
+fn a_node_answers_names_itself_and_the_service_of_that_address_is_not_asked() {
+    let mut world = world();
+    for (to, from) in [
+        ("10.96.0.10:53/udp", "pod-a"),
+        ("169.254.20.10:53", "node/node-1"),
+    ] {
+        world.settings.dns = Vec::new();
+        let unknown = format!("{:?}", walk_in(&world, from, to).outcome);
+        assert!(!unknown.contains("DNS server"), "{unknown}");
+        world.settings.dns = vec![ip("10.96.0.10"), ip("169.254.20.10")];
+        let told = walk_in(&world, from, to);
+        let Outcome::Arrives { at } = &told.outcome else {
+            panic!("{told:?}")
+        };
+        assert!(at.ends_with("DNS server of node node-1"), "{at}");
+        let shown = render(&told, Colour::No, 130);
+        assert!(shown.contains("nft table sealane-dns"), "{shown}");
+    }
+    // Another port of that Service goes the way of all Services.
+    let metrics = walk_in(&world, "pod-a", "10.96.0.10:9153");
+    assert!(!format!("{:?}", metrics.outcome).contains("DNS server"));
+}
+
+#[test]
 fn host_ports_lead_to_their_pod() {
     let mut world = world();
     world.pods[1].host_ports = vec![PortMapping {

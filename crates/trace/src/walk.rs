@@ -198,6 +198,9 @@ impl<'a> Walk<'a> {
             let text = format!("node {} is not ready: {why}", node.net.name);
             self.notes.push(text);
         }
+        if let Some(step) = self.names(node, origin, packet) {
+            return Ok(step);
+        }
         let before = Packet {
             ethernet: None,
             datagram: None,

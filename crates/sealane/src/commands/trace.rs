@@ -1,6 +1,7 @@
 //! `sealane trace`
 
 use std::io::IsTerminal;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use sealane_cluster::layout::Layout;
 use sealane_cluster::plan::{ClusterName, Plan};
 use sealane_cluster::record::Record;
 use sealane_kube::Access;
-use sealane_net::{Attachment, IpNet, ProxyMode};
+use sealane_net::{Attachment, Family, IpNet, ProxyMode, names};
 use sealane_netlink::netns;
 use sealane_trace::live::{Here, OWN_NETNS, live};
 use sealane_trace::{Colour, From, Known, NodePortAddresses, Outcome, Settings, To};
@@ -91,6 +92,10 @@ struct Agents {
     /// At which addresses of nodes node ports are served: `primary`, or ranges [default: all].
     #[arg(long, value_name = "WHICH")]
     nodeport_addresses: Option<NodePortAddresses>,
+
+    /// Addresses at which nodes answer names themselves, where they run `sealane dns` [default: none].
+    #[arg(long, value_name = "IP[,IP]", value_delimiter = ',')]
+    cluster_dns: Vec<IpAddr>,
 }
 
 const HELP: &str = "\
@@ -173,6 +178,7 @@ fn cluster(args: &Args) -> anyhow::Result<Cluster> {
                 settings.attachment = plan.attachment;
                 settings.internet = Some(plan.internet);
                 settings.proxy_mode = plan.proxy_mode;
+                settings.dns = plan.dns_addresses();
                 here = Some(here_of(&plan));
             }
             Access::from_kubeconfig(layout.kubeconfig())
@@ -184,6 +190,7 @@ fn cluster(args: &Args) -> anyhow::Result<Cluster> {
         attachment,
         proxy_mode,
         nodeport_addresses,
+        cluster_dns,
     } = &args.agents;
     if !node_cidr.is_empty() {
         settings.node_ranges.clone_from(node_cidr);
@@ -192,6 +199,12 @@ fn cluster(args: &Args) -> anyhow::Result<Cluster> {
     settings.attachment = attachment.unwrap_or(settings.attachment);
     settings.proxy_mode = proxy_mode.unwrap_or(settings.proxy_mode);
     settings.node_port_addresses = nodeport_addresses.clone().unwrap_or_default();
+    if !cluster_dns.is_empty() {
+        settings.dns.clone_from(cluster_dns);
+    }
+    if !settings.dns.is_empty() {
+        settings.dns.extend(Family::ALL.map(names::dns_local));
+    }
     Ok(Cluster {
         access,
         settings,

@@ -1,6 +1,6 @@
 //! The last steps: into a pod of the node, or to the node itself.
 
-use sealane_net::{Attachment, names};
+use sealane_net::{Attachment, Protocol, names};
 
 use super::{Step, Walk};
 use crate::packet::{Ethernet, Packet};
@@ -38,6 +38,37 @@ impl<'a> Walk<'a> {
         };
         self.there.push(stage);
         Ok(Step::Arrived(text))
+    }
+
+    /// The node's own DNS server, before any Service of that address: what it is asked is neither tracked nor translated.
+    pub(super) fn names(
+        &mut self,
+        node: &NodeView,
+        origin: Origin,
+        packet: &Packet,
+    ) -> Option<Step<'a>> {
+        let for_names = packet.destination_port == names::DNS_PORT
+            && matches!(packet.protocol, Protocol::Tcp | Protocol::Udp)
+            && self.world.settings.dns.contains(&packet.destination);
+        if !for_names || origin == Origin::Outside {
+            return None;
+        }
+        let stage = Stage::new(Place::Node(node.net.name.clone()), "dns")
+            .line(
+                "address",
+                format!("{} dev {}", packet.destination, names::DNS_LINK),
+            )
+            .line("tracking", format!("none: nft table {}", names::DNS_TABLE))
+            .line(
+                "listens",
+                "`sealane dns` of this node, whatever Services say".to_owned(),
+            );
+        self.there.push(stage.with(packet));
+        let at = packet.target();
+        Some(Step::Arrived(format!(
+            "{at}  DNS server of node {}",
+            node.net.name
+        )))
     }
 
     /// Over the bridge into a pod of this node.
