@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub networks: ConfDir,
     /// The agent.
     pub agent: Agent,
+    /// Whether a DNS server of ours can be reached by its socket.
+    pub dns_answers: bool,
     /// All nodes, when the API server told.
     pub nodes: Option<Vec<NodeNet>>,
     /// Ranges of Services, when somebody told.

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod agent;
+mod dns;
 mod filtering;
 mod kernel;
 mod mtu;
@@ -19,6 +20,7 @@ type Judge = fn(&Snapshot) -> Vec<Finding>;
 /// In the order in which findings of one severity are shown: causes before what they cause.
 const JUDGES: &[Judge] = &[
     agent::judge,
+    dns::judge,
     networks::judge,
     kernel::judge,
     settings::judge,

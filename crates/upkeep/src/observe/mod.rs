@@ -10,6 +10,7 @@ mod firewall;
 mod kernel;
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use sealane_net::IpNet;
@@ -53,6 +54,7 @@ pub fn observe(settings: AgentSettings, outside: Outside) -> Snapshot {
     let mut snapshot = Snapshot {
         networks: networks(&settings),
         agent: agent::look(&settings),
+        dns_answers: UnixStream::connect(settings.run_dir.join("dns.sock")).is_ok(),
         services: outside.services,
         settings,
         ..Snapshot::default()
