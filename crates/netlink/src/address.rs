@@ -6,7 +6,8 @@ use rtnetlink::AddressMessageBuilder;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
+    AddressScope,
 };
 use sealane_net::{IpNet, names};
 
@@ -116,6 +117,15 @@ pub(crate) fn usable_at_once(index: u32, address: IpNet) -> AddressMessage {
     if address.addr().is_ipv6() {
         message.header.flags |= AddressHeaderFlags::Nodad;
     }
+    message
+}
+
+/// The same with the number of whoever makes it, and of IPv6 too without a route in the main table.
+pub(crate) fn alone(index: u32, address: IpNet, number: u8) -> AddressMessage {
+    let mut message = numbered(index, address, number);
+    // These count instead of those in the header.
+    let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
+    message.attributes.push(AddressAttribute::Flags(flags));
     message
 }
 

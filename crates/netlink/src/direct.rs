@@ -125,9 +125,9 @@ impl<'a> Batch<'a> {
         self.push(action, message, NLM_F_CREATE | NLM_F_REPLACE)
     }
 
-    /// The same, with the number of whoever makes it.
+    /// The same, with the number of whoever makes it, and without a route besides that of the address itself.
     pub fn add_numbered_address(&mut self, index: u32, address: IpNet, number: u8) -> &mut Self {
-        let message = RouteNetlinkMessage::NewAddress(address::numbered(index, address, number));
+        let message = RouteNetlinkMessage::NewAddress(address::alone(index, address, number));
         let action = format!("add address {address} to #{index}");
         self.push(action, message, NLM_F_CREATE | NLM_F_REPLACE)
     }

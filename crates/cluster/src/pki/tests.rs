@@ -59,9 +59,11 @@ fn every_identity_of_the_cluster_is_asked_for() {
             "node-1: system:node:node-1 system:nodes",
             "node-1-client: system:node:node-1 system:nodes",
             "agent-node-1: system:sealane:agent:node-1 system:sealane:agents",
+            "dns-node-1: system:sealane:dns:node-1 system:sealane:dns",
             "node-2: system:node:node-2 system:nodes",
             "node-2-client: system:node:node-2 system:nodes",
             "agent-node-2: system:sealane:agent:node-2 system:sealane:agents",
+            "dns-node-2: system:sealane:dns:node-2 system:sealane:dns",
         ]
     );
     let server = &requests(&fixture.plan)[0];
@@ -76,7 +78,7 @@ fn every_identity_of_the_cluster_is_asked_for() {
 #[test]
 fn a_second_run_makes_nothing() {
     let fixture = fixture();
-    assert_eq!(fixture.ensure().len(), 12);
+    assert_eq!(fixture.ensure().len(), 14);
     let before = fs::read(fixture.layout.kubeconfig()).unwrap();
     assert!(fixture.ensure().is_empty());
     assert_eq!(fs::read(fixture.layout.kubeconfig()).unwrap(), before);
@@ -91,7 +93,7 @@ fn only_what_no_longer_fits_is_made_anew() {
     fixture.plan.nodes = 3;
     assert_eq!(
         fixture.ensure(),
-        ["node-3", "node-3-client", "agent-node-3"]
+        ["node-3", "node-3-client", "agent-node-3", "dns-node-3"]
     );
     fs::remove_file(fixture.layout.key("admin")).unwrap();
     assert_eq!(fixture.ensure(), ["admin"]);
@@ -109,9 +111,9 @@ fn certificates_are_renewed_before_they_end() {
     fixture.now += DAY * 330;
     assert!(fixture.ensure().is_empty());
     fixture.now += DAY * 6;
-    assert_eq!(fixture.ensure().len(), 10);
+    assert_eq!(fixture.ensure().len(), 12);
     fixture.now += DAY * 3300;
-    assert_eq!(fixture.ensure().len(), 11);
+    assert_eq!(fixture.ensure().len(), 13);
 }
 
 #[test]
@@ -137,7 +139,7 @@ fn a_broken_authority_takes_everything_with_it() {
     let fixture = fixture();
     fixture.ensure();
     fs::write(fixture.layout.key("ca"), "").unwrap();
-    assert_eq!(fixture.ensure().len(), 11);
+    assert_eq!(fixture.ensure().len(), 13);
     assert!(fixture.ensure().is_empty());
 }
 
@@ -156,6 +158,7 @@ fn keys_and_kubeconfigs_are_readable_by_their_process_alone() {
         (layout.role_kubeconfig("controllers"), 60_444),
         (layout.role_kubeconfig("node-1"), 0),
         (layout.role_kubeconfig("agent-node-2"), 0),
+        (layout.role_kubeconfig("dns-node-2"), 0),
     ] {
         let metadata = fs::metadata(&path).unwrap();
         let mode = metadata.permissions().mode() & 0o7777;

@@ -305,6 +305,9 @@ impl Keeper {
 
     fn step(&mut self, event: Event) {
         let now = Instant::now();
+        if event != Event::Tick {
+            self.shrink_at = self.shrink_at.min(now + STARTED);
+        }
         for act in self.crew.step(event, now) {
             match act {
                 Act::Start => self.start(now),
@@ -340,7 +343,6 @@ impl Keeper {
         {
             tracing::info!("the process whose sockets these were is gone: {error}");
         }
-        self.shrink_at = now + STARTED;
     }
 
     fn mend(&mut self, now: Instant) {
@@ -357,6 +359,7 @@ impl Keeper {
         }
         // What this did itself.
         self.kernel.rang();
+        self.shrink_at = self.shrink_at.min(now + STARTED);
     }
 }
 

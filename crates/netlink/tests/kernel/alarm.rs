@@ -34,6 +34,15 @@ async fn it_rings_for_addresses_and_rules_and_not_for_elements_and_what_is_wrong
         let mine = mine.iter().find(|a| a.address == address).unwrap();
         assert_eq!(mine.protocol, names::DNS_PROTOCOL);
 
+        let mut batch = Batch::new();
+        batch.add_numbered_address(lo, "fd94::53/128".parse().unwrap(), names::DNS_PROTOCOL);
+        direct.run_all(batch).unwrap();
+        let routes = place.run("ip -6 route show");
+        assert!(
+            !routes.contains("fd94::53"),
+            "only the table of local addresses has it: {routes}"
+        );
+
         let alarm = Alarm::open().unwrap();
         run("nft add table ip foreign");
         run("nft add set ip foreign many { type ipv4_addr; }");

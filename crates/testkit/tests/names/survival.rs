@@ -92,13 +92,12 @@ fn names_survive_what_happens_to_their_server_its_rules_and_the_api() {
 
     outside(&cluster, &node);
     let keeper = cluster.process(Role::Dns(1)).unwrap();
-    let mut least = u64::MAX;
-    eventually(LATER, "the keeper is small", || {
+    eventually(LATER, "the keeper holds next to nothing", || {
+        // What it has mapped of the program depends on how that was built.
         let bytes = keeper
             .memory()
-            .map_or(u64::MAX, |memory| memory.resident_bytes);
-        least = least.min(bytes);
-        (bytes < 3 << 20)
+            .map_or(u64::MAX, |memory| memory.anonymous_bytes);
+        (bytes < 2 << 20)
             .then_some(())
             .ok_or(format!("{bytes} bytes"))
     });
