@@ -39,6 +39,9 @@ pub(crate) fn picture(hops: &[Hop], arrives: bool, width: usize) -> Vec<String> 
 }
 
 fn boxes(hops: &[Hop], arrives: bool) -> Vec<String> {
+    if hops.is_empty() {
+        return Vec::new();
+    }
     let width = |hop: &Hop| {
         hop.address
             .chars()

@@ -66,12 +66,15 @@ pub fn render(trace: &Trace, colour: Colour, width: usize) -> String {
         let _ = writeln!(text, "  {row}");
     }
     text.push('\n');
+    let drawn = text.len();
     put_ladder(&mut text, &trace.there, colour, width);
     if !trace.back.is_empty() {
         let _ = writeln!(text, " {}", colour.paint(Ink::Faint, "and the answer"));
         put_ladder(&mut text, &trace.back, colour, width);
     }
-    text.push('\n');
+    if text.len() > drawn {
+        text.push('\n');
+    }
     put_stages(&mut text, &trace.there, colour);
     if let Outcome::Dies(death) = &trace.outcome {
         put_death(&mut text, death, colour);

@@ -601,6 +601,15 @@ fn what_keeps_a_packet_is_named() {
 }
 
 #[test]
+fn a_node_that_asks_for_a_name_that_is_not_there_is_drawn() {
+    let trace = walk_in(&world(), "node/node-1", "nothing:80");
+    let hops: Vec<_> = trace.hops.iter().map(|hop| hop.name.as_str()).collect();
+    assert_eq!(hops, ["node-1"], "{:?}", trace.outcome);
+    let text = render(&trace, Colour::No, 120);
+    assert!(!text.contains("\n\n\n"), "{text}");
+}
+
+#[test]
 fn a_pod_that_reaches_itself_sees_the_bridge() {
     let mut world = world();
     world.slices[0].net.endpoints = [endpoint("10.244.1.9", "node-1", true)].into();

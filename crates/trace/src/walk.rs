@@ -69,6 +69,9 @@ pub fn trace(
         Err(death) => {
             let start = place_of(from);
             walk.hops.extend(walk.first_hop(&own));
+            if let From::Node(name) = from {
+                walk.hop(HopKind::Node, name, own.first().copied());
+            }
             walk.there.push(Stage::new(start, "name"));
             Outcome::Dies(death)
         }

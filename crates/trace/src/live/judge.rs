@@ -107,7 +107,9 @@ fn see(stage: &Stage, shown: &Shown, role: fn(Role) -> bool, ends: bool) -> Opti
     evidence.extend(rules(stage, shown).map(rule_in_words));
     if ends && let Some(end) = end_at(&stage.place, shown) {
         verdict = Verdict::Confirmed;
-        evidence.push(end);
+        if !evidence.contains(&end) {
+            evidence.push(end);
+        }
     }
     if evidence.is_empty() {
         evidence.push("nothing of it was seen here".to_owned());
