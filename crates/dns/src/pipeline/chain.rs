@@ -35,6 +35,10 @@ pub enum Stop {
 }
 
 /// What the zone has for a name, once its lock has been given back.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for a moment; a box would cost each alias an allocation"
+)]
 pub enum InZone {
     /// It is not the zone's.
     Outside,
