@@ -70,6 +70,13 @@ impl Live {
     /// The block that answers for a name: that of the longest zone which it is within.
     #[must_use]
     pub fn block(&self, name: &Name) -> Option<&Arc<Block>> {
+        // Most have one block, for the root: nothing is to be looked for.
+        if let [block] = &self.blocks[..]
+            && self.zones.len() == 1
+            && self.zones.contains_key(Name::ROOT.as_wire())
+        {
+            return Some(block);
+        }
         let mut found = name.suffixes().filter_map(|zone| self.zones.get(zone));
         found.next().map(|index| &self.blocks[*index])
     }

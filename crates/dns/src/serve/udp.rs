@@ -81,12 +81,15 @@ impl<A: Answering> Reader<A> {
             source: errno.into(),
         };
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
-        let wait = |fd, token, flags| epoll.add(fd, EpollEvent::new(flags, token)).map_err(failed);
-        // One thread is woken for a datagram; all of them are to stop.
-        wait(stop.as_fd(), STOP, EpollFlags::EPOLLIN)?;
+        let wait = |fd, token| {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, token);
+            epoll.add(fd, event).map_err(failed)
+        };
+        // All who wait are woken for a datagram (no EPOLLEXCLUSIVE): the one that is woken might
+        // be about to stop, and then it would lie there until the next one comes.
+        wait(stop.as_fd(), STOP)?;
         for (token, socket) in (0..).zip(sockets.iter()) {
-            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-            wait(socket.socket.as_fd(), token, flags)?;
+            wait(socket.socket.as_fd(), token)?;
         }
         Ok(Self {
             sockets: Arc::clone(sockets),
