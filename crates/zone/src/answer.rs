@@ -200,15 +200,18 @@ impl Answer<'_> {
         }
     }
 
-    /// The Service that has the servers' addresses, else `ns.dns` in the domain.
+    /// The Services that have the servers' addresses; if there is none, `ns.dns` in the domain with all of them.
     fn write_servers(&self, to: &mut Sink<'_, '_>, owner: &Name) -> Result<(), Full> {
-        let named = |address: IpAddr| {
+        let all = self.settings.servers.iter();
+        let of_service = all.clone().filter_map(|&address| {
             let names = reverse::names_of(self.zone, self.settings, address);
-            let name = names.into_iter().next();
-            name.unwrap_or_else(|| self.start().primary)
-        };
-        let servers = self.settings.servers.iter();
-        let servers: Vec<(Name, IpAddr)> = servers.map(|&ip| (named(ip), ip)).collect();
+            Some((names.into_iter().next()?, address))
+        });
+        let mut servers: Vec<(Name, IpAddr)> = of_service.collect();
+        if servers.is_empty() {
+            let primary = self.start().primary;
+            servers = all.map(|&address| (primary, address)).collect();
+        }
         if servers.is_empty() {
             return to.push(owner, &Data::Ns(self.start().primary));
         }

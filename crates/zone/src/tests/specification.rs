@@ -160,6 +160,26 @@ fn settings_decide_what_is_there() {
     assert!(reply.starts_with("NXDOMAIN"));
 }
 
+/// A node's own address for DNS is no server of the zone while a Service has one.
+#[test]
+fn servers_are_called_by_their_service() {
+    let zone = cluster();
+    let servers = |servers: &[&str]| {
+        let mut settings = settings();
+        settings.servers = servers
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect();
+        ask(&zone, &settings, "cluster.local", Kind::NS)
+    };
+    let both = servers(&["10.96.0.10", "169.254.20.10"]);
+    assert_eq!(both, servers(&["10.96.0.10"]));
+    let own = "NOERROR\ncluster.local. 30 IN NS ns.dns.cluster.local.\n";
+    let with_address = "[additional] ns.dns.cluster.local. 30 IN A 169.254.20.10\n";
+    assert_eq!(servers(&["169.254.20.10"]), format!("{own}{with_address}"));
+    assert_eq!(servers(&[]), own);
+}
+
 #[test]
 fn endpoints_go_by_their_pods_names_if_that_is_wanted() {
     let mut zone = cluster();
