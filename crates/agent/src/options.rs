@@ -342,8 +342,16 @@ impl Settings {
     /// Whether the agent serves pods' host ports itself: with its own rules for Services, unless the stock plugin
     /// behind ours does.
     pub fn serves_host_ports(&self) -> bool {
-        self.proxy_mode == ProxyMode::Nftables
-            && !self.cni_chain.iter().any(|plugin| plugin == "portmap")
+        self.proxy_mode == ProxyMode::Nftables && !self.chains_portmap()
+    }
+
+    /// Whether nobody serves them, as far as we can know: without rules of ours somebody else may.
+    pub fn leaves_host_ports(&self) -> bool {
+        self.proxy_mode == ProxyMode::Iptables && !self.chains_portmap()
+    }
+
+    fn chains_portmap(&self) -> bool {
+        self.cni_chain.iter().any(|plugin| plugin == "portmap")
     }
 
     /// Where the CNI plugin reaches the agent.

@@ -165,6 +165,12 @@ pub async fn serve(
             let introspect = introspect.clone();
             beside.spawn(services::serve_health(health, kernel, view, at, introspect));
         }
+        if settings.leaves_host_ports() {
+            tracing::warn!(
+                "pods' hostPort has no effect with --proxy-mode iptables: add --cni-chain portmap, \
+                 or choose --proxy-mode nftables"
+            );
+        }
         let asked = services::Asked {
             external_ips: settings.external_ips,
             node_port_addresses: node_ports,

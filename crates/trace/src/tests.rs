@@ -308,8 +308,8 @@ fn host_ports_lead_to_their_pod() {
     ] {
         let trace = walk_in(&world, from, to);
         assert!(arrival(&trace).starts_with(at), "{from} {to}: {trace:?}");
-        let packets = trace.there.iter().filter_map(|stage| stage.packet.as_ref());
-        let last = packets.last().unwrap();
+        let mut packets = trace.there.iter().filter_map(|stage| stage.packet.as_ref());
+        let last = packets.next_back().unwrap();
         assert_eq!(last.source, ip(source), "{from} {to}");
     }
     let trace = walk_in(&world, "outside", "172.29.0.3:8888");

@@ -10,6 +10,7 @@
     reason = "a bench that cannot measure should stop"
 )]
 
+mod connect;
 mod gauge;
 mod ours;
 mod peers;

@@ -32,6 +32,10 @@ impl Place {
         Self { name, netns }
     }
 
+    pub fn netns(&self) -> &OwnedFd {
+        &self.netns
+    }
+
     /// Runs a tool in it, with input; what it took all in all.
     pub fn run(&self, line: &str) -> Took {
         let mut words = line.split(' ');
@@ -78,6 +82,7 @@ pub fn measure(services: usize) {
         milliseconds(compared.processor),
     );
     tell("memory after that, MB", memory_mb("VmRSS:") - before);
+    crate::connect::measure(&place);
     pin(&place, &kernel, &program);
     drop(program);
     restart(&kernel, &table);
