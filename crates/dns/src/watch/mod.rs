@@ -226,8 +226,8 @@ fn search_settings(domain: &str, resolv_conf: &Path) -> SearchSettings {
                 settings.node_searches = words.map(str::to_owned).collect();
             }
             Some("options") => {
-                let ndots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok());
-                settings.node_ndots = ndots.last().or(settings.node_ndots);
+                let mut ndots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok());
+                settings.node_ndots = ndots.next_back().or(settings.node_ndots);
             }
             _ => {}
         }
