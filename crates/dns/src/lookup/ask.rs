@@ -9,6 +9,9 @@ use sealane_zone::{Found, Settings, Zone};
 use super::record::records;
 use super::{Asked, Outcome, World};
 
+/// Names that lead to each other, through whatever plugins.
+const MAX_DEPTH: usize = 8;
+
 /// Questions to the cluster's DNS.
 pub struct Desk<'w> {
     pub world: &'w World,
@@ -87,20 +90,20 @@ impl Desk<'_> {
             }
         }
         match server.rewrites.apply(question) {
-            Rewritten::Unchanged => self.plugins(server, question),
+            Rewritten::Unchanged => self.plugins(server, question, 0),
             Rewritten::Invalid(error) => failed("rewrite", &format!("{error}: SERVFAIL")),
             Rewritten::To(rewritten) => {
                 let asked = *rewritten.asked();
                 *back = Some(rewritten);
-                self.plugins(server, &asked)
+                self.plugins(server, &asked, 0)
             }
         }
     }
 
-    fn plugins(&self, server: &Server, question: &Question) -> Told {
+    fn plugins(&self, server: &Server, question: &Question, depth: usize) -> Told {
         self.template(server, question)
             .or_else(|| hosts(server, question))
-            .or_else(|| self.kubernetes(server, question))
+            .or_else(|| self.kubernetes(question, depth))
             .unwrap_or_else(|| self.forward(server, &question.name))
     }
 
@@ -120,7 +123,7 @@ impl Desk<'_> {
         }
     }
 
-    fn kubernetes(&self, server: &Server, question: &Question) -> Option<Told> {
+    fn kubernetes(&self, question: &Question, depth: usize) -> Option<Told> {
         let settings = self.world.kubernetes(&question.name)?;
         let Found::Inside(found) = self.zone.find(&settings, question) else {
             return None;
@@ -129,7 +132,7 @@ impl Desk<'_> {
         let answer = made(question, |writer| found.write(question, writer));
         let mut outcome = outcome(answer.as_ref());
         if let Some(target) = found.go_on() {
-            let beyond = self.forward(server, target);
+            let beyond = self.further(target, question, depth + 1);
             behind.words = format!("{}; {}", behind.words, beyond.behind.words);
             outcome = beyond.outcome;
         }
@@ -139,6 +142,20 @@ impl Desk<'_> {
             behind,
             answer,
         })
+    }
+
+    /// A name that one of the cluster stands for, from the top.
+    fn further(&self, name: &Name, question: &Question, depth: usize) -> Told {
+        match self.world.config.server(53, name) {
+            Some(server) if depth < MAX_DEPTH => {
+                let question = Question {
+                    name: *name,
+                    ..*question
+                };
+                self.plugins(server, &question, depth)
+            }
+            _ => failed("", "no server block of the Corefile is for that: SERVFAIL"),
+        }
     }
 
     /// The objects of the asked name, and of those that it stands for.
@@ -164,7 +181,7 @@ impl Desk<'_> {
             }
             return failed(
                 "",
-                "no plugin of its server block is for this name: REFUSED",
+                "no plugin of its server block is for this name: SERVFAIL",
             );
         };
         let upstreams = self.world.upstreams(forward);

@@ -1,5 +1,7 @@
 //! Files that change, and what is in force.
 
+mod cluster;
+
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
