@@ -15,6 +15,7 @@ mod first;
 mod name_service;
 mod output;
 mod role;
+mod which;
 
 use std::process::ExitCode;
 

@@ -25,6 +25,8 @@ pub mod snapshot;
 mod socket;
 pub mod spawn;
 
+pub use resolv::upstreams;
+
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::fd::{FromRawFd, RawFd};

@@ -187,9 +187,9 @@ fn plugin(
 ) -> Result<(), Fault> {
     match statement.name.as_str() {
         "errors" => operation::errors(reader, statement, server),
-        "health" => operation::health(reader, statement, server),
+        "health" => operation::health(statement, server),
         "ready" => operation::ready(reader, statement, server),
-        "prometheus" => operation::prometheus(statement, server),
+        "prometheus" => operation::prometheus(reader, statement, server),
         "loop" => operation::finds_loops(statement, server),
         "reload" => operation::reload(statement, server),
         "loadbalance" => operation::loadbalance(reader, statement, server),

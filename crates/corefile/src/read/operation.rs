@@ -33,14 +33,10 @@ pub fn errors(
     Ok(())
 }
 
-pub fn health(
-    reader: &mut Reader<'_>,
-    statement: &Statement,
-    server: &mut Server,
-) -> Result<(), Fault> {
+pub fn health(statement: &Statement, server: &mut Server) -> Result<(), Fault> {
     statement.counted(0..=1, "at most an address, such as :8080")?;
     let mut health = Health {
-        address: address(reader, statement, ":8080"),
+        address: address(statement, ":8080"),
         lameduck: Duration::ZERO,
     };
     for option in &statement.options {
@@ -68,30 +64,30 @@ pub fn ready(
             _ => return Err(option.unknown("monitor")),
         }
     }
-    server.ready = Some(address(reader, statement, ":8181"));
+    server.ready = Some(address(statement, ":8181"));
     Ok(())
 }
 
-pub fn prometheus(statement: &Statement, server: &mut Server) -> Result<(), Fault> {
+pub fn prometheus(
+    reader: &mut Reader<'_>,
+    statement: &Statement,
+    server: &mut Server,
+) -> Result<(), Fault> {
     statement.counted(0..=1, "at most an address, such as :9153")?;
-    let address = statement.args.first();
-    server.prometheus = Some(address.map_or_else(|| "localhost:9153".into(), Clone::clone));
+    let address = address(statement, "localhost:9153");
+    if !address.ends_with(":9153") {
+        reader.note(
+            statement,
+            format!("address {address} is left out: give `--health-port` to sealane dns"),
+        );
+    }
+    server.prometheus = Some(address);
     Ok(())
 }
 
-/// Health, readiness and metrics share one address, which is the process's, not the file's.
-fn address(reader: &mut Reader<'_>, statement: &Statement, default: &str) -> String {
-    match statement.args.first() {
-        None => default.to_owned(),
-        Some(address) => {
-            if address != default {
-                let elsewhere =
-                    format!("address {address} is left out: give `--health-port` to sealane dns");
-                reader.note(statement, elsewhere);
-            }
-            address.clone()
-        }
-    }
+fn address(statement: &Statement, default: &str) -> String {
+    let given = statement.args.first();
+    given.map_or_else(|| default.to_owned(), Clone::clone)
 }
 
 pub fn finds_loops(statement: &Statement, server: &mut Server) -> Result<(), Fault> {

@@ -1,7 +1,10 @@
 //! `sealane dns`, and what is asked beside a running one.
 
+mod lookup;
+
 use std::process::ExitCode;
 
+use clap::Subcommand;
 use sealane_dns::Options;
 
 use crate::role;
@@ -16,16 +19,28 @@ use crate::role;
 /// that answers has no privileges. SIGHUP puts a new one in its place, and so
 /// does starting this program again: no question is lost.
 #[derive(clap::Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     #[command(flatten)]
     options: Options,
 }
 
-/// Runs the daemon, which brings its own runtime where it needs one.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Lookup(Box<lookup::Args>),
+}
+
+/// Runs the daemon, which brings its own runtime where it needs one, or what is asked beside it.
 ///
 /// # Errors
 /// What it fails with.
 pub fn run(args: Args, log_level: Option<String>) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Lookup(args)) = args.command {
+        return lookup::run(&args, log_level);
+    }
     role::announce("dns", log_level)?;
     sealane_dns::run(args.options, std::env::args_os().skip(1).collect())?;
     Ok(ExitCode::SUCCESS)

@@ -2,12 +2,9 @@
 
 use std::io::IsTerminal;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use sealane_cluster::layout::Layout;
-use sealane_cluster::plan::{ClusterName, Plan};
+use sealane_cluster::plan::Plan;
 use sealane_cluster::record::Record;
 use sealane_kube::Access;
 use sealane_net::{Attachment, Family, IpNet, ProxyMode, names};
@@ -17,6 +14,7 @@ use sealane_trace::{Colour, From, Known, NodePortAddresses, Outcome, Settings, T
 
 use crate::output::Format;
 use crate::role;
+use crate::which::Which;
 
 /// What `trace` and `why` end with when the packet does not arrive.
 const DIED: u8 = 3;
@@ -44,17 +42,8 @@ pub struct Args {
     #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
 
-    /// Which single-machine cluster [default: what --kubeconfig, $KUBECONFIG or ~/.kube/config
-    /// says, else sealane].
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["kubeconfig", "context", "api_server"])]
-    name: Option<ClusterName>,
-
-    /// Directory of that cluster's state, where it is neither running nor in the default place.
-    #[arg(long, value_name = "DIR", requires = "name")]
-    state_dir: Option<PathBuf>,
-
     #[command(flatten)]
-    access: Access,
+    which: Which,
 
     #[command(flatten)]
     agents: Agents,
@@ -168,8 +157,8 @@ struct Cluster {
 fn cluster(args: &Args) -> anyhow::Result<Cluster> {
     let mut settings = Settings::default();
     let mut here = None;
-    let access = match local(args)? {
-        None => args.access.clone(),
+    let access = match args.which.local()? {
+        None => args.which.access.clone(),
         Some(layout) => {
             if let Some(record) = Record::read(&layout.cluster_file())? {
                 let plan = record.plan;
@@ -222,45 +211,4 @@ fn here_of(plan: &Plan) -> Here {
             .collect(),
         outside: Some((OWN_NETNS.into(), machine.iter().map(IpNet::addr).collect())),
     }
-}
-
-/// A cluster of this machine: the one that is named, the one whose kubeconfig is asked for, or the
-/// default one where nothing else says which.
-fn local(args: &Args) -> anyhow::Result<Option<Layout>> {
-    if let Some(name) = &args.name {
-        let layout = Layout::find(name, args.state_dir.as_deref())?;
-        let there = layout.kubeconfig().exists();
-        anyhow::ensure!(
-            there,
-            "there is no cluster {name}: `sealane up --name {name}` makes it"
-        );
-        return Ok(Some(layout));
-    }
-    let variable = std::env::var_os("KUBECONFIG").map(PathBuf::from);
-    let asked = args.access.kubeconfig.clone().or(variable);
-    let name = match asked.as_deref().map(|path| path.parent()) {
-        // STATE/kubeconfig is beside what says how the cluster was made.
-        Some(Some(state)) => {
-            let name = state
-                .file_name()
-                .and_then(|name| name.to_str()?.parse().ok());
-            name.unwrap_or_default()
-        }
-        _ => ClusterName::default(),
-    };
-    let layout = Layout::find(&name, None).context("look for a cluster on this machine")?;
-    let is_it = match &asked {
-        Some(path) => *path == layout.kubeconfig(),
-        None => {
-            args.access == Access::default()
-                && no_other_kubeconfig()
-                && layout.kubeconfig().exists()
-        }
-    };
-    Ok(is_it.then_some(layout))
-}
-
-fn no_other_kubeconfig() -> bool {
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
-    !home.is_some_and(|path| path.exists())
 }
