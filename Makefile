@@ -54,8 +54,9 @@ test: setup ## Every check and every test, on real packets (as root).
 
 # How often the API server is killed under two thousand objects and a hundred watchers, how many random
 # operations a cluster must survive, how many CNI calls an agent, how many events of Services its rules, how many
-# requests of Services in a second may not fail through how many rounds of updates, and a seed for all; `make test`
-# takes ten, two hundred, five hundred, five thousand, a thousand and one.
+# requests of Services in a second may not fail through how many rounds of updates, how many lookups of names may not
+# through restarts of their servers, and a seed for all; `make test` takes ten, two hundred, five hundred, five thousand, a
+# thousand and one, ten thousand and one.
 SEALANE_KILLS ?= 50
 SEALANE_OPERATIONS ?= 1000
 SEALANE_CALLS ?= 5000
