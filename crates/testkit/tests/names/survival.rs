@@ -4,7 +4,9 @@ use std::process::Child;
 
 use sealane_testkit::cluster::Role;
 use sealane_testkit::process::Process;
-use sealane_testkit::{Cluster, Folder, LATER, Namespace, Pod, SOON, UpOptions, eventually};
+use sealane_testkit::{
+    Cluster, Folder, LATER, Namespace, Pod, SOON, UpOptions, binary, eventually,
+};
 use serde_json::json;
 
 const NAME: &str = "kubernetes.default.svc.cluster.local";
@@ -65,6 +67,7 @@ fn names_survive_what_happens_to_their_server_its_rules_and_the_api() {
         },
     );
 
+    is_replaced(&cluster, &node);
     for damage in [
         "nft delete table ip sealane-dns",
         "ip address delete 10.96.0.10/32 dev lo",
@@ -101,6 +104,25 @@ fn names_survive_what_happens_to_their_server_its_rules_and_the_api() {
             .then_some(())
             .ok_or(format!("{bytes} bytes"))
     });
+}
+
+/// A newer process takes over while the one that is there answers; here the supervisor's, which starts again, takes
+/// over from it in turn.
+fn is_replaced(cluster: &Cluster, node: &Namespace) {
+    let keeper = cluster.process(Role::Dns(1)).unwrap();
+    let line = std::fs::read(format!("/proc/{}/cmdline", keeper.pid)).unwrap();
+    let line = String::from_utf8(line).unwrap();
+    let words: Vec<&str> = line.trim_end_matches('\0').split('\0').skip(1).collect();
+    let program = binary::path();
+    let mut newer = node.command(program.to_str().unwrap());
+    let mut newer = newer.args(words).spawn().unwrap();
+    let ended = eventually(LATER, "it has come and gone", || {
+        assert_eq!(dig(node, &[NAME]).unwrap(), "10.96.0.1");
+        newer.try_wait().unwrap().ok_or("it runs")
+    });
+    assert!(ended.success(), "{ended}");
+    let now = cluster.process(Role::Dns(1)).unwrap();
+    assert_ne!(now.pid, keeper.pid);
 }
 
 /// An ordinary user without any right, for good.
