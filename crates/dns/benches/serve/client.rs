@@ -37,7 +37,7 @@ impl Load<'_> {
     /// As many as it can answer, and then few.
     pub fn run(&self, server: &Server) -> Result {
         let before = cpu_seconds(server);
-        let text = self.dnsperf(server, &["-l", "3", "-c", "4", "-q", "200"]);
+        let text = self.dnsperf(server, &["-l", "2", "-c", "4", "-q", "200"]);
         let cpu = cpu_seconds(server) - before;
         let rate = CALM_RATE.to_string();
         let calm = self.dnsperf(server, &["-v", "-l", "1", "-c", "4", "-Q", &rate]);

@@ -23,7 +23,7 @@ use client::Load;
 /// Services, in [`NAMESPACES`].
 const SERVICES: usize = 1000;
 const NAMESPACES: usize = 20;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// A server, as a process of its own.
 struct Server {
