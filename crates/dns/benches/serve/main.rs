@@ -16,7 +16,12 @@ mod client;
 mod ours;
 mod peers;
 
-use std::{fmt::Write, fs, path::Path, process::Child};
+use std::{
+    fmt::Write,
+    fs,
+    path::Path,
+    process::{Child, Command},
+};
 
 use client::Load;
 
@@ -54,6 +59,12 @@ fn main() {
         let alike: Vec<_> = words.filter(|other| same_sort(other, word)).collect();
         alike.is_empty() || alike.iter().any(|other| *other == word)
     };
+    if Command::new("dnsperf").arg("-h").output().is_err() {
+        println!(
+            "dnsperf is not installed (apt-get install dnsperf knot unbound): nothing to ask with"
+        );
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let Some(knot) = peers::knot(folder.path()) else {
         println!(
