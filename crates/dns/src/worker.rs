@@ -18,6 +18,7 @@ mod stand_in;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -58,7 +59,8 @@ pub fn run(settings: Settings, inherited: Vec<Inherited>) -> anyhow::Result<()> 
 
 async fn answer(settings: Settings, handed: Handed) -> anyhow::Result<()> {
     let drain = asked_to_end()?;
-    stand_in::start(handed.life, handed.all, drain.clone())?;
+    let answers = Arc::new(AtomicBool::new(false));
+    stand_in::start(handed.life, handed.all, Arc::clone(&answers), drain.clone())?;
     tokio::spawn(keep_small());
     let introspect = Introspect::new("dns");
     introspect.config(&settings);
@@ -96,6 +98,7 @@ async fn answer(settings: Settings, handed: Handed) -> anyhow::Result<()> {
     let (zone, clients) = (Arc::clone(&world.zone), Arc::clone(&world.clients));
     let pipeline = Pipeline::new(configuration.live(), zone, clients, &introspect);
     let serving = serve::start(handed.sockets, &serve_settings(&settings), pipeline)?;
+    answers.store(true, Ordering::Release);
     tell(handed.ready)?;
     drain.cancelled().await;
     serving.drain().await;

@@ -66,6 +66,8 @@ pub struct Crew {
     leaving: Vec<Worker>,
     start_at: Option<Instant>,
     pause: Duration,
+    /// A new one was asked for while one was coming, which may have read what has changed since.
+    again: bool,
     ending: bool,
 }
 
@@ -78,6 +80,7 @@ impl Crew {
             leaving: Vec::new(),
             start_at: Some(now),
             pause: Duration::ZERO,
+            again: false,
             ending: false,
         }
     }
@@ -117,7 +120,10 @@ impl Crew {
                 self.start_at = Some(now);
                 self.tick(now)
             }
-            Event::Restart => Vec::new(),
+            Event::Restart => {
+                self.again = !self.ending;
+                Vec::new()
+            }
             Event::End => self.end(now),
             Event::Tick => self.tick(now),
         }
@@ -130,6 +136,10 @@ impl Crew {
         let before = self.serving.replace(worker);
         let mut acts = vec![Act::Established];
         acts.extend(before.map(|worker| self.leave(worker, now)));
+        if std::mem::take(&mut self.again) {
+            self.start_at = Some(now);
+            acts.extend(self.tick(now));
+        }
         acts
     }
 
@@ -228,7 +238,6 @@ mod tests {
         let mut story = Story::begin();
         assert_eq!(story.hear(Event::Restart), [Act::Start]);
         story.crew.started(2, story.now);
-        assert_eq!(story.hear(Event::Restart), [], "one comes already");
         assert_eq!(
             story.hear(Event::Ready(2)),
             [Act::Established, Act::Drain(1)]
@@ -236,6 +245,19 @@ mod tests {
         assert!(!story.crew.has(1) && story.crew.has(2));
         assert_eq!(story.hear(Event::Ended(1)), []);
         assert_eq!(story.crew.due(), None);
+    }
+
+    #[test]
+    fn a_restart_that_is_asked_for_while_one_comes_follows_it() {
+        let mut story = Story::begin();
+        story.hear(Event::Restart);
+        story.crew.started(2, story.now);
+        assert_eq!(story.hear(Event::Restart), []);
+        let acts = [Act::Established, Act::Drain(1), Act::Start];
+        assert_eq!(story.hear(Event::Ready(2)), acts);
+        story.crew.started(3, story.now);
+        let acts = [Act::Established, Act::Drain(2)];
+        assert_eq!(story.hear(Event::Ready(3)), acts);
     }
 
     #[test]

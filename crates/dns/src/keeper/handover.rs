@@ -12,6 +12,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
@@ -22,14 +23,33 @@ const TAKE: &[u8] = b"take\n";
 const DONE: &[u8] = b"done\n";
 /// A process that does not answer in this time is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often one is looked for that does not end at that moment.
+const ATTEMPTS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
 /// More than there are addresses, both transports and the rest.
 const MOST: usize = 32;
 
-/// The one that has the sockets, if there is one.
+/// The one that has the sockets, if there is one. One that ends while it is asked is nobody, or another one comes.
 ///
 /// # Errors
 /// When it does not answer as expected.
 pub fn take(path: &Path) -> io::Result<Option<(UnixStream, Sockets)>> {
+    let mut attempts = 0;
+    loop {
+        match ask(path) {
+            Err(error) if has_ended(&error) && attempts < ATTEMPTS => thread::sleep(PAUSE),
+            other => return other,
+        }
+        attempts += 1;
+    }
+}
+
+fn has_ended(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+fn ask(path: &Path) -> io::Result<Option<(UnixStream, Sockets)>> {
     let mut stream = match UnixStream::connect(path) {
         Err(error) if is_nobody(&error) => return Ok(None),
         other => other?,
@@ -108,6 +128,9 @@ fn receive(stream: &UnixStream) -> io::Result<Vec<(Purpose, OwnedFd)>> {
         }
     }
     let bytes = message.bytes;
+    if bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let names = std::str::from_utf8(&names[..bytes]).map_err(|error| wrong(error.to_string()))?;
     let names: Result<Vec<Purpose>, String> = names.lines().map(str::parse).collect();
@@ -123,7 +146,6 @@ fn receive(stream: &UnixStream) -> io::Result<Vec<(Purpose, OwnedFd)>> {
 mod tests {
     use std::net::UdpSocket;
     use std::os::unix::net::UnixListener;
-    use std::thread;
 
     use super::*;
 
@@ -157,6 +179,16 @@ mod tests {
         done(stream).unwrap();
         assert!(old.join().unwrap());
         assert!(take(&path).unwrap().is_none(), "a name without a listener");
+    }
+
+    #[test]
+    fn one_that_ends_while_it_is_asked_is_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dns.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let ending = thread::spawn(move || drop(listener.accept().unwrap()));
+        assert!(take(&path).unwrap().is_none());
+        ending.join().unwrap();
     }
 
     #[test]

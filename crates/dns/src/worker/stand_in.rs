@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::Context;
@@ -16,18 +18,31 @@ const STACK_BYTES: usize = 128 << 10;
 
 /// Waits for the keeper's end on a thread of its own; `drain` is cancelled when another one has taken over.
 ///
+/// Only one worker may stand in, or the next keeper would relieve one of several: one that does not answer yet
+/// ends with its keeper, and one that ends anyway does so.
+///
 /// # Errors
 /// When there is no such socket, or no thread.
-pub fn start(life: OwnedFd, sockets: Sockets, drain: CancellationToken) -> anyhow::Result<()> {
+pub fn start(
+    life: OwnedFd,
+    sockets: Sockets,
+    answers: Arc<AtomicBool>,
+    drain: CancellationToken,
+) -> anyhow::Result<()> {
     let control = sockets.get(Purpose::Control).context("find dns.sock")?;
     let listener = UnixListener::from(control.try_clone_to_owned()?);
     let thread = thread::Builder::new().stack_size(STACK_BYTES);
     let work = move || {
-        if wait_for(&life, PollFlags::empty()) {
-            tracing::warn!("the keeper is gone; this worker answers on, and waits for another");
-            hand_over(&listener, &sockets);
-            drain.cancel();
+        if !wait_for(&life, PollFlags::empty()) || drain.is_cancelled() {
+            return;
         }
+        if !answers.load(Ordering::Acquire) {
+            tracing::warn!("the keeper is gone before this worker answers");
+            std::process::exit(1);
+        }
+        tracing::warn!("the keeper is gone; this worker answers on, and waits for another");
+        hand_over(&listener, &sockets, &drain);
+        drain.cancel();
     };
     let thread = thread.name("dns-stand-in".into()).spawn(work);
     thread.context("start a thread")?;
@@ -35,10 +50,10 @@ pub fn start(life: OwnedFd, sockets: Sockets, drain: CancellationToken) -> anyho
 }
 
 /// Returns when somebody has taken over.
-fn hand_over(listener: &UnixListener, sockets: &Sockets) {
+fn hand_over(listener: &UnixListener, sockets: &Sockets, drain: &CancellationToken) {
     loop {
         // The keeper's listener does not block, and this is the same.
-        if !wait_for(listener, PollFlags::POLLIN) {
+        if !wait_for(listener, PollFlags::POLLIN) || drain.is_cancelled() {
             return;
         }
         let Ok((stream, _)) = listener.accept() else {

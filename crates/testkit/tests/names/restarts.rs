@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sealane_testkit::cluster::Role;
 use sealane_testkit::process::Process;
-use sealane_testkit::{Cluster, LATER, Namespace, Pod, eventually};
+use sealane_testkit::{Cluster, LATER, Namespace, Pod, SOON, eventually};
 
 use super::cluster;
 
@@ -81,18 +81,16 @@ fn worker(cluster: &Cluster, node: u32) -> Result<i32, String> {
 
 /// Has a worker replaced, and waits until it is the only one.
 fn restart(cluster: &Cluster, node: u32) {
-    let before = worker(cluster, node);
+    // A keeper that has a worker listens to signals.
+    let before = eventually(SOON, "there is a worker", || worker(cluster, node));
     let keeper = cluster.process(Role::Dns(node)).unwrap();
     // SAFETY: sends a signal; no memory is involved.
     unsafe { libc::kill(keeper.pid, libc::SIGHUP) };
     eventually(LATER, "the worker is another", || {
-        let gone = before
-            .as_ref()
-            .ok()
-            .is_none_or(|pid| Process::look(*pid).is_none());
+        let gone = Process::look(before).is_none();
         match worker(cluster, node) {
-            Ok(now) if gone && Ok(now) != before => Ok(()),
-            other => Err(format!("{before:?} is followed by {other:?}")),
+            Ok(now) if gone && now != before => Ok(()),
+            other => Err(format!("{before} is followed by {other:?}")),
         }
     });
 }
