@@ -115,6 +115,7 @@ install_packages() {
         fail "missing: ${packages[*]}; run as root: apt-get update && apt-get install -y ${packages[*]}"
     say "installing ${packages[*]}"
     export DEBIAN_FRONTEND=noninteractive
+    start_no_services
     # The lists on disk may do; a fresh machine has none, an old one's are out of date.
     apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null 2>&1 || {
         apt-get update -qq
@@ -122,6 +123,16 @@ install_packages() {
     }
     mapfile -t packages < <(missing_packages)
     [ ${#packages[@]} -eq 0 ] || fail "still missing after apt-get: ${packages[*]}"
+}
+
+# Tests run programs of these packages by themselves. What Debian's packages ask before they start a
+# service says no until the end of this script, unless an administrator has something to say there.
+start_no_services() {
+    local policy=/usr/sbin/policy-rc.d
+    [ ! -e "$policy" ] || return 0
+    policy_made=$policy
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 0755 "$policy"
 }
 
 ### kubectl
@@ -286,7 +297,8 @@ has_python_package() {
 }
 
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+policy_made=
+trap 'rm -rf "$scratch" ${policy_made:+"$policy_made"}' EXIT
 check_rust
 install_packages
 ensure_kubectl
