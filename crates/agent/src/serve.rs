@@ -145,10 +145,12 @@ pub async fn serve(
         events = overhear(events, services.sender.clone());
         let node_ports = settings.nodeport_addresses.clone();
         let health = Arc::new(services::Health::new(node_ports.clone()));
+        let localhost = Arc::new(services::Localhost::new(&node_ports));
         services::start(services::Parts {
             mode: settings.proxy_mode,
             node_ports: node_ports.clone(),
             health: Arc::clone(&health),
+            localhost: Arc::clone(&localhost),
             kernel: kernel.clone(),
             conntrack,
             introspect: introspect.clone(),
@@ -160,6 +162,7 @@ pub async fn serve(
             kernel.clone(),
             services.announce,
         ));
+        beside.spawn(services::serve_localhost(localhost, kernel.clone()));
         if let Some(at) = settings.healthz_bind_address {
             let (kernel, view) = (kernel.clone(), view.clone());
             let introspect = introspect.clone();

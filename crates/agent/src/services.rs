@@ -4,7 +4,8 @@
 //! watch of Services ────────┐ Input, one after the other      ┌─► nft tables sealane-services, or KUBE-… chains of iptables
 //! watch of EndpointSlices ──┼──────────────► thread ──────────┼─► conntrack: flows that would mislead
 //! node, pods' host ports ───┤  ServiceTable, ServiceProgram   ├─► Health: what load balancers are told (tasks beside)
-//! edits by others ──────────┘                                 └─► Shown, metrics, readiness
+//! edits by others ──────────┘                                 ├─► Localhost: node ports at ::1 (tasks beside)
+//!                                                             └─► Shown, metrics, readiness
 //! ```
 //!
 //! The queue has no bound: what is in it are objects that the API server has
@@ -29,6 +30,7 @@ mod facts;
 mod health;
 mod iptables;
 mod listen;
+mod localhost;
 mod meters;
 mod nft;
 mod task;
@@ -45,6 +47,7 @@ pub use backend::Refused;
 pub use facts::{Asked, follow_node};
 pub use health::Health;
 pub use listen::{serve_checks, serve_health};
+pub use localhost::{Localhost, serve_localhost};
 pub use task::{Parts, start};
 
 /// Lets packets from 127.0.0.1 leave by other links, for node ports there; a rule keeps others from coming in by it.

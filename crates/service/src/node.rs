@@ -73,8 +73,8 @@ impl NodePortAddresses {
         }
     }
 
-    /// Where a process of this node reaches node ports that others cannot: IPv4 alone, since Linux routes nothing
-    /// from `::1` to another link and back.
+    /// Where a process of this node reaches node ports by rules, and others cannot: IPv4 alone, since Linux routes
+    /// nothing from `::1` to another link and back.
     pub fn loopback(&self) -> Option<IpAddr> {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         self.has(loopback, &[]).then_some(loopback)

@@ -16,7 +16,7 @@ use super::backend::{Backend, Refused};
 use super::conntrack;
 use super::meters::Meters;
 use super::nft::Done;
-use super::{Health, Input, Receiver};
+use super::{Health, Input, Localhost, Receiver};
 use crate::{ProxyMode, patience::Patience};
 
 /// How often everything is compared with the kernel although nothing happened.
@@ -41,6 +41,8 @@ pub struct Parts {
     pub node_ports: NodePortAddresses,
     /// What load balancers are told.
     pub health: Arc<Health>,
+    /// What is served at `::1`.
+    pub localhost: Arc<Localhost>,
     /// Sockets of its own in the node's namespace.
     pub kernel: Netlink,
     pub conntrack: Conntrack,
@@ -56,6 +58,7 @@ struct Task {
     meters: Meters,
     readiness: Readiness,
     health: Arc<Health>,
+    localhost: Arc<Localhost>,
     node: bool,
     services: bool,
     slices: bool,
@@ -86,6 +89,7 @@ pub fn start(parts: Parts) -> std::io::Result<JoinHandle<()>> {
         meters: Meters::new(&parts.introspect),
         readiness: parts.introspect.readiness("services"),
         health: parts.health,
+        localhost: parts.localhost,
         node: false,
         services: false,
         slices: false,
@@ -208,8 +212,14 @@ impl Task {
         }
         let table = lock(&self.table);
         match first {
-            true => self.health.reset(&table),
-            false => self.health.update(&table, &changes),
+            true => {
+                self.health.reset(&table);
+                self.localhost.reset(&table);
+            }
+            false => {
+                self.health.update(&table, &changes);
+                self.localhost.update(&changes);
+            }
         }
         drop(table);
         self.end_flows(&changes);

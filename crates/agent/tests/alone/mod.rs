@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use sealane_agent::ProxyMode;
-use sealane_agent::services::{self, Health, Input, Parts, Queue, Sender};
+use sealane_agent::services::{self, Health, Input, Localhost, Parts, Queue, Sender};
 use sealane_introspect::Introspect;
 use sealane_kube::Change;
 use sealane_net::Family;
@@ -47,7 +47,8 @@ impl Alone {
     /// Starts it, and returns when the kernel has all.
     #[track_caller]
     pub fn start(node: &Namespace, mode: ProxyMode, facts: &NodeFacts, objects: &Objects) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
@@ -56,8 +57,14 @@ impl Alone {
         let Queue {
             sender, receiver, ..
         } = Queue::new(Arc::new(|_, _, _| {}));
+        let localhost = Arc::new(Localhost::new(&NodePortAddresses::All));
+        runtime.spawn(services::serve_localhost(
+            Arc::clone(&localhost),
+            kernel.clone(),
+        ));
         let thread = services::start(Parts {
             mode,
+            localhost,
             node_ports: NodePortAddresses::All,
             health: Arc::new(Health::new(NodePortAddresses::All)),
             kernel: kernel.clone(),

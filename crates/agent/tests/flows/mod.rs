@@ -66,6 +66,7 @@ fn every_flow_comes_out_as_the_table_says_in_nftables() {
     let net = Net::new();
     let alone = Alone::start(&net.node, ProxyMode::Nftables, &facts(), &objects());
     check(&net, Backend::Nftables);
+    at_localhost(&net);
     spread(&net);
     move_datagrams(&net, &alone);
     alone.finish();
@@ -85,6 +86,7 @@ fn every_flow_comes_out_as_the_table_says_in_iptables() {
         let alone = Alone::start(&net.node, ProxyMode::Iptables, &facts(), &objects());
         lists_what_was_meant(&net, legacy);
         check(&net, Backend::Iptables);
+        at_localhost(&net);
         spread(&net);
         move_datagrams(&net, &alone);
         alone.finish();
@@ -120,6 +122,19 @@ fn check(net: &Net, backend: Backend) {
     });
     let wrongs = wrongs.into_inner().unwrap();
     assert!(wrongs.is_empty(), "{wrongs:#?}");
+}
+
+/// From `::1` no rule leads on, a listener does.
+fn at_localhost(net: &Net) {
+    let row = Row {
+        outcome: "a* b* x*",
+        ..table::row("plain", Who::Node, table::To::Localhost)
+    };
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let (outcome, family) = (row.outcome, Family::V6);
+        let seen = ask::outcome(net, &row, protocol, family, outcome);
+        assert_eq!(seen, outcome, "[::1] by {protocol}");
+    }
 }
 
 fn move_datagrams(net: &Net, alone: &Alone) {
