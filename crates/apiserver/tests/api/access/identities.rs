@@ -262,9 +262,12 @@ fn dns_reads_what_names_are_made_of() {
             ("get services -A", Good),
             ("get endpointslices -A", Good),
             ("get namespaces", Good),
-            ("get pods", No("cannot list resource \"pods\"")),
+            ("get pods -A", Good),
+            ("get configmaps -n kube-system", Good),
+            ("get configmaps", No("cannot list resource \"configmaps\"")),
             ("get nodes", No("cannot list resource \"nodes\"")),
             ("get secrets", No("cannot list resource \"secrets\"")),
+            ("delete pod web", No("cannot delete resource")),
             (
                 "delete service kubernetes",
                 No("cannot delete resource \"services\""),
