@@ -303,18 +303,21 @@ fn a_packet_that_trace_sends_is_seen_at_every_stage_and_leaves_nothing() {
     );
 
     let node = cluster.node(2);
+    // Other tests of this cluster go on.
+    let [near, far] = ["live-near", "live-far"].map(|pod| cluster.pod_ip(pod));
     for line in [
         "add table inet wall",
         "add chain inet wall way { type filter hook forward priority 5 ; }",
-        "add rule inet wall way tcp dport 8080 drop",
+        &format!("add rule inet wall way ip daddr {far} tcp dport 8080 drop"),
     ] {
         node.run("nft", line.split(' ').collect::<Vec<_>>())
             .succeeds();
     }
     let (code, told) = live("live-near", "live-far:80");
-    stopped(&cluster, "live-near", "live-far:80");
+    let ended_by = stopped(&cluster, "live-near", "live-far:80");
     node.run("nft", ["delete", "table", "inet", "wall"])
         .succeeds();
+    assert_eq!(ended_by, Some(libc::SIGTERM));
     let outcome = &told["live"]["outcome"];
     assert_eq!(
         (code, &outcome["object"]),
@@ -326,13 +329,16 @@ fn a_packet_that_trace_sends_is_seen_at_every_stage_and_leaves_nothing() {
         // The kernel keeps who was called without an answer for two minutes.
         let flows = node.enter(|| std::fs::read_to_string("/proc/thread-self/net/nf_conntrack"));
         let flows = flows.unwrap();
-        let of_ours = |line: &&str| line.contains("SYN_SENT") && line.contains("dport=8080");
+        let from = format!("src={near} ");
+        let of_ours = |line: &&str| line.contains("SYN_SENT") && line.contains(&from);
         assert_eq!(flows.lines().find(of_ours), None, "{flows}");
     }
 }
 
-/// A packet is sent, and while its end is waited for the command is told to stop.
-fn stopped(cluster: &Cluster, from: &str, to: &str) {
+/// A packet is sent, and while its end is waited for the command is told to stop. The signal that it ended by.
+///
+/// Not by SIGINT, which a shell makes its background jobs ignore.
+fn stopped(cluster: &Cluster, from: &str, to: &str) -> Option<i32> {
     let mut command = command(["trace", from, to, "--live", "--name", cluster.name()]);
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     let node = cluster.node(1);
@@ -341,8 +347,8 @@ fn stopped(cluster: &Cluster, from: &str, to: &str) {
         tables.contains("trace")
     });
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    child.wait().unwrap().signal()
 }
 
 #[test]
