@@ -276,6 +276,14 @@ impl Runtime {
         cache::list(&self.cache_dir)
     }
 
+    /// Removes what a runtime that was killed has left half written. Only while no ADD is under way.
+    ///
+    /// # Errors
+    /// The cache folder exists and cannot be read, or a file cannot be removed.
+    pub fn remove_unfinished(&self) -> Result<(), InvokeError> {
+        cache::remove_unfinished(&self.cache_dir)
+    }
+
     async fn execute(
         &self,
         command: Command,

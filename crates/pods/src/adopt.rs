@@ -71,6 +71,9 @@ async fn remove(node: &Node, uid: &str) {
 
 /// Gives back the addresses of pods that are not here.
 async fn release(node: &Node, known: &BTreeSet<String>) {
+    if let Err(error) = node.cni.remove_unfinished() {
+        tracing::error!("{error}");
+    }
     let cached = node.cni.cached().unwrap_or_else(|error| {
         tracing::error!("{error}");
         Vec::new()

@@ -15,6 +15,9 @@ use serde_json::Value;
 use super::{Attachment, InvokeError, NetworkConf};
 use crate::types::is_valid_identifier;
 
+/// What a file is called while it is written.
+const UNFINISHED: &str = "tmp";
+
 /// What is kept of a successful ADD.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cached {
@@ -71,7 +74,7 @@ pub(super) fn store(
         result: result.clone(),
     };
     let text = serde_json::to_vec(&kept).expect("a kept result has only text keys");
-    let beside = path.with_extension("tmp");
+    let beside = path.with_extension(UNFINISHED);
     fs::create_dir_all(dir)
         .and_then(|()| fs::write(&beside, text))
         .and_then(|()| fs::rename(&beside, &path))
@@ -127,10 +130,62 @@ pub(super) fn remove(
     attachment: &Attachment,
 ) -> Result<(), InvokeError> {
     let path = file(dir, network, attachment);
-    match fs::remove_file(&path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(failed("remove", &attachment.container_id, &path)(e))
+    for path in [path.with_extension(UNFINISHED), path] {
+        remove_file(&path).map_err(failed("remove", &attachment.container_id, &path))?;
+    }
+    Ok(())
+}
+
+/// Removes what a runtime was writing when it was killed.
+pub(super) fn remove_unfinished(dir: &Path) -> Result<(), InvokeError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(failed("list", "", dir)(e)),
+    };
+    for entry in entries {
+        let path = entry.map_err(failed("list", "", dir))?.path();
+        if path.extension().is_some_and(|e| e == UNFINISHED) {
+            remove_file(&path).map_err(failed("remove", "", &path))?;
         }
-        _ => Ok(()),
+    }
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_being_written_when_the_runtime_was_killed_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = |name: &str| fs::write(dir.path().join(name), "{").unwrap();
+        let names = || {
+            let entries = fs::read_dir(dir.path()).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.collect::<std::collections::BTreeSet<_>>()
+        };
+        for name in ["net-a-eth0.tmp", "net-a-eth0.json", "net-b-eth0.tmp"] {
+            left(name);
+        }
+        let attachment = Attachment {
+            container_id: "a".into(),
+            ifname: "eth0".into(),
+            ..Attachment::default()
+        };
+        remove(dir.path(), "net", &attachment).unwrap();
+        assert_eq!(names(), ["net-b-eth0.tmp".to_owned()].into());
+
+        left("net-c-eth0.json");
+        remove_unfinished(dir.path()).unwrap();
+        assert_eq!(names(), ["net-c-eth0.json".to_owned()].into());
+        remove_unfinished(&dir.path().join("none")).unwrap();
     }
 }
