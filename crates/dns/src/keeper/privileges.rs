@@ -46,7 +46,7 @@ pub fn keep_few() -> anyhow::Result<()> {
     caps::clear(None, CapSet::Inheritable).context("drop inheritable capabilities")?;
     caps::set(None, CapSet::Effective, &kept).context("drop effective capabilities")?;
     caps::set(None, CapSet::Permitted, &kept).context("drop permitted capabilities")?;
-    nix::sys::prctl::set_no_new_privs().context("forbid new privileges")
+    never_more()
 }
 
 /// Forbids what would give privileges back. Belongs to a thread, and to those that it starts.
