@@ -44,6 +44,7 @@ const CRATES: &[(&str, Layer)] = &[
     ("sealane-cloud", Layer::Decisions),
     ("sealane-zone", Layer::Decisions),
     ("sealane-corefile", Layer::Decisions),
+    ("sealane-openapi", Layer::Decisions),
     ("sealane-ruleset", Layer::Programs),
     ("sealane-iptables", Layer::Programs),
     ("sealane-netlink", Layer::Edges),
