@@ -1,13 +1,23 @@
 //! The shape of Kubernetes' types beyond what `k8s-openapi` tells: their fields' numbers in
-//! protobuf, and how strategic merge patches merge their lists.
+//! protobuf, how strategic merge patches merge their lists, and how appliers share their fields.
 //!
-//! Read from `schema/kubernetes.txt`, which is derived from Kubernetes' own definitions.
+//! Read from `schema/kubernetes.txt`, which is derived from Kubernetes' own definitions: at first
+//! only where each type stands in it, then a type when it is asked for.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, OnceLock},
+};
 
 const SOURCE: &str = include_str!("../schema/kubernetes.txt");
 
-static TYPES: LazyLock<HashMap<&'static str, Type>> = LazyLock::new(|| read(SOURCE));
+static TYPES: LazyLock<HashMap<&'static str, Entry>> = LazyLock::new(index);
+
+/// A type in the source: its text, and what was read of it.
+struct Entry {
+    text: &'static str,
+    read: OnceLock<Type>,
+}
 
 /// A type with fields.
 #[derive(Debug)]
@@ -16,6 +26,8 @@ pub struct Type {
     pub name: &'static str,
     /// Its fields.
     pub fields: Box<[Field]>,
+    /// Whether its fields have one owner, wherever it stands.
+    pub atomic: bool,
 }
 
 /// A field of a type.
@@ -33,6 +45,14 @@ pub struct Field {
     pub pointer: bool,
     /// Whether the fields of its value are the outer type's in JSON.
     pub inline: bool,
+    /// Whether a strategic merge patch names the only fields of it that stay (`$retainKeys`).
+    pub retain: bool,
+    /// Whether there is always one, maybe an empty one (as Go encodes it).
+    pub kept: bool,
+    /// What of it can have owners of its own.
+    pub owned: Owned,
+    /// The JSON that stands for it in an element of a list whose key it is, if it is left out.
+    pub default: Option<&'static str>,
 }
 
 /// How many values a field has.
@@ -50,10 +70,35 @@ pub enum Many {
     Set,
 }
 
+/// What of a field can have owners of its own, in server-side apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owned {
+    /// Nothing: it is owned as a whole.
+    Whole,
+    /// What is in it: the members of a map, the fields of a struct that is not [`Type::atomic`].
+    Members,
+    /// The elements of a list that these fields tell apart.
+    Keys(Keys),
+    /// The elements of a list that are told apart by their values.
+    Values,
+}
+
+/// Names of fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys(&'static str);
+
+impl Keys {
+    /// The names, in the order of the source.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        self.0.split(',')
+    }
+}
+
 impl Type {
     /// Finds a type by its name.
     pub fn find(name: &str) -> Option<&'static Self> {
-        TYPES.get(name)
+        let (name, entry) = TYPES.get_key_value(name)?;
+        Some(entry.read.get_or_init(|| read(name, entry.text)))
     }
 
     /// The type of a kind.
@@ -87,40 +132,59 @@ impl Type {
     }
 }
 
-fn read(source: &'static str) -> HashMap<&'static str, Type> {
-    let mut types = HashMap::new();
-    let plain = source.lines().filter(|line| !line.starts_with('#'));
-    let (mut name, mut fields) = ("", Vec::new());
-    for line in plain.chain([""]) {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        match words.as_slice() {
-            [] => {
-                let fields = std::mem::take(&mut fields).into();
-                types.insert(name, Type { name, fields });
-            }
-            [of] => name = of,
-            [number, field, value, rest @ ..] => fields.push(Field {
-                number: number.parse().unwrap_or_default(),
-                name: field,
-                value,
-                many: many(rest),
-                pointer: rest.contains(&"pointer"),
-                inline: rest.contains(&"inline"),
-            }),
+/// Where each type stands: a line with its name, then its fields up to an empty line.
+fn index() -> HashMap<&'static str, Entry> {
+    let paragraphs = SOURCE.split("\n\n").filter(|text| !text.starts_with('#'));
+    paragraphs
+        .map(|text| {
+            let name = text.split_ascii_whitespace().next().unwrap_or_default();
+            let read = OnceLock::new();
+            (name, Entry { text, read })
+        })
+        .collect()
+}
+
+fn read(name: &'static str, text: &'static str) -> Type {
+    let mut lines = text.lines().map(str::split_ascii_whitespace);
+    let mut head = lines.next().into_iter().flatten();
+    Type {
+        name,
+        atomic: head.any(|word| word == "atomic"),
+        fields: lines.filter_map(field).collect(),
+    }
+}
+
+fn field(mut words: impl Iterator<Item = &'static str>) -> Option<Field> {
+    let mut field = Field {
+        number: words.next()?.parse().ok()?,
+        name: words.next()?,
+        value: words.next()?,
+        many: Many::One,
+        pointer: false,
+        inline: false,
+        retain: false,
+        kept: false,
+        owned: Owned::Members,
+        default: None,
+    };
+    for word in words {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("pointer", _) => field.pointer = true,
+            ("inline", _) => field.inline = true,
+            ("retain", _) => field.retain = true,
+            ("kept", _) => field.kept = true,
+            ("map", _) => field.many = Many::Map,
+            ("list", _) => (field.many, field.owned) = (Many::List, Owned::Whole),
+            ("by", key) => field.many = Many::By(key),
+            ("set", _) => field.many = Many::Set,
+            ("keys", keys) => field.owned = Owned::Keys(Keys(keys)),
+            ("unique", _) => field.owned = Owned::Values,
+            ("atomic", _) => field.owned = Owned::Whole,
+            ("default", json) => field.default = Some(json),
             _ => {}
         }
     }
-    types
-}
-
-fn many(words: &[&'static str]) -> Many {
-    let key = words.iter().find_map(|word| word.strip_prefix("by="));
-    match words.first() {
-        Some(&"map") => Many::Map,
-        Some(&"list") if words.contains(&"set") => Many::Set,
-        Some(&"list") => key.map_or(Many::List, Many::By),
-        _ => Many::One,
-    }
+    Some(field)
 }
 
 #[cfg(test)]
@@ -138,15 +202,40 @@ mod tests {
             );
         }
         let scalars = ["text", "bytes", "bool", "int", "double"];
-        for of in TYPES.values() {
+        for (name, entry) in TYPES.iter() {
+            let of = Type::find(name).unwrap();
+            assert_eq!(of.fields.len(), entry.text.trim().lines().count() - 1);
             for field in &of.fields {
-                assert!(field.number > 0, "{} {field:?}", of.name);
-                let known = scalars.contains(&field.value)
-                    || Type::find(field.value).is_some()
-                    || field.value == "meta.v1.ManagedFieldsEntry";
-                assert!(known, "{} {field:?}", of.name);
+                assert!(field.number > 0, "{name} {field:?}");
+                let known = scalars.contains(&field.value) || Type::find(field.value).is_some();
+                assert!(known, "{name} {field:?}");
             }
         }
+    }
+
+    #[test]
+    fn fields_are_owned_as_their_markers_say() {
+        let owned = |of: &str, field: &str| Type::find(of).unwrap().named(field).unwrap().owned;
+        for (of, field, expected) in [
+            ("core.v1.PodSpec", "hostNetwork", Owned::Members),
+            ("core.v1.PodSpec", "nodeSelector", Owned::Whole),
+            ("core.v1.PodSpec", "tolerations", Owned::Whole),
+            ("core.v1.PodSpec", "containers", Owned::Keys(Keys("name"))),
+            (
+                "core.v1.Container",
+                "ports",
+                Owned::Keys(Keys("containerPort,protocol")),
+            ),
+            ("core.v1.ConfigMap", "data", Owned::Members),
+            ("meta.v1.ObjectMeta", "finalizers", Owned::Values),
+        ] {
+            assert_eq!(owned(of, field), expected, "{of}.{field}");
+        }
+        assert!(Type::find("meta.v1.LabelSelector").unwrap().atomic);
+        assert!(!Type::find("core.v1.PodSpec").unwrap().atomic);
+        let port = Type::find("core.v1.ContainerPort").unwrap();
+        assert_eq!(port.named("protocol").unwrap().default, Some("\"TCP\""));
+        assert_eq!(port.named("hostIP").unwrap().default, None);
     }
 
     #[test]

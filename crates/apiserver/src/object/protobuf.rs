@@ -165,24 +165,47 @@ fn value(of: &str, raw: Raw<'_>, depth: usize) -> Result<Value, InputError> {
         }
         ("meta.v1.Time" | "meta.v1.MicroTime", Raw::Bytes(bytes)) => time(of, bytes),
         ("util.intstr.IntOrString", Raw::Bytes(bytes)) => int_or_string(bytes),
-        ("runtime.RawExtension", Raw::Bytes(bytes)) => {
-            let mut json = Value::Null;
-            for part in parts(bytes) {
-                if let (1, Raw::Bytes(bytes)) = part? {
-                    json =
-                        serde_json::from_slice(bytes).map_err(|cause| wrong(&cause.to_string()))?;
-                }
-            }
-            Ok(json)
-        }
-        // Nobody reads who owns which field; it is not kept.
-        ("meta.v1.ManagedFieldsEntry", Raw::Bytes(_)) => Ok(json!({})),
+        (
+            "runtime.RawExtension" | "meta.v1.FieldsV1" | "apiextensions.v1.JSON",
+            Raw::Bytes(bytes),
+        ) => json_within(bytes),
+        (
+            "apiextensions.v1.JSONSchemaPropsOrArray"
+            | "apiextensions.v1.JSONSchemaPropsOrBool"
+            | "apiextensions.v1.JSONSchemaPropsOrStringArray",
+            Raw::Bytes(bytes),
+        ) => either(of, bytes, depth),
         (of, Raw::Bytes(bytes)) => {
             let of = Type::find(of).ok_or_else(|| wrong("unknown type"))?;
             message(of, bytes, depth + 1).map(Value::Object)
         }
         _ => Err(wrong("the wire type does not fit")),
     }
+}
+
+/// A message whose only field is JSON.
+fn json_within(bytes: &[u8]) -> Result<Value, InputError> {
+    let mut json = Value::Null;
+    for part in parts(bytes) {
+        if let (1, Raw::Bytes(bytes)) = part? {
+            json = serde_json::from_slice(bytes).map_err(|cause| wrong(&cause.to_string()))?;
+        }
+    }
+    Ok(json)
+}
+
+/// A schema or something else in its place: in JSON it is what it is, without the field's name.
+fn either(of: &str, bytes: &[u8], depth: usize) -> Result<Value, InputError> {
+    let of = Type::find(of).ok_or_else(|| wrong("unknown type"))?;
+    let mut found = message(of, bytes, depth + 1)?;
+    let other = of.fields.iter().find(|field| field.name != "schema");
+    let other = other.map(|field| (field, found.remove(field.name)));
+    Ok(match (found.remove("schema"), other) {
+        (Some(schema), _) => schema,
+        (None, Some((_, Some(value)))) => value,
+        (None, Some((field, None))) if field.many == Many::One => false.into(),
+        (None, _) => json!([]),
+    })
 }
 
 fn time(of: &str, bytes: &[u8]) -> Result<Value, InputError> {
@@ -356,6 +379,48 @@ mod tests {
             service["spec"]["ports"],
             json!([{"port": 80, "targetPort": "http"}])
         );
+    }
+
+    #[test]
+    fn json_within_messages_is_json() {
+        // metadata.managedFields[0] = {manager: "m", fieldsV1: {"f:data":{}}}
+        let fields = field(7, &field(1, br#"{"f:data":{}}"#));
+        let entry = [field(1, b"m"), fields].concat();
+        let entries = [
+            vec![17 << 3 & 0x7f | 2 | 0x80, 1],
+            vec![entry.len() as u8],
+            entry,
+        ]
+        .concat();
+        let map = parse_protobuf(&wrap("v1", "ConfigMap", &field(1, &entries))).unwrap();
+        assert_eq!(
+            map.value["metadata"]["managedFields"],
+            json!([{"manager": "m", "fieldsV1": {"f:data": {}}}])
+        );
+        let read = |of: &str, bytes: &[u8]| value(of, Raw::Bytes(bytes), 0).unwrap();
+        let schema = field(1, &field(5, b"string"));
+        for (of, bytes, expected) in [
+            ("JSON", field(1, b"[1]"), json!([1])),
+            (
+                "JSONSchemaPropsOrArray",
+                schema.clone(),
+                json!({"type": "string"}),
+            ),
+            ("JSONSchemaPropsOrBool", vec![8, 1], json!(true)),
+            ("JSONSchemaPropsOrBool", vec![], json!(false)),
+            (
+                "JSONSchemaPropsOrBool",
+                [vec![8, 1], field(2, &field(5, b"x"))].concat(),
+                json!({"type": "x"}),
+            ),
+            ("JSONSchemaPropsOrStringArray", field(2, b"a"), json!(["a"])),
+        ] {
+            assert_eq!(
+                read(&format!("apiextensions.v1.{of}"), &bytes),
+                expected,
+                "{of}"
+            );
+        }
     }
 
     #[test]
