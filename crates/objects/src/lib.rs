@@ -8,9 +8,11 @@
 //! state and recorded test input are the same text.
 #![warn(missing_docs)]
 
+mod amount;
 pub mod bandwidth;
 mod demand;
 mod dns;
+pub mod format;
 mod image_alias;
 mod ip_pool;
 mod name;
@@ -25,6 +27,7 @@ mod service;
 mod slice;
 mod taint;
 
+pub use amount::Quantity;
 pub use demand::{Demand, HostPort, PodAffinity, PodTerm, Spread};
 pub use dns::{
     DnsConfig, DnsPolicy, DnsTarget, EndpointDns, PodDns, PortDns, ServiceDns, SliceDns,

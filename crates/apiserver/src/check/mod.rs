@@ -6,7 +6,7 @@
 
 mod field_path;
 mod findings;
-pub mod format;
+pub use sealane_objects::format;
 mod metadata;
 mod rules;
 

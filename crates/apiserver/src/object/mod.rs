@@ -14,7 +14,8 @@ pub use encode::{describe, template};
 pub use input::{Input, parse_json, parse_yaml};
 pub use outline::outline;
 pub use protobuf::parse_protobuf;
-pub use quantity::{Quantity, normalize};
+pub use quantity::normalize;
+pub use sealane_objects::Quantity;
 pub use typed::{Decoded, TypeError, decode};
 
 /// `metadata.name`, or empty.
