@@ -45,6 +45,7 @@ const CRATES: &[(&str, Layer)] = &[
     ("sealane-zone", Layer::Decisions),
     ("sealane-corefile", Layer::Decisions),
     ("sealane-openapi", Layer::Decisions),
+    ("sealane-structural", Layer::Decisions),
     ("sealane-ruleset", Layer::Programs),
     ("sealane-iptables", Layer::Programs),
     ("sealane-netlink", Layer::Edges),

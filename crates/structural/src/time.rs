@@ -1,0 +1,366 @@
+//! Moments and spans of time: read, written, taken apart. No clock.
+//!
+//! A moment has nanoseconds and is kept in UTC, as CEL's `timestamp`; its range is that of CEL,
+//! the years 1 to 9999. Zones are `UTC` and fixed offsets: there is no table of the
+//! world's zones here.
+
+use std::fmt::Write;
+
+pub(crate) const SECOND: i64 = 1_000_000_000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+const DAY_SECONDS: i64 = 86_400;
+/// 0001-01-01 and 9999-12-31T23:59:59 in seconds from 1970.
+const FIRST_SECOND: i64 = -62_135_596_800;
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// A point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment {
+    /// Seconds from 1970, UTC.
+    pub seconds: i64,
+    pub nanos: i64,
+}
+
+/// A moment as a calendar and a clock show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Civil {
+    pub year: i64,
+    /// 1 to 12.
+    pub month: i64,
+    /// 1 to 31.
+    pub day: i64,
+    pub hour: i64,
+    pub minute: i64,
+    pub second: i64,
+    pub nanos: i64,
+    /// 0 is Sunday.
+    pub weekday: i64,
+    /// 0 is the first of January.
+    pub day_of_year: i64,
+}
+
+impl Moment {
+    pub fn new(seconds: i64, nanos: i64) -> Option<Self> {
+        let seconds = seconds.checked_add(nanos.div_euclid(SECOND))?;
+        let nanos = nanos.rem_euclid(SECOND);
+        (FIRST_SECOND..=LAST_SECOND)
+            .contains(&seconds)
+            .then_some(Self { seconds, nanos })
+    }
+
+    /// RFC 3339, strictly: `2024-01-02T03:04:05.6Z`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (date, time) = text.split_once('T')?;
+        let days = parse_date(date)?;
+        let (time, offset) = split_zone(time)?;
+        let (clock, fraction) = match time.split_once('.') {
+            Some((clock, fraction)) => (clock, parse_fraction(fraction)?),
+            None => (time, 0),
+        };
+        let mut parts = clock.split(':').map(two_digits);
+        let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+        if parts.next().is_some() || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let seconds = days * DAY_SECONDS + hour * 3600 + minute * 60 + second - offset;
+        Self::new(seconds, fraction)
+    }
+
+    /// What the format `date-time` lets pass: small letters, a comma before the fraction.
+    pub fn parse_lenient(text: &str) -> Option<Self> {
+        Self::parse(&text.to_ascii_uppercase().replace(',', "."))
+    }
+
+    /// Midnight of a date.
+    pub fn of_date(text: &str) -> Option<Self> {
+        Self::new(parse_date(text)? * DAY_SECONDS, 0)
+    }
+
+    pub fn plus(self, nanos: i64) -> Option<Self> {
+        Self::new(
+            self.seconds.checked_add(nanos.div_euclid(SECOND))?,
+            self.nanos + nanos.rem_euclid(SECOND),
+        )
+    }
+
+    /// Nanoseconds from the other moment to this one.
+    pub fn since(self, other: Self) -> Option<i64> {
+        let seconds = self.seconds - other.seconds;
+        seconds
+            .checked_mul(SECOND)?
+            .checked_add(self.nanos - other.nanos)
+    }
+
+    /// What calendar and clock show that many seconds east of Greenwich.
+    pub fn civil(self, offset: i64) -> Civil {
+        let local = self.seconds + offset;
+        let days = local.div_euclid(DAY_SECONDS);
+        let clock = local.rem_euclid(DAY_SECONDS);
+        let (year, month, day) = date_of(days);
+        Civil {
+            year,
+            month,
+            day,
+            hour: clock / 3600,
+            minute: clock / 60 % 60,
+            second: clock % 60,
+            nanos: self.nanos,
+            weekday: (days + 4).rem_euclid(7),
+            day_of_year: days - days_of(year, 1, 1),
+        }
+    }
+
+    /// RFC 3339 in UTC, with as many digits as are needed.
+    pub fn text(self) -> String {
+        let at = self.civil(0);
+        let mut text = format!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+            at.year, at.month, at.day, at.hour, at.minute, at.second
+        );
+        text.push_str(&fraction_text(at.nanos));
+        text.push('Z');
+        text
+    }
+}
+
+/// Seconds east of Greenwich of `UTC`, `Z`, or an offset `+01:00`.
+pub(crate) fn zone_offset(zone: &str) -> Option<i64> {
+    if zone == "UTC" || zone == "Z" || zone.is_empty() {
+        return Some(0);
+    }
+    let (sign, clock) = match zone.strip_prefix('-') {
+        Some(clock) => (-1, clock),
+        None => (1, zone.strip_prefix('+').unwrap_or(zone)),
+    };
+    let (hours, minutes) = clock.split_once(':')?;
+    let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
+    (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+fn split_zone(time: &str) -> Option<(&str, i64)> {
+    if let Some(time) = time.strip_suffix('Z') {
+        return Some((time, 0));
+    }
+    let at = time.rfind(['+', '-'])?;
+    Some((&time[..at], zone_offset(&time[at..])?))
+}
+
+fn two_digits(text: &str) -> Option<i64> {
+    number(text, 2)
+}
+
+fn number(text: &str, digits: usize) -> Option<i64> {
+    let right = text.len() == digits && text.bytes().all(|b| b.is_ascii_digit());
+    right.then(|| text.parse().ok())?
+}
+
+/// Nanoseconds of the digits after a point.
+fn parse_fraction(digits: &str) -> Option<i64> {
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let kept: String = digits
+        .chars()
+        .chain(std::iter::repeat('0'))
+        .take(9)
+        .collect();
+    kept.parse().ok()
+}
+
+fn fraction_text(nanos: i64) -> String {
+    match nanos {
+        0 => String::new(),
+        nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
+    }
+}
+
+/// Days from 1970 of `2024-02-29`.
+pub(crate) fn parse_date(text: &str) -> Option<i64> {
+    let mut parts = text.split('-');
+    let year = number(parts.next()?, 4)?;
+    let (month, day) = (two_digits(parts.next()?)?, two_digits(parts.next()?)?);
+    if parts.next().is_some() || !(1..=12).contains(&month) || day < 1 {
+        return None;
+    }
+    let days = days_of(year, month, day);
+    (date_of(days) == (year, month, day)).then_some(days)
+}
+
+/// Days from 1970 of a date; years begin in March here, so that the odd day comes last.
+fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+fn date_of(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// Nanoseconds of a span: as Go writes it, `1h30m`, or as Scala does, `3 days`.
+pub(crate) fn parse_duration(text: &str) -> Option<i64> {
+    parse_go_duration(text).or_else(|| parse_word_duration(text))
+}
+
+/// `-1h2.5s`: a sign, then numbers with units.
+pub(crate) fn parse_go_duration(text: &str) -> Option<i64> {
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total: i128 = 0;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (amount, after) = rest.split_at(end);
+        let unit_end = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_end);
+        let unit = i128::from(match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => SECOND,
+            "m" => MINUTE,
+            "h" => HOUR,
+            _ => return None,
+        });
+        let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
+        if whole.is_empty() && fraction.is_empty() || whole.len() > 19 || fraction.contains('.') {
+            return None;
+        }
+        let digits = |text: &str| {
+            if text.is_empty() {
+                Some(0)
+            } else {
+                text.parse::<i128>().ok()
+            }
+        };
+        let fraction = &fraction[..fraction.len().min(15)];
+        let scale = 10i128.pow(u32::try_from(fraction.len()).ok()?);
+        total += digits(whole)? * unit + digits(fraction)? * unit / scale;
+        rest = after;
+    }
+    i64::try_from(sign * total).ok()
+}
+
+/// `3 days`, `22 ns`, `1 hour 5 minutes`.
+fn parse_word_duration(text: &str) -> Option<i64> {
+    let mut rest = text.trim();
+    let mut total = 0i64;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit())?;
+        let amount: i64 = rest[..end].parse().ok()?;
+        let after = rest[end..].trim_start();
+        let unit_end = after
+            .find(|c: char| !c.is_alphabetic())
+            .unwrap_or(after.len());
+        let unit = match &after[..unit_end] {
+            "ns" | "nano" | "nanos" | "nanosecond" | "nanoseconds" => 1,
+            "us" | "µs" | "micro" | "micros" | "microsecond" | "microseconds" => 1_000,
+            "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => 1_000_000,
+            "s" | "sec" | "secs" | "second" | "seconds" => SECOND,
+            "m" | "min" | "mins" | "minute" | "minutes" => MINUTE,
+            "h" | "hr" | "hrs" | "hour" | "hours" => HOUR,
+            "d" | "day" | "days" => 24 * HOUR,
+            "w" | "wk" | "week" | "weeks" => 7 * 24 * HOUR,
+            _ => return None,
+        };
+        total = total.checked_add(amount.checked_mul(unit)?)?;
+        rest = after[unit_end..].trim_start();
+    }
+    Some(total)
+}
+
+/// Seconds, as CEL writes a span: `1.5s`.
+pub(crate) fn duration_text(nanos: i64) -> String {
+    let mut text = String::new();
+    let sign = if nanos < 0 { "-" } else { "" };
+    let nanos = nanos.unsigned_abs();
+    let second = SECOND.unsigned_abs();
+    let _ = write!(text, "{sign}{}", nanos / second);
+    let rest = i64::try_from(nanos % second).unwrap_or_default();
+    text.push_str(&fraction_text(rest));
+    text.push('s');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_written_and_taken_apart() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:00Z", Some("1970-01-01T00:00:00Z")),
+            ("2024-02-29T23:59:59.120Z", Some("2024-02-29T23:59:59.12Z")),
+            ("2024-01-01T00:30:00+01:00", Some("2023-12-31T23:30:00Z")),
+            ("0001-01-01T00:00:00Z", Some("0001-01-01T00:00:00Z")),
+            (
+                "9999-12-31T23:59:59.999999999Z",
+                Some("9999-12-31T23:59:59.999999999Z"),
+            ),
+            ("2023-02-29T00:00:00Z", None),
+            ("2024-01-01T24:00:00Z", None),
+            ("2024-01-01 00:00:00Z", None),
+            ("2024-01-01T00:00:00", None),
+            ("0000-01-01T00:00:00Z", None),
+        ] {
+            assert_eq!(
+                Moment::parse(text).map(Moment::text).as_deref(),
+                expected,
+                "{text}"
+            );
+        }
+        let civil = Moment::parse("2024-12-31T23:00:00Z").unwrap().civil(3600);
+        assert_eq!(
+            (civil.year, civil.month, civil.day, civil.hour),
+            (2025, 1, 1, 0)
+        );
+        assert_eq!((civil.weekday, civil.day_of_year), (3, 0));
+    }
+
+    #[test]
+    fn spans_are_read_and_written() {
+        for (text, expected) in [
+            ("1h30m", Some("5400s")),
+            ("1.5s", Some("1.5s")),
+            ("-100ms", Some("-0.1s")),
+            ("0", Some("0s")),
+            ("1h1h", Some("7200s")),
+            ("3 days", Some("259200s")),
+            ("", None),
+            ("1", None),
+            ("h", None),
+            ("1y", None),
+            ("99999999999999999999h", None),
+        ] {
+            assert_eq!(
+                parse_duration(text).map(duration_text).as_deref(),
+                expected,
+                "{text}"
+            );
+        }
+    }
+}
