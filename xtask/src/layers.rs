@@ -46,6 +46,7 @@ const CRATES: &[(&str, Layer)] = &[
     ("sealane-corefile", Layer::Decisions),
     ("sealane-openapi", Layer::Decisions),
     ("sealane-structural", Layer::Decisions),
+    ("sealane-ownership", Layer::Decisions),
     ("sealane-ruleset", Layer::Programs),
     ("sealane-iptables", Layer::Programs),
     ("sealane-netlink", Layer::Edges),
