@@ -12,7 +12,7 @@ use sealane_store::Entry;
 use serde_json::{Value, json};
 
 use crate::{
-    kinds::Kind,
+    kinds::{Kind, KindRef},
     request::{Accept, Form, Syntax},
     status::ApiError,
     table,
@@ -78,24 +78,21 @@ pub fn warn(mut response: Response<Body>, warnings: &[String]) -> Response<Body>
     response
 }
 
-/// One encoded object in the form that is asked for.
-pub fn object(
-    code: StatusCode,
-    kind: &'static Kind,
-    accept: Accept,
-    stored: &Bytes,
-) -> Response<Body> {
-    if accept == Accept::PLAIN && kind.stored_as.is_none() {
-        return respond(code, &accept.content_type(), full(stored.clone()));
+/// One stored object in the form that is asked for.
+pub fn object(code: StatusCode, kind: &Kind, accept: Accept, entry: &Entry) -> Response<Body> {
+    if accept == Accept::PLAIN
+        && let Some(shared) = kind.shared(entry)
+    {
+        return respond(code, &accept.content_type(), full(shared));
     }
-    match serde_json::from_slice(stored) {
+    match kind.read(entry) {
         Ok(object) => value(code, accept, &shape(kind, accept, object)),
         Err(cause) => error(&ApiError::internal(cause)),
     }
 }
 
-/// One stored object in the form that is asked for.
-pub fn shape(kind: &'static Kind, accept: Accept, object: Value) -> Value {
+/// An object that was read, in the form that is asked for.
+pub fn shape(kind: &Kind, accept: Accept, object: Value) -> Value {
     match accept.form {
         Form::Object | Form::Discovery(_) => kind.to_served(object),
         Form::Metadata => metadata_only(&object),
@@ -132,14 +129,14 @@ impl ListMeta {
 
 /// A list in the form that is asked for.
 pub fn list(
-    kind: &'static Kind,
+    kind: &KindRef,
     accept: Accept,
     meta: &ListMeta,
     entries: Vec<Arc<Entry>>,
 ) -> Response<Body> {
     let shell = match accept.form {
         Form::Object | Form::Discovery(_) => json!({
-            "kind": format!("{}List", kind.kind),
+            "kind": kind.list_kind(),
             "apiVersion": kind.api_version(),
             "metadata": meta.value(),
             "items": [],
@@ -158,7 +155,7 @@ pub fn list(
         Syntax::Json => respond(
             StatusCode::OK,
             &accept.content_type(),
-            stream_list(&shell, entries, item(kind, accept)),
+            stream_list(&shell, entries, item(kind.clone(), accept)),
         ),
         Syntax::Yaml => whole_list(kind, accept, shell, &entries),
     }
@@ -173,16 +170,14 @@ fn elements(accept: Accept) -> &'static str {
 }
 
 fn whole_list(
-    kind: &'static Kind,
+    kind: &Kind,
     accept: Accept,
     mut shell: Value,
     entries: &[Arc<Entry>],
 ) -> Response<Body> {
-    let items: Result<Vec<Value>, _> = entries
+    let items: serde_json::Result<Vec<Value>> = entries
         .iter()
-        .map(|entry| {
-            serde_json::from_slice(&entry.object).map(|object| element(kind, accept, object))
-        })
+        .map(|entry| Ok(element(kind, accept, kind.read(entry)?)))
         .collect();
     match items {
         Ok(items) => {
@@ -194,7 +189,7 @@ fn whole_list(
 }
 
 /// One object as an element of a list.
-fn element(kind: &'static Kind, accept: Accept, object: Value) -> Value {
+fn element(kind: &Kind, accept: Accept, object: Value) -> Value {
     match accept.form {
         Form::Object | Form::Discovery(_) => kind.to_served(object),
         Form::Metadata => metadata_only(&object),
@@ -205,19 +200,20 @@ fn element(kind: &'static Kind, accept: Accept, object: Value) -> Value {
 /// How an element of a list is written; an object that is asked for as it is stored is not even
 /// decoded.
 fn item(
-    kind: &'static Kind,
+    kind: KindRef,
     accept: Accept,
 ) -> impl Fn(&Entry, &mut Vec<u8>) -> std::io::Result<()> + Send + 'static {
-    let as_stored = accept.form == Form::Object && kind.stored_as.is_none();
     move |entry, bytes| {
-        if as_stored {
-            bytes.extend_from_slice(&entry.object);
+        if accept.form == Form::Object
+            && let Some(shared) = kind.shared(entry)
+        {
+            bytes.extend_from_slice(&shared);
             return Ok(());
         }
-        let object = serde_json::from_slice(&entry.object)?;
+        let object = kind.read(entry)?;
         Ok(serde_json::to_writer(
             bytes,
-            &element(kind, accept, object),
+            &element(&kind, accept, object),
         )?)
     }
 }

@@ -100,7 +100,7 @@ async fn own_service(server: &Server, options: &Options) -> anyhow::Result<()> {
 }
 
 /// Makes an object of this server's own Service, or brings it up to date.
-async fn renew(server: &Server, kind: &'static Kind, object: Value) -> anyhow::Result<()> {
+async fn renew(server: &Server, kind: &Kind, object: Value) -> anyhow::Result<()> {
     if ensure(server, kind, "default", object.clone()).await? {
         return Ok(());
     }
@@ -143,7 +143,7 @@ async fn endpoints(server: &Server, options: &Options) -> anyhow::Result<()> {
 /// Creates an object unless it is there; whether it was not.
 async fn ensure(
     server: &Server,
-    kind: &'static Kind,
+    kind: &Kind,
     namespace: &str,
     mut object: Value,
 ) -> anyhow::Result<bool> {

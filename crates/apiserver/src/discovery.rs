@@ -1,13 +1,13 @@
-//! Discovery: which groups, versions and resources there are, read off the table of kinds.
+//! Discovery: which groups, versions and resources there are, read off the kinds that are served.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
     answer::{self, Body},
-    kinds::{KINDS, Kind},
+    kinds::{Kind, KindRef, Served},
     request::{Accept, Form},
 };
 
@@ -54,10 +54,14 @@ pub fn version() -> Response<Body> {
 }
 
 /// Answers a discovery path; `None` if it is none.
-pub fn answer(parts: &[&str], accept: Accept) -> Option<Response<Body>> {
+pub fn answer(served: &Served, parts: &[&str], accept: Accept) -> Option<Response<Body>> {
     let found = match (parts, accept.form) {
-        (["api"], Form::Discovery(version)) => aggregated(version, |group| group.is_empty()),
-        (["apis"], Form::Discovery(version)) => aggregated(version, |group| !group.is_empty()),
+        (["api"], Form::Discovery(version)) => {
+            aggregated(served, version, |group| group.is_empty())
+        }
+        (["apis"], Form::Discovery(version)) => {
+            aggregated(served, version, |group| !group.is_empty())
+        }
         (["api"], _) => json!({
             "kind": "APIVersions",
             "versions": ["v1"],
@@ -66,12 +70,12 @@ pub fn answer(parts: &[&str], accept: Accept) -> Option<Response<Body>> {
         (["apis"], _) => json!({
             "kind": "APIGroupList",
             "apiVersion": "v1",
-            "groups": groups().keys().filter(|group| !group.is_empty()).map(|name| group(name)).collect::<Vec<_>>(),
+            "groups": named_groups(served).collect::<Vec<_>>(),
         }),
-        (["api", version], _) => resources("", version)?,
-        (["apis", name], _) => groups().contains_key(*name).then(|| group(name))?,
-        (["apis", group, version], _) => resources(group, version)?,
-        ([], _) => json!({ "paths": paths() }),
+        (["api", version], _) => resources(served, "", version)?,
+        (["apis", name], _) => group(name, groups(served).get(*name)?),
+        (["apis", group, version], _) => resources(served, group, version)?,
+        ([], _) => json!({ "paths": paths(served) }),
         _ => return None,
     };
     let is_aggregated = matches!(parts, ["api"] | ["apis"]);
@@ -85,23 +89,63 @@ pub fn answer(parts: &[&str], accept: Accept) -> Option<Response<Body>> {
     Some(answer::value(StatusCode::OK, accept, &found))
 }
 
-/// Groups and their versions.
-fn groups() -> BTreeMap<&'static str, Vec<&'static str>> {
+/// Groups and their versions, the preferred one first.
+fn groups(served: &Served) -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for kind in KINDS {
+    for kind in served.iter() {
         let versions = groups.entry(kind.group).or_default();
         if !versions.contains(&kind.version) {
             versions.push(kind.version);
         }
     }
+    for versions in groups.values_mut() {
+        versions.sort_by_key(|version| Reverse(Priority::of(version)));
+    }
     groups
 }
 
-fn group(name: &str) -> Value {
-    let versions: Vec<Value> = groups()
-        .get(name)
+/// Which version of a group clients should take, as Kubernetes orders them: stable ones before
+/// `beta` before `alpha`, newer before older, and what is no such version after all.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Priority<'a> {
+    Other(Reverse<&'a str>),
+    Known(Stage, u64, u64),
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Alpha,
+    Beta,
+    Stable,
+}
+
+impl<'a> Priority<'a> {
+    fn of(version: &'a str) -> Self {
+        Self::known(version).unwrap_or(Self::Other(Reverse(version)))
+    }
+
+    fn known(version: &str) -> Option<Self> {
+        let rest = version.strip_prefix('v')?;
+        for (word, stage) in [("alpha", Stage::Alpha), ("beta", Stage::Beta)] {
+            if let Some((major, minor)) = rest.split_once(word) {
+                return Some(Self::Known(stage, major.parse().ok()?, minor.parse().ok()?));
+            }
+        }
+        Some(Self::Known(Stage::Stable, rest.parse().ok()?, 0))
+    }
+}
+
+/// All groups that have a name.
+fn named_groups(served: &Served) -> impl Iterator<Item = Value> {
+    let named = groups(served)
         .into_iter()
-        .flatten()
+        .filter(|(name, _)| !name.is_empty());
+    named.map(|(name, versions)| group(name, &versions))
+}
+
+fn group(name: &str, versions: &[&str]) -> Value {
+    let versions: Vec<Value> = versions
+        .iter()
         .map(|version| json!({ "groupVersion": format!("{name}/{version}"), "version": version }))
         .collect();
     json!({
@@ -113,15 +157,18 @@ fn group(name: &str) -> Value {
     })
 }
 
-fn kinds_of(group: &str, version: &str) -> Vec<&'static Kind> {
-    let served = |kind: &&Kind| kind.group == group && kind.version == version;
-    KINDS.iter().copied().filter(served).collect()
+fn kinds_of(served: &Served, group: &str, version: &str) -> Vec<KindRef> {
+    let wanted = |kind: &KindRef| kind.group == group && kind.version == version;
+    served.iter().filter(wanted).collect()
 }
 
-fn resources(group: &str, version: &str) -> Option<Value> {
-    let kinds = kinds_of(group, version);
+fn resources(served: &Served, group: &str, version: &str) -> Option<Value> {
+    let kinds = kinds_of(served, group, version);
     let first = kinds.first()?;
-    let resources: Vec<Value> = kinds.iter().copied().flat_map(resource_and_parts).collect();
+    let resources: Vec<Value> = kinds
+        .iter()
+        .flat_map(|kind| resource_and_parts(kind))
+        .collect();
     Some(json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -130,7 +177,7 @@ fn resources(group: &str, version: &str) -> Option<Value> {
     }))
 }
 
-fn resource_and_parts(kind: &'static Kind) -> Vec<Value> {
+fn resource_and_parts(kind: &Kind) -> Vec<Value> {
     let mut resource = json!({
         "name": kind.plural,
         "singularName": kind.singular,
@@ -170,7 +217,7 @@ struct Part {
     verbs: &'static [&'static str],
 }
 
-fn parts(kind: &'static Kind) -> impl Iterator<Item = Part> {
+fn parts(kind: &Kind) -> impl Iterator<Item = Part> + '_ {
     let status = kind.status.then_some(Part {
         name: "status",
         group: kind.group,
@@ -193,14 +240,14 @@ fn parts(kind: &'static Kind) -> impl Iterator<Item = Part> {
 }
 
 /// All groups that `wanted` accepts, with versions and resources, in one list.
-fn aggregated(version: &str, wanted: impl Fn(&str) -> bool) -> Value {
-    let groups: Vec<Value> = groups()
+fn aggregated(served: &Served, version: &str, wanted: impl Fn(&str) -> bool) -> Value {
+    let groups: Vec<Value> = groups(served)
         .into_iter()
         .filter(|(group, _)| wanted(group))
         .map(|(group, versions)| {
             let versions: Vec<Value> = versions
                 .iter()
-                .map(|version| aggregated_version(group, version))
+                .map(|version| aggregated_version(served, group, version))
                 .collect();
             json!({
                 "metadata": { "name": group, "creationTimestamp": null },
@@ -216,10 +263,10 @@ fn aggregated(version: &str, wanted: impl Fn(&str) -> bool) -> Value {
     })
 }
 
-fn aggregated_version(group: &str, version: &str) -> Value {
+fn aggregated_version(served: &Served, group: &str, version: &str) -> Value {
     let of = |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
-    let resources: Vec<Value> = kinds_of(group, version)
-        .into_iter()
+    let resources: Vec<Value> = kinds_of(served, group, version)
+        .iter()
         .map(|kind| {
             let parts: Vec<Value> = parts(kind)
                 .map(|part| {
@@ -254,9 +301,9 @@ fn aggregated_version(group: &str, version: &str) -> Value {
     json!({ "version": version, "resources": resources, "freshness": "Current" })
 }
 
-fn paths() -> Vec<String> {
+fn paths(served: &Served) -> Vec<String> {
     let mut paths = vec!["/api".to_owned(), "/api/v1".into(), "/apis".into()];
-    for (group, versions) in groups() {
+    for (group, versions) in groups(served) {
         if !group.is_empty() {
             paths.push(format!("/apis/{group}"));
             paths.extend(
@@ -274,11 +321,47 @@ fn paths() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::KINDS;
+
+    #[test]
+    fn versions_are_in_kubernetes_order() {
+        let mut versions = [
+            "foo1",
+            "v1alpha1",
+            "v2",
+            "v10beta3",
+            "v1",
+            "v11beta2",
+            "v3beta1",
+            "foo10",
+            "v12alpha1",
+            "v10",
+            "v11alpha2",
+        ];
+        versions.sort_by_key(|version| Reverse(Priority::of(version)));
+        assert_eq!(
+            versions,
+            [
+                "v10",
+                "v2",
+                "v1",
+                "v11beta2",
+                "v10beta3",
+                "v3beta1",
+                "v12alpha1",
+                "v11alpha2",
+                "v1alpha1",
+                "foo1",
+                "foo10"
+            ]
+        );
+    }
 
     #[test]
     fn every_kind_is_discovered_in_both_ways() {
+        let served = Served::default();
         for kind in KINDS {
-            let legacy = resources(kind.group, kind.version).unwrap();
+            let legacy = resources(&served, kind.group, kind.version).unwrap();
             let names: Vec<&str> = legacy["resources"]
                 .as_array()
                 .unwrap()
@@ -286,7 +369,7 @@ mod tests {
                 .filter_map(|r| r["name"].as_str())
                 .collect();
             assert!(names.contains(&kind.plural), "{kind:?}");
-            let all = aggregated("v2", |group| group == kind.group);
+            let all = aggregated(&served, "v2", |group| group == kind.group);
             let found = all["items"][0]["versions"][0]["resources"]
                 .as_array()
                 .unwrap()
@@ -294,6 +377,6 @@ mod tests {
                 .any(|r| r["resource"] == kind.plural);
             assert!(found, "{kind:?}");
         }
-        assert!(resources("apps", "v9").is_none());
+        assert!(resources(&served, "apps", "v9").is_none());
     }
 }

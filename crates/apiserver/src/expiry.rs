@@ -31,7 +31,7 @@ pub async fn run(server: Arc<Server>) {
     }
 }
 
-async fn forget(server: &Server, kind: &'static Kind, before: i64) {
+async fn forget(server: &Server, kind: &Kind, before: i64) {
     let old = server.store.list(&kind.bucket(), None, |entry| {
         serde_json::from_slice(&entry.object).is_ok_and(|object| last_seen(&object) < before)
     });

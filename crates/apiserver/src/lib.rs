@@ -18,7 +18,7 @@
 //!
 //! Tasks, all on one thread beside the store's writer: one for each connection, one that fills
 //! and empties namespaces, one that looks after the addresses of Services, one that keeps the Service
-//! `kubernetes`, one that forgets old events. A watcher that does not read waits in
+//! `kubernetes`, one that looks after custom resource definitions, one that forgets old events. A watcher that does not read waits in
 //! its own connection; it costs others nothing, and catches up from the event log.
 
 mod admission;
@@ -27,6 +27,7 @@ mod authn;
 mod authz;
 mod bootstrap;
 mod check;
+mod custom;
 mod debug;
 mod default_tolerations;
 mod discovery;
@@ -61,11 +62,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sealane_introspect::Introspect;
-use sealane_store::{Bounds, Store};
+use sealane_store::{Attributes, Bounds, Key, Store};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use default_tolerations::DefaultTolerations;
+use kinds::Kinds;
 pub use listen::Listen;
 pub use options::Options;
 use server::Server;
@@ -81,6 +83,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     let acceptor = tls::acceptor(&options)?;
     let listeners = listen::open(&options.listen).await?;
     let (server, introspect) = assemble(&options, shutdown.clone())?;
+    let definitions = custom::keeper::Keeper::restore(&server);
     bootstrap::make(&server, &options)
         .await
         .context("make the objects that every cluster has")?;
@@ -93,6 +96,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         .with_context(|| format!("read certificates from {}", options.root_ca().display()))?;
     tasks.spawn(namespaces::run(server.clone(), root_ca));
     tasks.spawn(service_addresses::run(server.clone(), repaired));
+    tasks.spawn(definitions.run(server.clone()));
     tasks.spawn(bootstrap::keep(server.clone(), options.clone()));
     tasks.spawn(expiry::run(server.clone()));
     let _debug = debug::serve(&introspect, &server, &options)?;
@@ -121,13 +125,15 @@ fn assemble(
     options: &Options,
     shutdown: CancellationToken,
 ) -> anyhow::Result<(Arc<Server>, Introspect)> {
+    let kinds = Arc::new(Kinds::default());
+    let known = kinds.clone();
     let store = Store::open(sealane_store::Options {
         path: options.store.clone(),
         bounds: Bounds {
             events: options.event_history,
             ..Bounds::default()
         },
-        describe: Arc::new(describe),
+        describe: Arc::new(move |key, object| describe(&known, key, object)),
     })?;
     let introspect = Introspect::new("apiserver");
     let server = Arc::new(Server {
@@ -140,6 +146,7 @@ fn assemble(
         nodes: node_client::NodeClient::new(options)?,
         issuer: issuer(options)?,
         authorizer: authz::Authorizer::new(store.clone()),
+        kinds,
         store,
         pages: pages::Pages::default(),
         shutdown,
@@ -161,13 +168,15 @@ fn addresses(store: &Store, options: &Options) -> ServiceAddresses {
 }
 
 /// What selectors see of an object that comes from the disk.
-fn describe(key: &sealane_store::Key, object: &[u8]) -> sealane_store::Attributes {
-    let kind = kinds::stored_in(key.bucket());
-    match kind.map(|kind| (kind, object::outline(object, kind.fields))) {
-        Some((kind, Ok(outline))) => object::describe(kind, &outline),
-        _ => {
-            tracing::warn!(%key, "an object in the store is of no kind that is served");
-            sealane_store::Attributes::default()
+fn describe(kinds: &Kinds, key: &Key, object: &[u8]) -> Attributes {
+    // What definitions say of fields is known only when all of the disk has been read.
+    let kind = kinds.stored_in(key.bucket());
+    let fields = kind.as_ref().map_or(&[][..], |kind| kind.fields);
+    match object::outline(object, fields) {
+        Ok(outline) => object::describe(fields, &outline),
+        Err(cause) => {
+            tracing::error!(%key, %cause, "an object in the store cannot be read");
+            Attributes::default()
         }
     }
 }

@@ -15,7 +15,7 @@ use sealane_store::{Entry, Watch};
 use serde_json::{Value, json};
 
 use crate::{
-    kinds::{self, CONFIG_MAP, KINDS, Kind, NAMESPACE, SERVICE_ACCOUNT},
+    kinds::{CONFIG_MAP, Kind, NAMESPACE, SERVICE_ACCOUNT},
     request::{DeleteOptions, Propagation},
     server::Server,
     status::ApiError,
@@ -150,7 +150,7 @@ async fn publish(server: &Server, namespace: &str, own: Own<'_>) -> Result<(), A
 
 async fn ensure(
     server: &Server,
-    kind: &'static Kind,
+    kind: &Kind,
     namespace: &str,
     object: Value,
 ) -> Result<(), ApiError> {
@@ -175,16 +175,14 @@ fn is_settled(error: ApiError) -> Result<(), ApiError> {
 async fn empty(server: &Server, namespace: &Entry) -> Result<bool, ApiError> {
     let name = namespace.key.name();
     let mut left = false;
-    for kind in KINDS
-        .iter()
-        .filter(|kind| kind.namespaced && kind.is_stored())
-    {
+    let served = server.kinds.now();
+    for kind in served.stored().filter(|kind| kind.namespaced) {
         for entry in server
             .store
             .list(&kind.bucket(), Some(name), |_| true)
             .entries
         {
-            left |= !forget(server, kind, &entry).await?;
+            left |= !forget(server, &kind, &entry).await?;
         }
     }
     if left {
@@ -194,11 +192,7 @@ async fn empty(server: &Server, namespace: &Entry) -> Result<bool, ApiError> {
 }
 
 /// Deletes one object; whether it is gone. One that is going already is left to its finalizers.
-async fn forget(
-    server: &Server,
-    kind: &'static kinds::Kind,
-    entry: &Entry,
-) -> Result<bool, ApiError> {
+async fn forget(server: &Server, kind: &Kind, entry: &Entry) -> Result<bool, ApiError> {
     let (namespace, name) = (entry.key.namespace(), entry.key.name());
     let options = DeleteOptions::propagating(Propagation::Background);
     match delete_object(server, kind, namespace, name, &options).await {

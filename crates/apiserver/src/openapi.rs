@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     answer::{self, Body},
-    kinds::{KINDS, Kind},
+    kinds::{Kind, Served},
     request::Accept,
 };
 
@@ -21,7 +21,7 @@ const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+pro
 const V2_DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x10\x0a\x0aKubernetes\x12\x02v1";
 
 /// Answers an OpenAPI path; `None` if it is none.
-pub fn answer(parts: &[&str], headers: &HeaderMap) -> Option<Response<Body>> {
+pub fn answer(served: &Served, parts: &[&str], headers: &HeaderMap) -> Option<Response<Body>> {
     let document = match parts {
         ["openapi", "v2"] if wants_protobuf(headers) => {
             return Some(answer::respond(
@@ -33,9 +33,9 @@ pub fn answer(parts: &[&str], headers: &HeaderMap) -> Option<Response<Body>> {
         ["openapi", "v2"] => json!({
             "swagger": "2.0", "info": { "title": "Kubernetes", "version": "v1" }, "paths": {},
         }),
-        ["openapi", "v3"] => root(),
-        ["openapi", "v3", "api", version] => document("", version)?,
-        ["openapi", "v3", "apis", group, version] => document(group, version)?,
+        ["openapi", "v3"] => root(served),
+        ["openapi", "v3", "api", version] => document(served, "", version)?,
+        ["openapi", "v3", "apis", group, version] => document(served, group, version)?,
         _ => return None,
     };
     Some(answer::value(StatusCode::OK, Accept::PLAIN, &document))
@@ -48,9 +48,9 @@ fn wants_protobuf(headers: &HeaderMap) -> bool {
     accept.is_some_and(|accept| accept.contains("proto-openapi.spec.v2"))
 }
 
-fn root() -> Value {
+fn root(served: &Served) -> Value {
     let mut paths = Map::new();
-    for kind in KINDS {
+    for kind in served.iter() {
         let place = place(kind.group, kind.version);
         // The hash lets clients cache the document; it changes with the program.
         let url = format!(
@@ -69,12 +69,12 @@ fn place(group: &str, version: &str) -> String {
     }
 }
 
-fn document(group: &str, version: &str) -> Option<Value> {
-    let kinds = KINDS
+fn document(served: &Served, group: &str, version: &str) -> Option<Value> {
+    let kinds = served
         .iter()
         .filter(|kind| kind.group == group && kind.version == version);
     let paths: Map<String, Value> = kinds
-        .map(|kind| (path(kind), json!({ "patch": patch(kind) })))
+        .map(|kind| (path(&kind), json!({ "patch": patch(&kind) })))
         .collect();
     if paths.is_empty() {
         return None;
@@ -128,11 +128,12 @@ mod tests {
 
     #[test]
     fn each_kind_says_that_it_validates_fields() {
-        let document = document("", "v1").unwrap();
+        let served = Served::default();
+        let document = document(&served, "", "v1").unwrap();
         let patch = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
         assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Pod");
         assert_eq!(patch["parameters"][2]["name"], "fieldValidation");
-        assert!(root()["paths"]["apis/coordination.k8s.io/v1"].is_object());
-        assert!(super::document("nope", "v1").is_none());
+        assert!(root(&served)["paths"]["apis/coordination.k8s.io/v1"].is_object());
+        assert!(super::document(&served, "nope", "v1").is_none());
     }
 }

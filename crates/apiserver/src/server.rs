@@ -14,7 +14,7 @@ use crate::{
     debug::Requests,
     default_tolerations::DefaultTolerations,
     discovery,
-    kinds::{self, Kind, Subresource},
+    kinds::{KindRef, Kinds, Subresource},
     node_client::NodeClient,
     openapi,
     pages::Pages,
@@ -29,6 +29,8 @@ use crate::{
 pub struct Server {
     /// The objects.
     pub store: Store,
+    /// The kinds that are served.
+    pub kinds: Arc<Kinds>,
     /// Makes and reads the tokens of service accounts; absent without a key.
     pub issuer: Option<Issuer>,
     /// Who may do what.
@@ -53,8 +55,8 @@ pub struct Context {
     pub server: Arc<Server>,
     /// Who asks.
     pub user: Arc<User>,
-    /// The row of the kind that is asked for.
-    pub kind: &'static Kind,
+    /// The kind that is asked for.
+    pub kind: KindRef,
     /// Which object or collection.
     pub target: Target,
     /// Parameters.
@@ -127,7 +129,9 @@ async fn route(
             if let Some(stream) = asked.stream() {
                 server.authorizer.check(&user, &stream)?;
             }
-            let kind = kinds::find(&target.group, &target.version, &target.resource)
+            let kind = server
+                .kinds
+                .find(&target.group, &target.version, &target.resource)
                 .filter(|kind| kind.namespaced || target.namespace.is_empty())
                 .filter(|kind| {
                     !kind.namespaced || target.name.is_empty() || !target.namespace.is_empty()
@@ -138,6 +142,7 @@ async fn route(
                 "proxy" => Accept::PLAIN,
                 _ => Accept::negotiate(request.headers(), &query)?,
             };
+            let deprecated = kind.deprecation().map(str::to_owned);
             let context = Context {
                 server,
                 user,
@@ -146,7 +151,6 @@ async fn route(
                 query,
                 accept,
             };
-            let deprecated = kind.deprecated.map(str::to_owned);
             let response = resource(context, request).await?;
             Ok(answer::warn(response, deprecated.as_slice()))
         }
@@ -187,12 +191,12 @@ fn other(
         .issuer
         .as_ref()
         .and_then(|issuer| authn::answer(issuer, parts));
-    let found = openid.or_else(|| openapi::answer(parts, request.headers()));
+    let found = openid.or_else(|| openapi::answer(&server.kinds.now(), parts, request.headers()));
     if let Some(document) = found {
         return Some(Ok(document));
     }
     match Accept::negotiate(request.headers(), query) {
-        Ok(accept) => discovery::answer(parts, accept).map(Ok),
+        Ok(accept) => discovery::answer(&server.kinds.now(), parts, accept).map(Ok),
         Err(error) => Some(Err(error)),
     }
 }
@@ -218,7 +222,7 @@ async fn resource(
     context: Context,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
-    let (kind, target) = (context.kind, &context.target);
+    let (kind, target) = (&*context.kind, &context.target);
     match target.subresource.as_str() {
         "" => {}
         "status" if kind.status => return status(context, request).await,

@@ -8,26 +8,13 @@ use crate::{answer::metadata_only, kinds::Kind, request::Include};
 /// A `Table` of `objects`, as they are stored (`meta.k8s.io/v1`); without `definitions`, as the second and later
 /// events of a watch have it, the columns are not described again.
 pub fn table(
-    kind: &'static Kind,
+    kind: &Kind,
     include: Include,
     meta: Value,
     objects: &[Value],
     now: Timestamp,
     definitions: bool,
 ) -> Value {
-    let columns: Vec<Value> = kind
-        .columns
-        .iter()
-        .map(|column| {
-            json!({
-                "name": column.name,
-                "type": column.kind,
-                "format": if column.name == "Name" { "name" } else { "" },
-                "description": column.description,
-                "priority": i32::from(column.wide),
-            })
-        })
-        .collect();
     let rows: Vec<Value> = objects
         .iter()
         .map(|object| row(kind, include, object, now))
@@ -36,19 +23,14 @@ pub fn table(
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": meta,
-        "columnDefinitions": if definitions { json!(columns) } else { Value::Null },
+        "columnDefinitions": if definitions { kind.column_definitions().into() } else { Value::Null },
         "rows": rows,
     })
 }
 
 /// One row of a table.
-pub fn row(kind: &'static Kind, include: Include, object: &Value, now: Timestamp) -> Value {
-    let cells: Vec<Value> = kind
-        .columns
-        .iter()
-        .map(|column| column.cell.show(object, now))
-        .collect();
-    let mut row = json!({ "cells": cells });
+pub fn row(kind: &Kind, include: Include, object: &Value, now: Timestamp) -> Value {
+    let mut row = json!({ "cells": kind.cells(object, now) });
     match include {
         Include::None => {}
         Include::Metadata => row["object"] = metadata_only(object),

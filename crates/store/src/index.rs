@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::broadcast;
 
-use crate::{Bucket, Change, ChangeKind, Entry, Key, disk::Position};
+use crate::{Attributes, Bucket, Change, ChangeKind, Entry, Key, disk::Position};
 
 /// Events that a watcher may fall behind before it has to read them from the log.
 const FAN_OUT: usize = 256;
@@ -104,6 +104,23 @@ impl Index {
         }
     }
 
+    /// Describes the objects of `bucket` anew. Nothing about them has changed but what selectors
+    /// see, so no watcher is told.
+    pub fn describe_again(&mut self, bucket: &Bucket, describe: impl Fn(&Entry) -> Attributes) {
+        let slots = self.buckets.get_mut(bucket);
+        for entry in slots.into_iter().flat_map(|slot| slot.entries.values_mut()) {
+            let attributes = describe(entry);
+            if attributes != entry.attributes {
+                *entry = Arc::new(Entry {
+                    key: entry.key.clone(),
+                    revision: entry.revision,
+                    attributes,
+                    object: entry.object.clone(),
+                });
+            }
+        }
+    }
+
     /// The number of objects and the watchers of each bucket.
     pub fn counts(&self) -> impl Iterator<Item = (&Bucket, usize, usize)> {
         self.buckets.iter().map(|(bucket, slot)| {
@@ -119,7 +136,6 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Attributes;
 
     fn index(paths: &[(&str, &str)]) -> (Index, Bucket) {
         let bucket = Bucket::new("", "pods");

@@ -299,6 +299,17 @@ impl Store {
         answer.await.unwrap_or(Err(WriteError::Closed))
     }
 
+    /// Describes the objects of `bucket` anew: what selectors ask of its kind has changed.
+    pub fn describe_again(&self, bucket: &Bucket) {
+        let describe = &self.shared.describe;
+        let mut index = self
+            .shared
+            .index
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        index.describe_again(bucket, |entry| describe(&entry.key, &entry.object));
+    }
+
     /// Objects and watchers of each bucket, by name of the bucket.
     pub fn counts(&self) -> Vec<(Bucket, usize, usize)> {
         let mut counts: Vec<_> = self.read(|index| {

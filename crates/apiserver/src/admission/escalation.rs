@@ -21,7 +21,7 @@ pub fn concerns(kind: &Kind) -> bool {
 
 /// Refuses rights that the writer does not hold.
 pub fn check(context: &Context, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
-    if !concerns(context.kind) {
+    if !concerns(&context.kind) {
         return Ok(());
     }
     let is_role = matches!(context.kind.plural, "roles" | "clusterroles");
@@ -124,7 +124,7 @@ fn refusal(context: &Context, name: &str, lacking: &[Rule]) -> ApiError {
     let user = &context.user;
     let lines: Vec<String> = lacking.iter().map(shown).collect();
     ApiError::forbidden(
-        context.kind,
+        &context.kind,
         name,
         format!(
             "user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{}",

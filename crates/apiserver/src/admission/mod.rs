@@ -61,7 +61,7 @@ pub fn check_create(context: &Context) -> Result<(), ApiError> {
 /// Whether the user's writes have to be checked at all.
 pub fn is_needed(context: &Context) -> bool {
     !context.user.is_master()
-        && (node_of(&context.user).is_some() || escalation::concerns(context.kind))
+        && (node_of(&context.user).is_some() || escalation::concerns(&context.kind))
 }
 
 /// Refuses a token that a node may not have: it gets those of its own pods, bound to them.

@@ -31,7 +31,7 @@ pub fn check(
     new: Option<&Value>,
     old: Option<&Value>,
 ) -> Result<(), ApiError> {
-    let kind = context.kind;
+    let kind = &*context.kind;
     let refuse = |why: String| {
         let name = new.or(old).map_or("", object::name);
         Err(ApiError::forbidden(kind, name, why))
@@ -167,7 +167,7 @@ pub fn token(
     pod: Option<&Reference>,
 ) -> Result<(), ApiError> {
     let target = &context.target;
-    let refuse = |why: String| Err(ApiError::forbidden(context.kind, &target.name, why));
+    let refuse = |why: String| Err(ApiError::forbidden(&context.kind, &target.name, why));
     let Some(pod) = pod else {
         return refuse("node requested token not bound to a pod".into());
     };

@@ -41,7 +41,7 @@ pub async fn ensure(server: &Server) -> Result<(), ApiError> {
     try_join_all(objects).await.map(drop)
 }
 
-async fn ensure_one(server: &Server, kind: &'static Kind, object: Value) -> Result<(), ApiError> {
+async fn ensure_one(server: &Server, kind: &Kind, object: Value) -> Result<(), ApiError> {
     let namespace = object::namespace(&object).to_owned();
     let Some(current) = server
         .store

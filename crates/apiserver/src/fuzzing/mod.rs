@@ -144,7 +144,7 @@ fn take(value: Value) {
     }
 }
 
-fn complete(kind: &'static Kind, mut object: Value) {
+fn complete(kind: &Kind, mut object: Value) {
     let old = object.clone();
     object::metadata_mut(&mut object);
     (kind.complete)(&mut object);
@@ -156,7 +156,7 @@ fn complete(kind: &'static Kind, mut object: Value) {
     check::check_metadata_update(&object, &old, &mut findings);
     (kind.validate_update)(&object, &old, &mut findings);
     let _ = findings.to_string();
-    object::describe(kind, &object);
+    object::describe(kind.fields, &object);
 
     let template = object::template(&object);
     let encoded = [&template.head[..], b"7", &template.tail].concat();

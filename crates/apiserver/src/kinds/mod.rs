@@ -7,11 +7,14 @@
 mod apps;
 mod column;
 mod configuration;
+mod custom_resource_definition;
 mod defaults;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod handle;
 mod ip_pool;
+mod judge;
 mod label_selector;
 mod lease;
 mod namespace;
@@ -20,21 +23,26 @@ mod node;
 mod pod;
 pub mod rbac;
 mod review;
+mod served;
 mod service;
 mod stored_as;
+mod view;
 mod warnings;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub use column::Column;
+pub use column::{Column, since};
 pub use defaults::fill;
+pub use handle::KindRef;
 use sealane_store::{Bucket, Key};
+pub use served::{Kinds, Served};
 pub use stored_as::StoredAs;
 pub use warnings::Warnings;
 
 use crate::{
     check::{Findings, NameRule, Rule},
+    custom::Custom,
     object::{Decoded, TypeError, decode},
 };
 
@@ -84,6 +92,8 @@ pub struct Kind {
     pub columns: &'static [Column],
     /// Which changes `metadata.generation` counts.
     pub generation: Generation,
+    /// Whether an update has to name the version that it is based on.
+    pub names_version: bool,
     /// Whether an update of an object that does not exist creates it.
     pub create_on_update: bool,
     /// Whether the answer to a deletion is the object.
@@ -104,6 +114,8 @@ pub struct Kind {
     pub stored_as: Option<StoredAs>,
     /// Set if what is created is a question: it is answered, and not kept.
     pub review: Option<Review>,
+    /// Set if this is no row of the table but described by a CustomResourceDefinition.
+    pub custom: Option<Custom>,
 }
 
 /// Questions about access.
@@ -225,6 +237,8 @@ pub enum Deletion {
     Graceful,
     /// All that is in the namespace is gone.
     Contents,
+    /// All objects of the kind that it describes are gone, which a finalizer stands for.
+    Instances,
 }
 
 /// What becomes of an object's dependents if its deletion does not say.
@@ -247,6 +261,8 @@ pub enum Generation {
     Spec,
     /// Those of the spec and of annotations.
     SpecAndAnnotations,
+    /// All but those of metadata and of a status that has its own subresource.
+    AllButMetadata,
 }
 
 /// What the server itself decides about a write.
@@ -261,7 +277,7 @@ pub enum Admission {
 }
 
 /// A row of which nothing is particular; each row begins with it.
-const PLAIN: Kind = Kind {
+pub const PLAIN: Kind = Kind {
     group: "",
     version: "v1",
     kind: "",
@@ -284,6 +300,7 @@ const PLAIN: Kind = Kind {
     fields: &[],
     columns: column::NAME_AND_AGE,
     generation: Generation::None,
+    names_version: false,
     create_on_update: false,
     returns_deleted: false,
     ttl_seconds: None,
@@ -294,6 +311,7 @@ const PLAIN: Kind = Kind {
     admission: Admission::None,
     stored_as: None,
     review: None,
+    custom: None,
 };
 
 /// All kinds, in the order of discovery.
@@ -313,6 +331,7 @@ pub static KINDS: &[&Kind] = &[
     &apps::DEPLOYMENT,
     &apps::REPLICA_SET,
     &apps::STATEFUL_SET,
+    &custom_resource_definition::CUSTOM_RESOURCE_DEFINITION,
     &lease::LEASE,
     &endpoint_slice::ENDPOINT_SLICE,
     &event::EVENTS_EVENT,
@@ -336,8 +355,9 @@ pub static KINDS: &[&Kind] = &[
 
 #[cfg(test)]
 pub use apps::{DEPLOYMENT, REPLICATION_CONTROLLER};
-pub use apps::{SCALE, scale_of};
+pub use apps::{SCALE, scale_of, set_replicas};
 pub use configuration::{CONFIG_MAP, SECRET, SERVICE_ACCOUNT};
+pub use custom_resource_definition::CUSTOM_RESOURCE_DEFINITION;
 pub use endpoint_slice::ENDPOINT_SLICE;
 pub use endpoints::{ENDPOINTS, reachable as endpoints_reachable};
 pub use event::EVENT;
@@ -348,25 +368,20 @@ pub use pod::POD;
 pub use rbac::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
 pub use service::{SERVICE, addresses_agree as service_addresses_agree};
 
-/// Finds a kind by its place in a path.
-pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    let served =
-        |kind: &&&Kind| kind.group == group && kind.version == version && kind.plural == plural;
-    KINDS.iter().find(served).copied()
-}
-
-/// Finds the kind that is stored in `bucket`.
-pub fn stored_in(bucket: &Bucket) -> Option<&'static Kind> {
-    let stored = |kind: &&&Kind| kind.is_stored() && (kind.group, kind.plural) == bucket.parts();
-    KINDS.iter().find(stored).copied()
-}
-
 impl Kind {
     /// `GROUP/VERSION`, or the version alone in the core group.
     pub fn api_version(&self) -> String {
         match self.group {
             "" => self.version.into(),
             group => format!("{group}/{}", self.version),
+        }
+    }
+
+    /// The kind of its lists.
+    pub fn list_kind(&self) -> String {
+        match &self.custom {
+            Some(custom) => custom.definition().list_kind.into(),
+            None => format!("{}List", self.kind),
         }
     }
 
@@ -380,11 +395,25 @@ impl Kind {
 
     /// Whether there are objects of this kind in the store, under its own name.
     pub fn is_stored(&self) -> bool {
-        self.stored_as.is_none() && self.review.is_none()
+        let custom = self.custom.as_ref();
+        self.stored_as.is_none() && self.review.is_none() && custom.is_none_or(Custom::is_storage)
+    }
+
+    /// Whether clients may ask for it.
+    pub fn is_served(&self) -> bool {
+        self.custom.as_ref().is_none_or(Custom::is_served)
+    }
+
+    /// What people are told whenever they use it, if anything.
+    pub fn deprecation(&self) -> Option<&str> {
+        match &self.custom {
+            Some(custom) => custom.deprecation(),
+            None => self.deprecated,
+        }
     }
 
     /// The kind that objects of this one are stored as: itself, mostly.
-    pub fn storage(&'static self) -> &'static Kind {
+    pub fn storage(&self) -> &Kind {
         self.stored_as.as_ref().map_or(self, |stored| stored.kind)
     }
 

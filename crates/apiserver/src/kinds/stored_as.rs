@@ -14,7 +14,7 @@ pub struct StoredAs {
 
 impl Kind {
     /// A served object in the form that is stored.
-    pub fn to_stored(&'static self, mut object: Value) -> Value {
+    pub fn to_stored(&self, mut object: Value) -> Value {
         if let Some(stored) = &self.stored_as {
             let renames = stored
                 .renames
@@ -27,7 +27,7 @@ impl Kind {
     }
 
     /// A stored object in the form that is served.
-    pub fn to_served(&'static self, mut object: Value) -> Value {
+    pub fn to_served(&self, mut object: Value) -> Value {
         if let Some(stored) = &self.stored_as {
             rename(&mut object, stored.renames.iter().copied());
             name(&mut object, self);
@@ -56,11 +56,13 @@ fn rename<'a>(object: &mut Value, renames: impl Iterator<Item = (&'a str, &'a st
 mod tests {
     use serde_json::json;
 
-    use crate::kinds::find;
+    use crate::kinds::Kinds;
 
     #[test]
     fn an_event_has_two_views() {
-        let kind = find("events.k8s.io", "v1", "events").unwrap();
+        let kind = Kinds::default()
+            .find("events.k8s.io", "v1", "events")
+            .unwrap();
         let served = json!({
             "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"},
             "note": "hello", "regarding": {"kind": "Pod"}, "type": "Normal",

@@ -4,7 +4,7 @@
 use sealane_store::{Attributes, Template};
 use serde_json::Value;
 
-use crate::{check::FieldPath, kinds::Kind};
+use crate::check::FieldPath;
 
 const GAP: &str = "\"metadata\":{\"resourceVersion\":\"";
 
@@ -32,15 +32,14 @@ fn put_members(to: &mut Vec<u8>, object: &Value, without: &[&str]) {
     }
 }
 
-/// What selectors see of an object of this kind.
-pub fn describe(kind: &Kind, object: &Value) -> Attributes {
+/// What selectors see of an object: its labels and these fields, by name and path.
+pub fn describe(fields: &[(&'static str, &'static str)], object: &Value) -> Attributes {
     let labels = object["metadata"]["labels"]
         .as_object()
         .into_iter()
         .flatten();
     let labels = labels.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
-    let fields: Vec<(&str, String)> = kind
-        .fields
+    let fields: Vec<(&str, String)> = fields
         .iter()
         .map(|(name, path)| {
             let value = FieldPath::of(path)

@@ -136,8 +136,8 @@ mod tests {
             }
             let outlined = outline(object.to_string().as_bytes(), kind.fields).unwrap();
             assert_eq!(
-                describe(kind, &outlined),
-                describe(kind, &object),
+                describe(kind.fields, &outlined),
+                describe(kind.fields, &object),
                 "{}",
                 kind.kind
             );

@@ -44,6 +44,12 @@ impl Patch {
         "application/strategic-merge-patch+json",
     ];
 
+    /// Those of them that do for objects of custom kinds.
+    pub const CUSTOM_MEDIA: &[&str] = &[
+        "application/json-patch+json",
+        "application/merge-patch+json",
+    ];
+
     /// Reads a patch.
     ///
     /// # Errors

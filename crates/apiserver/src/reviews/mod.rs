@@ -31,7 +31,7 @@ pub fn review(
     review: Review,
     payload: &Payload,
 ) -> Result<Response<Body>, ApiError> {
-    let kind = context.kind;
+    let kind = &*context.kind;
     let options = WriteOptions::parse(&context.query, "CreateOptions")?;
     let Incoming {
         mut object,

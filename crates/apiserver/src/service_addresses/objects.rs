@@ -26,7 +26,7 @@ pub fn reserve<'a>(
     addresses.iter().map(move |address| {
         let made = object_of(*address, object::namespace(service), object::name(service));
         let key = IP_ADDRESS.key("", &address.to_string());
-        let attributes = object::describe(&IP_ADDRESS, &made);
+        let attributes = object::describe(IP_ADDRESS.fields, &made);
         Write::put(key, Expect::Absent, object::template(&made), attributes)
     })
 }
@@ -43,7 +43,7 @@ pub fn release(store: &Store, service: &Value, addresses: &[IpAddr]) -> Vec<Writ
 
 /// The write that removes an IPAddress.
 pub fn removal(entry: &Entry, last: &Value) -> Write {
-    let attributes = object::describe(&IP_ADDRESS, last);
+    let attributes = object::describe(IP_ADDRESS.fields, last);
     Write::delete(
         entry.key.clone(),
         entry.revision,

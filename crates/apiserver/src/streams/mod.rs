@@ -57,7 +57,7 @@ pub async fn pass(
         .server
         .store
         .get(&context.kind.key(&target.namespace, &target.name));
-    let entry = found.ok_or_else(|| ApiError::not_found(context.kind, &target.name))?;
+    let entry = found.ok_or_else(|| ApiError::not_found(&context.kind, &target.name))?;
     let pod: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
     let path = node_path(stream, &pod, &context.query)?;
     let node = pod["spec"]["nodeName"].as_str().unwrap_or("");

@@ -33,7 +33,7 @@ pub async fn bind(context: &Context, payload: Payload) -> Result<Response<Body>,
             "Binding: target.name: Invalid value: {node:?}: {why}"
         )));
     }
-    let (kind, target) = (context.kind, &context.target);
+    let (kind, target) = (&*context.kind, &context.target);
     let name = &target.name;
     for attempt in 1.. {
         let found = context.server.store.get(&kind.key(&target.namespace, name));

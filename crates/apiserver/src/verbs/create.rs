@@ -34,7 +34,7 @@ const STEM_MAX: usize = 63 - SUFFIX;
 ///
 /// As Kubernetes: 400, 404 (namespace), 409, 415, 422.
 pub async fn create(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
-    let kind = context.kind;
+    let kind = &*context.kind;
     let options = WriteOptions::parse(&context.query, "CreateOptions")?;
     let Incoming { object, problems } =
         decode(kind, read_value(&payload)?, |why| cannot(kind, why))?;
@@ -55,7 +55,7 @@ pub async fn create(context: &Context, payload: Payload) -> Result<Response<Body
 /// Creates `object` in `namespace`.
 pub async fn create_object(
     server: &Server,
-    kind: &'static Kind,
+    kind: &Kind,
     namespace: &str,
     mut object: Value,
     dry_run: bool,

@@ -23,7 +23,7 @@ pub struct Incoming {
 ///
 /// 400 for another kind's, and what `refuse` makes of a wrong type.
 pub fn decode(
-    kind: &'static Kind,
+    kind: &Kind,
     input: Input,
     refuse: impl FnOnce(&str) -> ApiError,
 ) -> Result<Incoming, ApiError> {
@@ -39,7 +39,9 @@ pub fn decode(
     check_kind(kind, &value)?;
     value["apiVersion"] = kind.api_version().into();
     value["kind"] = kind.kind.into();
-    let decoded = (kind.decode)(&value).map_err(|cause| refuse(&cause.to_string()))?;
+    let decoded = kind
+        .take(&value)
+        .map_err(|cause| refuse(&cause.to_string()))?;
     let unknown = decoded
         .unknown
         .iter()

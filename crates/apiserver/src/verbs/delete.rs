@@ -18,6 +18,7 @@ use super::{
 use crate::{
     admission,
     answer::{self, Body, ListMeta},
+    custom,
     kinds::{Admission, Deletion, Dependents, Kind},
     object,
     request::{DeleteOptions, ListOptions, Payload, Propagation},
@@ -52,14 +53,14 @@ impl Deleted {
 /// As Kubernetes: 400, 403, 404, 409, 422.
 pub async fn delete(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
     let options = DeleteOptions::parse(&context.query, &payload)?;
-    let (kind, target) = (context.kind, &context.target);
+    let (kind, target) = (&*context.kind, &context.target);
     if admission::is_needed(context)
         && let Some(current) = context
             .server
             .store
             .get(&kind.key(&target.namespace, &target.name))
     {
-        let old = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+        let old = kind.read(&current).map_err(ApiError::internal)?;
         admission::check(context, None, Some(&old))?;
     }
     let deleted = delete_object(
@@ -72,9 +73,9 @@ pub async fn delete(context: &Context, payload: Payload) -> Result<Response<Body
     .await?;
     let (entry, accept) = (deleted.entry(), context.accept);
     if matches!(deleted, Deleted::Marked(_)) || kind.returns_deleted {
-        return Ok(answer::object(StatusCode::OK, kind, accept, &entry.object));
+        return Ok(answer::object(StatusCode::OK, kind, accept, entry));
     }
-    let object: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
+    let object = kind.read(entry).map_err(ApiError::internal)?;
     let status = status::deleted(kind, &target.name, object::meta(&object, "uid"));
     Ok(answer::value(
         StatusCode::OK,
@@ -94,7 +95,7 @@ pub async fn delete_collection(
 ) -> Result<Response<Body>, ApiError> {
     let options = DeleteOptions::parse(&context.query, &payload)?;
     let selection = ListOptions::parse(&context.query)?;
-    super::list::check_fields(context.kind, &selection)?;
+    super::list::check_fields(&context.kind, &selection)?;
     let listing = context
         .server
         .store
@@ -104,7 +105,7 @@ pub async fn delete_collection(
     let mut entries = Vec::with_capacity(listing.entries.len());
     for entry in listing.entries {
         let (namespace, name) = (entry.key.namespace(), entry.key.name());
-        match delete_object(&context.server, context.kind, namespace, name, &options).await {
+        match delete_object(&context.server, &context.kind, namespace, name, &options).await {
             Ok(deleted) => entries.push(deleted.entry().clone()),
             Err(error) if error.code == StatusCode::NOT_FOUND => {}
             Err(error) => return Err(error),
@@ -114,13 +115,13 @@ pub async fn delete_collection(
         revision: context.server.store.revision(),
         ..ListMeta::default()
     };
-    Ok(answer::list(context.kind, context.accept, &meta, entries))
+    Ok(answer::list(&context.kind, context.accept, &meta, entries))
 }
 
 /// Deletes one object, as far as can be done now.
 pub async fn delete_object(
     server: &Server,
-    kind: &'static Kind,
+    kind: &Kind,
     namespace: &str,
     name: &str,
     options: &DeleteOptions,
@@ -135,7 +136,7 @@ pub async fn delete_object(
     for attempt in 1.. {
         let found = server.store.get(&kind.key(namespace, name));
         let current = found.ok_or_else(|| ApiError::not_found(kind, name))?;
-        let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+        let old = kind.read(&current).map_err(ApiError::internal)?;
         check_preconditions(kind, &old, options)?;
         match delete_current(server, kind, current, old, options).await {
             // Somebody changed it meanwhile; the preconditions are looked at anew.
@@ -151,7 +152,7 @@ const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 async fn delete_current(
     server: &Server,
-    kind: &'static Kind,
+    kind: &Kind,
     current: Arc<Entry>,
     old: Value,
     options: &DeleteOptions,
@@ -205,7 +206,7 @@ fn marked(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp) -> 
             // It goes its way, and how it goes is settled.
             None => return new,
         },
-        (Deletion::AtOnce | Deletion::Contents, _) => (0, now),
+        (Deletion::AtOnce | Deletion::Contents | Deletion::Instances, _) => (0, now),
     };
     let finalizers = finalizers_for_dependents(kind, old, options);
     let metadata = object::metadata_mut(&mut new);
@@ -222,8 +223,10 @@ fn marked(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp) -> 
     if first && let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
         metadata.insert("generation".into(), (generation + 1).into());
     }
-    if kind.deletion == Deletion::Contents {
-        new["status"]["phase"] = json!("Terminating");
+    match kind.deletion {
+        Deletion::Contents => new["status"]["phase"] = json!("Terminating"),
+        Deletion::Instances if first => custom::wait_for_objects(&mut new, now),
+        _ => {}
     }
     new
 }
@@ -281,7 +284,7 @@ fn finalizers_for_dependents(kind: &Kind, old: &Value, options: &DeleteOptions) 
 /// Removes an object from the store; `last` is its last state.
 pub async fn remove(
     server: &Server,
-    kind: &'static Kind,
+    kind: &Kind,
     last: &Value,
     current: &Entry,
 ) -> Result<Arc<Entry>, ApiError> {
@@ -289,8 +292,8 @@ pub async fn remove(
     let mut writes = vec![Write::delete(
         current.key.clone(),
         current.revision,
-        object::template(last),
-        object::describe(kind, last),
+        kind.template(last),
+        object::describe(kind.fields, last),
     )];
     if kind.admission == Admission::ServiceAddresses {
         let addresses: Vec<IpAddr> = spec::addresses(&last["spec"]).into_iter().collect();

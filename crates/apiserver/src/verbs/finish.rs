@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     answer::{self, Body},
-    check::{self, FieldPath, Findings},
+    check::Findings,
     kinds::{self, Admission, Kind},
     object,
     server::{Context, Server},
@@ -24,12 +24,11 @@ use crate::{
 /// 422 with everything that is wrong.
 pub fn prepare<'a>(
     server: &'a Server,
-    kind: &'static Kind,
+    kind: &Kind,
     new: &mut Value,
     old: Option<&Value>,
 ) -> Result<Option<Reservation<'a>>, ApiError> {
-    (kind.complete)(new);
-    kinds::fill(kind.defaults, new);
+    kind.fill_in(new);
     let reservation = match kind.admission {
         Admission::None => None,
         Admission::Pod => {
@@ -53,15 +52,7 @@ pub fn prepare<'a>(
 }
 
 fn validate(kind: &Kind, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
-    let mut findings = Findings::default();
-    check::check_metadata(kind.names, new, &mut findings);
-    check::run(kind.rules, new, &mut findings);
-    (kind.validate)(new, &mut findings);
-    if let Some(old) = old {
-        check::check_metadata_update(new, old, &mut findings);
-        immutable(kind, new, old, &mut findings);
-        (kind.validate_update)(new, old, &mut findings);
-    }
+    let findings = kind.judge(new, old);
     if findings.is_empty() {
         return Ok(());
     }
@@ -72,19 +63,6 @@ fn validate(kind: &Kind, new: &Value, old: Option<&Value>) -> Result<(), ApiErro
     Err(ApiError::invalid(kind.kind, kind.group, name, &findings))
 }
 
-/// Fields of the row that are set stay as they are.
-fn immutable(kind: &Kind, new: &Value, old: &Value, findings: &mut Findings) {
-    for path in kind.immutable {
-        let path_of = FieldPath::of(path);
-        let (Some(was), is) = (path_of.get(old), path_of.get(new)) else {
-            continue;
-        };
-        if Some(was) != is {
-            findings.invalid(*path, is.unwrap_or(&Value::Null), "field is immutable");
-        }
-    }
-}
-
 /// Writes an object, over `current` if there is one.
 ///
 /// # Errors
@@ -92,20 +70,23 @@ fn immutable(kind: &Kind, new: &Value, old: &Value, findings: &mut Findings) {
 /// 409 if somebody else was faster, 500 if the disk does not take it.
 pub async fn commit(
     server: &Server,
-    kind: &'static Kind,
+    kind: &Kind,
     new: &Value,
     current: Option<&Entry>,
     reservation: Option<Reservation<'_>>,
 ) -> Result<Arc<Entry>, ApiError> {
     let kind = kind.storage();
+    if current.is_none() {
+        check_is_staying(kind)?;
+    }
     let (namespace, name) = (object::namespace(new), object::name(new));
     let expect = current.map_or(Expect::Absent, |entry| Expect::Revision(entry.revision));
     let key = kind.key(namespace, name);
-    let attributes = object::describe(kind, new);
+    let attributes = object::describe(kind.fields, new);
     let mut writes = vec![Write::put(
         key.clone(),
         expect,
-        object::template(new),
+        kind.template(new),
         attributes,
     )];
     if let Some(reservation) = &reservation {
@@ -122,6 +103,17 @@ pub async fn commit(
         }
     }
     first(written).map_err(|cause| store_error(kind, &key, cause))
+}
+
+/// Nothing is made of a kind whose definition is going.
+fn check_is_staying(kind: &Kind) -> Result<(), ApiError> {
+    match &kind.custom {
+        Some(custom) if custom.definition().is_terminating() => Err(ApiError {
+            message: "create not allowed while custom resource definition is terminating".into(),
+            ..ApiError::method_not_allowed()
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What was asked for; what was written with it comes after it.
@@ -171,11 +163,9 @@ impl Outcome {
         let mut warnings = warnings.to_vec();
         warnings.extend(self.warnings(context, code == StatusCode::CREATED));
         let response = match self {
-            Self::Written(entry) => {
-                answer::object(code, context.kind, context.accept, &entry.object)
-            }
+            Self::Written(entry) => answer::object(code, &context.kind, context.accept, entry),
             Self::Tried(object) => {
-                let shaped = answer::shape(context.kind, context.accept, object.clone());
+                let shaped = answer::shape(&context.kind, context.accept, object.clone());
                 answer::value(code, context.accept, &shaped)
             }
         };
@@ -184,12 +174,13 @@ impl Outcome {
 
     /// What the kind has to say of the object, unless only a part of it was written.
     fn warnings(&self, context: &Context, is_new: bool) -> Vec<String> {
-        let kind = context.kind;
+        let kind = &*context.kind;
         if !context.target.subresource.is_empty() || !kind.warns(is_new) {
             return Vec::new();
         }
         match self {
-            Self::Written(entry) => serde_json::from_slice(&entry.object)
+            Self::Written(entry) => kind
+                .read(entry)
                 .map(|object| kind.warnings(&object, is_new))
                 .unwrap_or_default(),
             Self::Tried(object) => kind.warnings(object, is_new),

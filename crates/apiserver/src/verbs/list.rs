@@ -18,18 +18,13 @@ use crate::{
 ///
 /// 404.
 pub fn get(context: &Context) -> Result<Response<Body>, ApiError> {
-    let (kind, target) = (context.kind, &context.target);
+    let (kind, target) = (&*context.kind, &context.target);
     let found = context
         .server
         .store
         .get(&kind.key(&target.namespace, &target.name));
     let entry = found.ok_or_else(|| ApiError::not_found(kind, &target.name))?;
-    Ok(answer::object(
-        StatusCode::OK,
-        kind,
-        context.accept,
-        &entry.object,
-    ))
+    Ok(answer::object(StatusCode::OK, kind, context.accept, &entry))
 }
 
 /// The objects of a collection, or their changes.
@@ -39,7 +34,7 @@ pub fn get(context: &Context) -> Result<Response<Body>, ApiError> {
 /// 400 for selectors that cannot be, 410 for a place that is no longer kept.
 pub fn list_or_watch(context: Context) -> Result<Response<Body>, ApiError> {
     let mut options = ListOptions::parse(&context.query)?;
-    check_fields(context.kind, &options)?;
+    check_fields(&context.kind, &options)?;
     if options.watch || context.target.watch {
         if !context.target.name.is_empty() {
             options.fields = options.fields.and_name(&context.target.name);
@@ -73,7 +68,7 @@ fn list(context: &Context, options: &ListOptions) -> Result<Response<Body>, ApiE
         remaining,
     };
     Ok(answer::list(
-        context.kind,
+        &context.kind,
         context.accept,
         &meta,
         page.entries,

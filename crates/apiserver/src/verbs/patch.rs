@@ -26,9 +26,9 @@ use crate::{
 ///
 /// As Kubernetes: 400, 404, 409, 415, 422.
 pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
-    let (kind, target) = (context.kind, &context.target);
+    let (kind, target) = (&*context.kind, &context.target);
     let options = WriteOptions::parse(&context.query, "PatchOptions")?;
-    let patch = read(&payload)?;
+    let patch = read(kind, &payload)?;
     let part = Part::of(context);
     for attempt in 1.. {
         let found = context
@@ -36,7 +36,7 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
             .store
             .get(&kind.key(&target.namespace, &target.name));
         let current = found.ok_or_else(|| ApiError::not_found(kind, &target.name))?;
-        let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+        let old = kind.read(&current).map_err(ApiError::internal)?;
         let patched = apply(&patch, kind, kind.to_served(old.clone()))?;
         let input = Input {
             value: patched,
@@ -68,9 +68,17 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
 /// # Errors
 ///
 /// 415 for a media type that is none of ours, 400 for what cannot be read.
-pub fn read(payload: &Payload) -> Result<Patch, ApiError> {
+pub fn read(kind: &Kind, payload: &Payload) -> Result<Patch, ApiError> {
+    // How lists of custom kinds merge is known to server-side apply alone.
+    let media = match kind.custom {
+        Some(_) => Patch::CUSTOM_MEDIA,
+        None => Patch::MEDIA,
+    };
+    if !media.contains(&payload.media.as_str()) {
+        return Err(ApiError::unsupported_media_type(media));
+    }
     Patch::parse(&payload.media, &payload.bytes).map_err(|cause| match cause {
-        PatchError::Media => ApiError::unsupported_media_type(Patch::MEDIA),
+        PatchError::Media => ApiError::unsupported_media_type(media),
         cause => ApiError::bad_request(format!("error decoding patch: {cause}")),
     })
 }

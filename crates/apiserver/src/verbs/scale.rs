@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     answer::{self, Body},
-    kinds::{SCALE, scale_of},
+    custom::Custom,
+    kinds::{SCALE, scale_of, set_replicas},
     object::{self, Input},
     patch::Patch,
     request::{Payload, WriteOptions, read_value},
@@ -34,8 +35,10 @@ pub async fn scale(
 ) -> Result<Response<Body>, ApiError> {
     match *method {
         Method::GET => {
-            let current = current(context)?;
-            answer(context, &read(&current)?, &[])
+            let object = context.kind.read(&*current(context)?);
+            let object = object.map_err(ApiError::internal)?;
+            check_has_replicas(context, &object)?;
+            answer(context, &object, &[])
         }
         Method::PUT => update(context, payload).await,
         Method::PATCH => patch(context, payload).await,
@@ -56,7 +59,7 @@ async fn update(context: &Context, payload: Payload) -> Result<Response<Body>, A
 
 async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&context.query, "PatchOptions")?;
-    let patch = super::patch::read(&payload)?;
+    let patch = super::patch::read(&SCALE, &payload)?;
     // What a patch leaves as it is, it does not ask for.
     let change = |scale: &Value| {
         let mut new = patched(&patch, &payload, scale)?;
@@ -86,10 +89,11 @@ async fn write(
 ) -> Result<Response<Body>, ApiError> {
     for attempt in 1.. {
         let current = current(context)?;
-        let mut object = read(&current)?;
-        let mut scale = change(&scale_of(&object))?;
+        let kind = &*context.kind;
+        let mut object = kind.read(&current).map_err(ApiError::internal)?;
+        let mut scale = change(&scale_of(kind, &object))?;
         check(context, &mut scale)?;
-        object["spec"]["replicas"] = scale["spec"]["replicas"].clone();
+        set_replicas(kind, &mut object, scale["spec"]["replicas"].clone());
         let version = scale["metadata"]["resourceVersion"].take();
         let versioned = version.as_str().is_some_and(|version| !version.is_empty());
         if versioned {
@@ -99,11 +103,11 @@ async fn write(
         if !uid.is_empty() {
             object["metadata"]["uid"] = json!(uid);
         }
-        let (server, kind) = (&context.server, context.kind);
-        match replace(server, kind, Part::Main, object, &current, dry_run).await {
+        match replace(&context.server, kind, Part::Main, object, &current, dry_run).await {
             Ok(Outcome::Tried(object)) => return answer(context, &object, warnings),
             Ok(Outcome::Written(entry)) => {
-                return answer(context, &read(&entry)?, warnings);
+                let object = kind.read(&entry).map_err(ApiError::internal)?;
+                return answer(context, &object, warnings);
             }
             Err(error) if error.reason == "Conflict" && !versioned && attempt < ATTEMPTS => {}
             Err(error) => return Err(error),
@@ -122,11 +126,30 @@ fn check(context: &Context, scale: &mut Value) -> Result<(), ApiError> {
             target.name
         )));
     }
+    if let Some(paths) = context.kind.custom.as_ref().and_then(Custom::scale)
+        && scale["spec"]["replicas"].is_null()
+    {
+        return Err(ApiError::bad_request(format!(
+            "the spec replicas field {:?} cannot be empty",
+            paths.spec_replicas_path
+        )));
+    }
     prepare(&context.server, &SCALE, scale, None).map(drop)
 }
 
+/// An object of a custom kind may not say how many there should be.
+fn check_has_replicas(context: &Context, object: &Value) -> Result<(), ApiError> {
+    match context.kind.custom.as_ref().and_then(Custom::scale) {
+        Some(paths) if paths.wanted(object).is_none() => Err(ApiError::internal(format!(
+            "the spec replicas field {:?} does not exist",
+            paths.spec_replicas_path
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn current(context: &Context) -> Result<Arc<Entry>, ApiError> {
-    let (kind, target) = (context.kind, &context.target);
+    let (kind, target) = (&*context.kind, &context.target);
     let found = context
         .server
         .store
@@ -134,16 +157,12 @@ fn current(context: &Context) -> Result<Arc<Entry>, ApiError> {
     found.ok_or_else(|| ApiError::not_found(kind, &target.name))
 }
 
-fn read(entry: &Entry) -> Result<Value, ApiError> {
-    serde_json::from_slice(&entry.object).map_err(ApiError::internal)
-}
-
 fn answer(
     context: &Context,
     object: &Value,
     warnings: &[String],
 ) -> Result<Response<Body>, ApiError> {
-    let shaped = answer::shape(&SCALE, context.accept, scale_of(object));
+    let shaped = answer::shape(&SCALE, context.accept, scale_of(&context.kind, object));
     let response = answer::value(StatusCode::OK, context.accept, &shaped);
     Ok(answer::warn(response, warnings))
 }

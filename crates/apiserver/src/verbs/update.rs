@@ -13,6 +13,7 @@ use super::{
 use crate::{
     admission,
     answer::Body,
+    check::Findings,
     kinds::{Deletion, Generation, Kind},
     object,
     request::{Payload, WriteOptions, read_value},
@@ -51,7 +52,7 @@ impl Part {
 ///
 /// As Kubernetes: 400, 404, 409, 415, 422.
 pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
-    let (kind, target) = (context.kind, &context.target);
+    let (kind, target) = (&*context.kind, &context.target);
     let options = WriteOptions::parse(&context.query, "UpdateOptions")?;
     let Incoming {
         mut object,
@@ -70,6 +71,7 @@ pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body
         return Err(ApiError::bad_request(message));
     }
     locate(kind, &target.namespace, &mut object)?;
+    check_names_version(kind, &object)?;
     let part = Part::of(context);
     let key = kind.key(&target.namespace, &target.name);
     for attempt in 1.. {
@@ -90,7 +92,7 @@ pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body
             return Ok(made.await?.answer(context, StatusCode::CREATED, &warnings));
         };
         if admission::is_needed(context) {
-            let old = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+            let old = kind.read(&current).map_err(ApiError::internal)?;
             admission::check(context, Some(&object), Some(&old))?;
         }
         let written = replace(
@@ -116,6 +118,17 @@ pub fn may_retry(error: &ApiError, object: &Value) -> bool {
     error.reason == "Conflict" && object::resource_version(object).is_empty()
 }
 
+fn check_names_version(kind: &Kind, object: &Value) -> Result<(), ApiError> {
+    if !kind.names_version || !object::resource_version(object).is_empty() {
+        return Ok(());
+    }
+    let mut findings = Findings::default();
+    let why = "must be specified for an update";
+    findings.invalid("metadata.resourceVersion", &0.into(), why);
+    let name = object::name(object);
+    Err(ApiError::invalid(kind.kind, kind.group, name, &findings))
+}
+
 fn locate(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), ApiError> {
     let said = object::namespace(object);
     if !kind.namespaced {
@@ -133,13 +146,13 @@ fn locate(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), ApiErr
 /// Writes `new` over `current`, as far as `part` goes.
 pub async fn replace(
     server: &Server,
-    kind: &'static Kind,
+    kind: &Kind,
     part: Part,
     mut new: Value,
     current: &Entry,
     dry_run: bool,
 ) -> Result<Outcome, ApiError> {
-    let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+    let old = kind.read(current).map_err(ApiError::internal)?;
     check_version(kind, &new, &old)?;
     keep_ours(kind, part, &mut new, &old);
     let reservation = prepare(server, kind.storage(), &mut new, Some(&old))?;
@@ -177,6 +190,19 @@ fn is_new_generation(kind: &Kind, new: &Value, old: &Value) -> bool {
         Generation::SpecAndAnnotations => {
             new["spec"] != old["spec"] || annotations(new) != annotations(old)
         }
+        Generation::AllButMetadata => {
+            let counted = |object: &Value| {
+                let mut object = object.clone();
+                for part in ["apiVersion", "metadata"] {
+                    object[part].take();
+                }
+                if kind.status {
+                    object["status"].take();
+                }
+                object
+            };
+            counted(new) != counted(old)
+        }
     }
 }
 
@@ -211,8 +237,9 @@ fn keep_ours(kind: &Kind, part: Part, new: &mut Value, old: &Value) {
             let metadata = new["metadata"].take();
             *new = old.clone();
             new["status"] = status;
+            // The status of a custom kind comes alone.
             for field in ["labels", "annotations"] {
-                if !metadata[field].is_null() {
+                if kind.custom.is_none() && !metadata[field].is_null() {
                     new["metadata"][field] = metadata[field].clone();
                 }
             }
@@ -247,7 +274,7 @@ fn keep_ours(kind: &Kind, part: Part, new: &mut Value, old: &Value) {
 /// Whether nothing holds back the deletion of an object any longer.
 pub fn is_finished(kind: &Kind, object: &Value) -> bool {
     let waits = match kind.deletion {
-        Deletion::AtOnce => false,
+        Deletion::AtOnce | Deletion::Instances => false,
         Deletion::Graceful => object["metadata"]["deletionGracePeriodSeconds"] != json!(0),
         Deletion::Contents => object["spec"]["finalizers"]
             .as_array()

@@ -134,7 +134,9 @@ impl Stream {
             }
             let changes = self.changes.as_mut()?;
             let change = tokio::select! {
+                biased;
                 change = changes.next() => Some(change),
+                () = self.context.kind.ended() => return None,
                 () = sleep_until(self.bookmark_at), if self.options.bookmarks => None,
                 () = sleep_until(self.ends_at) => return None,
                 () = self.context.server.shutdown.cancelled() => return None,
@@ -218,7 +220,7 @@ fn form(context: &Context, told: Told, columns: bool) -> sealane_store::Form {
         Form::Table(Include::Metadata) => 3,
         Form::Table(Include::Object) => 4,
     };
-    let kind = std::ptr::from_ref(context.kind).addr();
+    let kind = std::ptr::from_ref(&*context.kind).addr();
     (kind, shape * 8 + told as u8 * 2 + u8::from(columns))
 }
 
@@ -241,26 +243,23 @@ fn told_entry(told: Told, change: &Change) -> Arc<Entry> {
     })
 }
 
-/// Whether the watcher asks for objects as they are stored.
-fn is_shared(context: &Context) -> bool {
-    context.accept.form == Form::Object && context.kind.stored_as.is_none()
-}
-
-fn plain_line(told: Told, entry: &Entry) -> Bytes {
-    let mut line = Vec::with_capacity(entry.object.len() + 40);
+fn plain_line(told: Told, object: &Bytes) -> Bytes {
+    let mut line = Vec::with_capacity(object.len() + 40);
     line.extend_from_slice(b"{\"type\":\"");
     line.extend_from_slice(told.word().as_bytes());
     line.extend_from_slice(b"\",\"object\":");
-    line.extend_from_slice(&entry.object);
+    line.extend_from_slice(object);
     line.extend_from_slice(b"}\n");
     line.into()
 }
 
 fn line(context: &Context, told: Told, entry: &Entry, columns: bool) -> Bytes {
-    if is_shared(context) {
-        return plain_line(told, entry);
+    if context.accept.form == Form::Object
+        && let Some(shared) = context.kind.shared(entry)
+    {
+        return plain_line(told, &shared);
     }
-    let object: Value = match serde_json::from_slice(&entry.object) {
+    let object = match context.kind.read(entry) {
         Ok(object) => object,
         Err(cause) => return error_line(&ApiError::internal(cause)),
     };
@@ -268,7 +267,7 @@ fn line(context: &Context, told: Told, entry: &Entry, columns: bool) -> Bytes {
         Form::Table(include) => {
             let meta = json!({ "resourceVersion": entry.revision.to_string() });
             table::table(
-                context.kind,
+                &context.kind,
                 include,
                 meta,
                 &[object],
@@ -276,7 +275,7 @@ fn line(context: &Context, told: Told, entry: &Entry, columns: bool) -> Bytes {
                 columns,
             )
         }
-        _ => answer::shape(context.kind, context.accept, object),
+        _ => answer::shape(&context.kind, context.accept, object),
     };
     event(told.word(), &object)
 }

@@ -20,7 +20,7 @@ pub use daemon_set::DAEMON_SET;
 pub use deployment::DEPLOYMENT;
 pub use replica_set::REPLICA_SET;
 pub use replication_controller::REPLICATION_CONTROLLER;
-pub use scale::{SCALE, scale_of};
+pub use scale::{SCALE, scale_of, set_replicas};
 pub use stateful_set::STATEFUL_SET;
 
 use super::{

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     check::{Check, Rule},
+    custom::Custom,
     kinds::{
         Kind, PLAIN,
         column::{AGE, Cell, NAME, number},
@@ -39,9 +40,31 @@ pub static SCALE: Kind = Kind {
     ..PLAIN
 };
 
-/// How an object is scaled.
-pub fn scale_of(object: &Value) -> Value {
-    let (metadata, selector) = (&object["metadata"], &object["spec"]["selector"]);
+/// How an object is scaled. That of a custom kind may not say how many there should be.
+pub fn scale_of(kind: &Kind, object: &Value) -> Value {
+    if let Some(paths) = kind.custom.as_ref().and_then(Custom::scale) {
+        let (wanted, present) = (paths.wanted(object), paths.present(object));
+        return scale(object, wanted, present, paths.selector(object));
+    }
+    let selector = &object["spec"]["selector"];
+    // That of a ReplicationController is a plain map.
+    let plain = json!({ "matchLabels": selector });
+    let is_plain = object["kind"] == "ReplicationController";
+    let selector = label_selector::text(if is_plain { &plain } else { selector });
+    let number = |part: &str| object[part]["replicas"].as_i64().unwrap_or(0);
+    scale(object, Some(number("spec")), number("status"), &selector)
+}
+
+/// Says how many there should be of an object.
+pub fn set_replicas(kind: &Kind, object: &mut Value, replicas: Value) {
+    match kind.custom.as_ref().and_then(Custom::scale) {
+        Some(paths) => paths.set(object, replicas),
+        None => object["spec"]["replicas"] = replicas,
+    }
+}
+
+fn scale(object: &Value, wanted: Option<i64>, present: i64, selector: &str) -> Value {
+    let metadata = &object["metadata"];
     let mut kept = json!({});
     for part in [
         "name",
@@ -52,25 +75,19 @@ pub fn scale_of(object: &Value) -> Value {
     ] {
         kept[part] = metadata[part].clone();
     }
-    // That of a ReplicationController is a plain map.
-    let plain = json!({ "matchLabels": selector });
-    let is_plain = object["kind"] == "ReplicationController";
-    let number = |part: &str| object[part]["replicas"].as_i64().unwrap_or(0);
     json!({
         "kind": SCALE.kind,
         "apiVersion": SCALE.api_version(),
         "metadata": kept,
-        "spec": { "replicas": number("spec") },
-        "status": {
-            "replicas": number("status"),
-            "selector": label_selector::text(if is_plain { &plain } else { selector }),
-        },
+        "spec": wanted.map_or(json!({}), |wanted| json!({ "replicas": wanted })),
+        "status": { "replicas": present, "selector": selector },
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::DEPLOYMENT;
 
     #[test]
     fn both_kinds_of_selector_become_text() {
@@ -79,7 +96,7 @@ mod tests {
                 "kind": kind, "metadata": {"name": "x", "labels": {"l": "m"}},
                 "spec": {"replicas": 3, "selector": selector}, "status": {"replicas": 2},
             });
-            scale_of(&object)
+            scale_of(&DEPLOYMENT, &object)
         };
         let scale = of("Deployment", json!({"matchLabels": {"app": "web"}}));
         assert_eq!(
