@@ -45,7 +45,10 @@ mod pages;
 mod patch;
 mod request;
 mod reviews;
-#[allow(dead_code, reason = "who can own a field is asked by server-side apply, which comes next")]
+#[allow(
+    dead_code,
+    reason = "who can own a field is asked by server-side apply, which comes next"
+)]
 mod schema;
 mod select;
 mod serve;

@@ -89,7 +89,8 @@ impl Findings {
         }));
     }
 
-    fn add(&mut self, field: impl Into<String>, reason: &'static str, message: String) {
+    /// What somebody else found and put into words.
+    pub fn add(&mut self, field: impl Into<String>, reason: &'static str, message: String) {
         self.0.push(Finding {
             field: field.into(),
             reason,

@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use sealane_store::Entry;
+use sealane_structural::Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use super::{
     CLEANUP,
     columns::{self, Column},
     scale::ScalePaths,
-    schema::Schema,
+    schema,
     texts::{self, Full},
 };
 
@@ -270,7 +271,7 @@ impl Definition {
     pub fn schema(&self, version: usize) -> &Schema {
         let of = &self.versions[version];
         of.schema
-            .get_or_init(|| Schema::read(&self.written_schema(of.name)))
+            .get_or_init(|| schema::load(&self.written_schema(of.name)))
     }
 
     /// The schema of a version as it is written, `null` if there is none.

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sealane_store::Entry;
+use sealane_structural::Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Definition, ScalePaths, definition::Version, schema::Schema};
+use super::{Definition, ScalePaths, definition::Version, schema};
 use crate::{
     check::Findings,
     kinds::{Generation, Kind, PLAIN, Subresource},
@@ -73,7 +74,8 @@ impl Custom {
         &self.definition.versions[self.version]
     }
 
-    fn schema(&self) -> &Schema {
+    /// What it says of objects.
+    pub fn schema(&self) -> &Schema {
         self.definition.schema(self.version)
     }
 
@@ -125,7 +127,7 @@ impl Custom {
 
     /// Finds what is wrong.
     pub fn validate(&self, new: &Value, old: Option<&Value>, findings: &mut Findings) {
-        self.schema().validate(new, old, findings);
+        schema::add(findings, self.schema().validate(new, old));
     }
 
     /// The bytes of an object as they are stored, if clients of this version get just these: it

@@ -23,7 +23,7 @@ pub mod keeper;
 mod kind;
 mod names;
 mod scale;
-mod schema;
+pub mod schema;
 mod status;
 mod texts;
 

@@ -1,26 +1,25 @@
-//! What a definition's schema says of objects, for the machinery that all kinds share.
+//! What a definition's schema finds, for the machinery that all kinds share.
 
-use serde_json::Value;
+use sealane_structural::{Problem, Schema};
+use serde_json::{Value, json};
 
 use crate::check::Findings;
 
-/// The schema of one version.
-pub struct Schema;
-
-impl Schema {
-    /// Reads an `openAPIV3Schema` that was found to be right when its definition was written.
-    pub fn read(_written: &Value) -> Self {
-        Self
+/// The schema of a version, from its `openAPIV3Schema`, which was found to be right when the
+/// definition was written. What has none may have any fields.
+pub fn load(written: &Value) -> Schema {
+    if written.is_null() {
+        return Schema::load(&json!({
+            "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+        }));
     }
+    Schema::load(written)
+}
 
-    /// Removes fields that it does not know, and names them.
-    pub fn prune(&self, _object: &mut Value) -> Vec<String> {
-        Vec::new()
+/// Adds problems to what was found.
+pub fn add(findings: &mut Findings, problems: Vec<Problem>) {
+    for problem in problems {
+        let (reason, message) = (problem.kind.reason(), problem.message());
+        findings.add(problem.path, reason, message);
     }
-
-    /// Fills in defaults.
-    pub fn default(&self, _object: &mut Value) {}
-
-    /// Finds what is wrong with an object.
-    pub fn validate(&self, _object: &Value, _old: Option<&Value>, _findings: &mut Findings) {}
 }

@@ -3,8 +3,10 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 use serde_json::{Value, json};
 
+use sealane_structural::definition;
+
 use super::{Deletion, Generation, Kind, PLAIN, fill, typed};
-use crate::check::Findings;
+use crate::{check::Findings, custom::schema};
 
 pub static CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
     group: "apiextensions.k8s.io",
@@ -17,37 +19,26 @@ pub static CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
     status: true,
     decode: typed::<apiextensions::CustomResourceDefinition>,
     complete,
-    validate,
+    examine,
     generation: Generation::Spec,
     names_version: true,
     deletion: Deletion::Instances,
     ..PLAIN
 };
 
-fn complete(definition: &mut Value) {
-    let names = &mut definition["spec"]["names"];
-    if let Some(kind) = names["kind"].as_str().map(str::to_owned) {
-        let is_empty = |name: &Value| name.as_str().is_none_or(str::is_empty);
-        if is_empty(&names["singular"]) {
-            names["singular"] = kind.to_lowercase().into();
-        }
-        if is_empty(&names["listKind"]) {
-            names["listKind"] = format!("{kind}List").into();
-        }
-    }
+fn complete(object: &mut Value) {
+    definition::complete(object);
     fill(
         &[
-            ("spec.conversion", "{}"),
-            ("spec.conversion.strategy", "\"None\""),
             ("status", "{}"),
             ("status.acceptedNames", "{\"kind\":\"\",\"plural\":\"\"}"),
             ("status.conditions", "[]"),
             ("status.storedVersions", "[]"),
         ],
-        definition,
+        object,
     );
-    remember_storage(definition);
-    for_each_schema(definition, whole_bounds);
+    remember_storage(object);
+    for_each_schema(object, whole_bounds);
 }
 
 /// The version that objects are stored as from now on is one that there may be objects of.
@@ -96,12 +87,8 @@ fn whole_bounds(schema: &mut Value) {
 /// Up to here all whole numbers are floating point numbers too: 2⁵³.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-fn validate(definition: &Value, findings: &mut Findings) {
-    let conversion = &definition["spec"]["conversion"];
-    if conversion["strategy"] == "Webhook" {
-        let at = "spec.conversion.strategy";
-        findings.unsupported(at, &conversion["strategy"], &["None"]);
-    }
+fn examine(object: &Value, old: Option<&Value>, findings: &mut Findings) {
+    schema::add(findings, definition::check(object, old));
 }
 
 #[cfg(test)]

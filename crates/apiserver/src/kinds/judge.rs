@@ -45,6 +45,7 @@ impl Kind {
             self.keep_immutable(new, old, &mut findings);
             (self.validate_update)(new, old, &mut findings);
         }
+        (self.examine)(new, old, &mut findings);
         if let Some(custom) = &self.custom {
             custom.validate(new, old, &mut findings);
         }

@@ -84,6 +84,8 @@ pub struct Kind {
     pub validate: fn(&Value, &mut Findings),
     /// What must hold between the new state and the old.
     pub validate_update: fn(&Value, &Value, &mut Findings),
+    /// What must hold of the new state, where that depends on the old one, if there is one.
+    pub examine: fn(&Value, Option<&Value>, &mut Findings),
     /// Paths that may not change once they are set.
     pub immutable: &'static [&'static str],
     /// Field selectors, by name and path, besides name and namespace.
@@ -296,6 +298,7 @@ pub const PLAIN: Kind = Kind {
     rules: &[],
     validate: |_, _| {},
     validate_update: |_, _, _| {},
+    examine: |_, _, _| {},
     immutable: &[],
     fields: &[],
     columns: column::NAME_AND_AGE,
