@@ -47,6 +47,7 @@ const CRATES: &[(&str, Layer)] = &[
     ("sealane-openapi", Layer::Decisions),
     ("sealane-structural", Layer::Decisions),
     ("sealane-ownership", Layer::Decisions),
+    ("sealane-cron", Layer::Decisions),
     ("sealane-ruleset", Layer::Programs),
     ("sealane-iptables", Layer::Programs),
     ("sealane-netlink", Layer::Edges),
