@@ -64,7 +64,12 @@ pub fn value(code: StatusCode, accept: Accept, value: &Value) -> Response<Body> 
 
 /// An error, always as JSON.
 pub fn error(error: &ApiError) -> Response<Body> {
-    value(error.code, Accept::PLAIN, &error.status())
+    let mut response = value(error.code, Accept::PLAIN, &error.status());
+    if let Some(seconds) = error.details["retryAfterSeconds"].as_u64() {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// Adds warnings, which kubectl shows to its user.

@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 
 use crate::{
     authz,
-    kinds::{ENDPOINT_SLICE, ENDPOINTS, Kind, NAMESPACE, SERVICE, SERVICE_CIDR},
+    kinds::{
+        ENDPOINT_SLICE, ENDPOINTS, Kind, NAMESPACE, PRIORITY_CLASS, SERVICE, SERVICE_CIDR,
+        SYSTEM_PRIORITIES,
+    },
     object,
     options::Options,
     server::Server,
@@ -39,8 +42,15 @@ pub async fn make(server: &Server, options: &Options) -> anyhow::Result<()> {
         let object = json!({ "metadata": { "name": namespace } });
         ensure(server, &NAMESPACE, "", object)
     });
-    try_join(
+    let priorities = SYSTEM_PRIORITIES.map(|(name, value, description)| {
+        let object = json!({
+            "metadata": { "name": name }, "value": value, "description": description,
+        });
+        ensure(server, &PRIORITY_CLASS, "", object)
+    });
+    try_join3(
         try_join_all(namespaces),
+        try_join_all(priorities),
         ensure(server, &SERVICE_CIDR, "", service_cidr(options)),
     )
     .await?;

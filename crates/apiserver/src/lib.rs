@@ -43,6 +43,7 @@ mod openapi;
 mod options;
 mod pages;
 mod patch;
+mod priority;
 mod request;
 mod reviews;
 #[allow(

@@ -287,6 +287,10 @@ async fn part(
             let (parts, body) = request.into_parts();
             verbs::bind(&context, request::read(&parts.headers, body).await?).await
         }
+        Subresource::Eviction if post => {
+            let (parts, body) = request.into_parts();
+            verbs::evict(&context, request::read(&parts.headers, body).await?).await
+        }
         Subresource::Scale => {
             let (parts, body) = request.into_parts();
             let payload = request::read(&parts.headers, body).await?;

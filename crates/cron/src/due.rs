@@ -59,13 +59,7 @@ impl Schedule {
     }
 
     /// How often it was due after `after` until `until`, counted up to `most`.
-    pub fn count(
-        &self,
-        after: i64,
-        until: i64,
-        most: usize,
-        offset: impl Fn(i64) -> i64,
-    ) -> usize {
+    pub fn count(&self, after: i64, until: i64, most: usize, offset: impl Fn(i64) -> i64) -> usize {
         let times = std::iter::successors(Some(after), |time| self.next(*time, &offset));
         let times = times.skip(1).take_while(|time| *time <= until);
         times.take(most).count()
@@ -120,10 +114,7 @@ impl Fields {
     }
 
     fn has_day(&self, civil: &Civil) -> bool {
-        let (day, weekday) = (
-            has(self.days, civil.day),
-            has(self.weekdays, civil.weekday),
-        );
+        let (day, weekday) = (has(self.days, civil.day), has(self.weekdays, civil.weekday));
         let is_due = if self.either_day {
             day || weekday
         } else {
@@ -188,8 +179,14 @@ mod tests {
         // Until 29 February of the next leap year.
         let leap = schedule("0 0 29 2 *").next(START, utc);
         assert_eq!(leap, Some(1_835_395_200));
-        assert_eq!(schedule("* * * * *").count(START, START + 600, 100, utc), 10);
-        assert_eq!(schedule("* * * * *").count(START, START + DAY, 100, utc), 100);
+        assert_eq!(
+            schedule("* * * * *").count(START, START + 600, 100, utc),
+            10
+        );
+        assert_eq!(
+            schedule("* * * * *").count(START, START + DAY, 100, utc),
+            100
+        );
     }
 
     #[test]

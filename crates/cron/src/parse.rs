@@ -138,7 +138,9 @@ fn seconds(text: &str) -> Option<i64> {
         let number: i64 = rest[..digits].parse().ok()?;
         let after = &rest[digits..];
         let units = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
-        let (unit, worth) = units.into_iter().find(|(unit, _)| after.starts_with(unit))?;
+        let (unit, worth) = units
+            .into_iter()
+            .find(|(unit, _)| after.starts_with(unit))?;
         milliseconds = milliseconds.checked_add(number.checked_mul(worth)?)?;
         rest = &after[unit.len()..];
     }
@@ -216,7 +218,9 @@ mod tests {
     }
 
     fn bits(numbers: impl IntoIterator<Item = u32>) -> u64 {
-        numbers.into_iter().fold(0, |bits, number| bits | 1 << number)
+        numbers
+            .into_iter()
+            .fold(0, |bits, number| bits | 1 << number)
     }
 
     #[test]
@@ -269,10 +273,7 @@ mod tests {
             ),
             ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
             ("*/1/2 * * * *", "too many slashes: */1/2"),
-            (
-                "x * * * *",
-                "failed to parse int from x: expected a number",
-            ),
+            ("x * * * *", "failed to parse int from x: expected a number"),
             (
                 "+1 * * * *",
                 "failed to parse int from +1: expected a number",

@@ -5,6 +5,7 @@
 //! fields with each other.
 
 mod apps;
+mod batch;
 mod column;
 mod configuration;
 mod custom_resource_definition;
@@ -15,12 +16,14 @@ mod event;
 mod handle;
 mod ip_pool;
 mod judge;
-mod label_selector;
+pub mod label_selector;
 mod lease;
 mod namespace;
 mod networking;
 mod node;
 mod pod;
+mod pod_disruption_budget;
+mod priority_class;
 pub mod rbac;
 mod review;
 mod served;
@@ -142,6 +145,8 @@ pub enum Review {
 pub enum Subresource {
     /// `POST pods/NAME/binding`: the scheduler's decision.
     Binding,
+    /// `POST pods/NAME/eviction`: a deletion that its disruption budget allows.
+    Eviction,
     /// `PUT namespaces/NAME/finalize`: the finalizers in its spec.
     Finalize,
     /// `POST serviceaccounts/NAME/token`: a token for it.
@@ -181,6 +186,7 @@ impl Subresource {
     pub fn name(self) -> &'static str {
         match self {
             Self::Binding => "binding",
+            Self::Eviction => "eviction",
             Self::Finalize => "finalize",
             Self::Token => "token",
             Self::Scale => "scale",
@@ -196,6 +202,7 @@ impl Subresource {
     pub fn kind(self) -> &'static str {
         match self {
             Self::Binding => "Binding",
+            Self::Eviction => "Eviction",
             Self::Finalize => "Namespace",
             Self::Token => "TokenRequest",
             Self::Scale => "Scale",
@@ -211,6 +218,7 @@ impl Subresource {
     /// Group and version of that kind, where they are not those of the resource.
     pub fn group_version(self) -> Option<(&'static str, &'static str)> {
         match self {
+            Self::Eviction => Some(("policy", "v1")),
             Self::Scale => Some(("autoscaling", "v1")),
             Self::Token => Some(("authentication.k8s.io", "v1")),
             _ => None,
@@ -220,7 +228,7 @@ impl Subresource {
     /// What may be done with it.
     pub fn verbs(self) -> &'static [&'static str] {
         match self {
-            Self::Binding | Self::Token => &["create"],
+            Self::Binding | Self::Eviction | Self::Token => &["create"],
             Self::Finalize => &["update"],
             Self::Scale => &["get", "patch", "update"],
             Self::Node(NodeStream::Log) => &["get"],
@@ -274,8 +282,11 @@ pub enum Admission {
     None,
     /// The addresses of a Service.
     ServiceAddresses,
-    /// What a new pod gets from its service account, and how long any pod bears a lost node.
+    /// What a new pod gets from its service account and its priority class, and how long any pod
+    /// bears a lost node.
     Pod,
+    /// That there is one default class at most.
+    PriorityClass,
 }
 
 /// A row of which nothing is particular; each row begins with it.
@@ -335,6 +346,8 @@ pub static KINDS: &[&Kind] = &[
     &apps::REPLICA_SET,
     &apps::STATEFUL_SET,
     &custom_resource_definition::CUSTOM_RESOURCE_DEFINITION,
+    &batch::CRON_JOB,
+    &batch::JOB,
     &lease::LEASE,
     &endpoint_slice::ENDPOINT_SLICE,
     &event::EVENTS_EVENT,
@@ -343,10 +356,12 @@ pub static KINDS: &[&Kind] = &[
     &networking::IP_ADDRESS,
     &networking::NETWORK_POLICY,
     &networking::SERVICE_CIDR,
+    &pod_disruption_budget::POD_DISRUPTION_BUDGET,
     &rbac::CLUSTER_ROLE,
     &rbac::CLUSTER_ROLE_BINDING,
     &rbac::ROLE,
     &rbac::ROLE_BINDING,
+    &priority_class::PRIORITY_CLASS,
     &ip_pool::IP_POOL,
     &review::SELF_SUBJECT_REVIEW,
     &review::TOKEN_REVIEW,
@@ -368,6 +383,8 @@ pub use namespace::NAMESPACE;
 pub use networking::{IP_ADDRESS, SERVICE_CIDR};
 pub use node::NODE;
 pub use pod::POD;
+pub use pod_disruption_budget::POD_DISRUPTION_BUDGET;
+pub use priority_class::{PRIORITY_CLASS, SYSTEM as SYSTEM_PRIORITIES};
 pub use rbac::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
 pub use service::{SERVICE, addresses_agree as service_addresses_agree};
 

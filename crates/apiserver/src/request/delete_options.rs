@@ -1,7 +1,7 @@
 //! The options of a deletion, from the body and, where that is silent, from the query.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Payload, Query, options::dry_run, read_value};
 use crate::{check::Findings, status::ApiError};
@@ -83,11 +83,7 @@ impl DeleteOptions {
         let mut options = if payload.bytes.is_empty() {
             Self::default()
         } else {
-            let value = read_value(payload)?.value;
-            let decoded = Option::<Self>::deserialize(value).map_err(|cause| {
-                ApiError::bad_request(format!("DeleteOptions in the body: {cause}"))
-            })?;
-            decoded.unwrap_or_default()
+            Self::decode(read_value(payload)?.value)?
         };
         if options.grace_period_seconds.is_none() {
             options.grace_period_seconds = query.number("gracePeriodSeconds")?;
@@ -100,6 +96,22 @@ impl DeleteOptions {
             .dry_run
             .extend(query.all("dryRun").map(str::to_owned));
         options.check()
+    }
+
+    /// Reads them from a part of a body; nothing there means nothing special.
+    ///
+    /// # Errors
+    ///
+    /// 400 for what is none, 422 for values that are none.
+    pub fn of(value: Value) -> Result<Self, ApiError> {
+        Self::decode(value)?.check()
+    }
+
+    fn decode(value: Value) -> Result<Self, ApiError> {
+        let decoded = Option::<Self>::deserialize(value).map_err(|cause| {
+            ApiError::bad_request(format!("DeleteOptions in the body: {cause}"))
+        })?;
+        Ok(decoded.unwrap_or_default())
     }
 
     fn check(self) -> Result<Self, ApiError> {

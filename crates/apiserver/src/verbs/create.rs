@@ -13,7 +13,7 @@ use crate::{
     admission,
     answer::Body,
     kinds::{self, Admission, Deletion, Generation, Kind},
-    object,
+    object, priority,
     request::{Payload, WriteOptions, read_value},
     server::{Context, Server},
     service_account,
@@ -69,6 +69,7 @@ pub async fn create_object(
     if kind.admission == Admission::Pod {
         check_namespace(server, kind, namespace, object::name(&object))?;
         service_account::admit(server, namespace, &mut object).await?;
+        priority::admit(server, &mut object)?;
     }
     let generated = object::name(&object).is_empty();
     let stem: String = object::meta(&object, "generateName")

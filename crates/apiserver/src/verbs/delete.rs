@@ -169,7 +169,12 @@ async fn delete_current(
     }
 }
 
-fn check_preconditions(kind: &Kind, old: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
+/// Refuses what is not for this object, or not for this version of it.
+pub fn check_preconditions(
+    kind: &Kind,
+    old: &Value,
+    options: &DeleteOptions,
+) -> Result<(), ApiError> {
     let wanted = &options.preconditions;
     let (uid, version) = (object::meta(old, "uid"), object::resource_version(old));
     for (what, wanted, is, happened) in [

@@ -10,7 +10,7 @@ use crate::{
     answer::{self, Body},
     check::Findings,
     kinds::{self, Admission, Kind},
-    object,
+    object, priority,
     server::{Context, Server},
     service_addresses::{self, Reservation, View, release, reserve},
     status::ApiError,
@@ -31,6 +31,10 @@ pub fn prepare<'a>(
     kind.fill_in(new);
     let reservation = match kind.admission {
         Admission::None => None,
+        Admission::PriorityClass => {
+            priority::check_default(server, new)?;
+            None
+        }
         Admission::Pod => {
             server.tolerations.admit(new);
             None

@@ -9,7 +9,7 @@ mod daemon_set;
 mod deployment;
 mod replica_set;
 mod replication_controller;
-mod rolling;
+pub mod rolling;
 mod scale;
 mod stateful_set;
 
@@ -30,21 +30,21 @@ use super::{
 use crate::check::Findings;
 
 /// The template's containers.
-const CONTAINERS: Column = wide(
+pub const CONTAINERS: Column = wide(
     "Containers",
     Cell::Of(|object, _| of_containers(object, "name")),
     "Names of the containers in the template.",
 );
 
 /// The template's images.
-const IMAGES: Column = wide(
+pub const IMAGES: Column = wide(
     "Images",
     Cell::Of(|object, _| of_containers(object, "image")),
     "Images of the containers in the template.",
 );
 
 /// Which pods belong to it.
-const SELECTOR: Column = wide(
+pub const SELECTOR: Column = wide(
     "Selector",
     Cell::Of(|object, _| selector_text(&object["spec"]["selector"])),
     "Labels of the pods that belong to it.",

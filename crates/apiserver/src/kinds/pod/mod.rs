@@ -15,8 +15,8 @@ use super::{
     column::{AGE, Cell, NAME, column, wide},
     typed,
 };
-pub use template::{complete_template, validate_lasting};
-pub use warnings::of_workload;
+pub use template::{complete_template, validate_lasting, validate_template};
+pub use warnings::{of_pod_spec, of_workload};
 
 pub static POD: Kind = Kind {
     kind: "Pod",
@@ -27,6 +27,7 @@ pub static POD: Kind = Kind {
     status: true,
     subresources: &[
         Subresource::Binding,
+        Subresource::Eviction,
         Subresource::Node(NodeStream::Log),
         Subresource::Node(NodeStream::Exec),
         Subresource::Node(NodeStream::Attach),

@@ -15,7 +15,7 @@ pub fn of_pod(pod: &Value, said: &mut Vec<String>) {
             wrong.join(" ")
         ));
     }
-    of_spec("spec", &pod["spec"], said);
+    of_pod_spec("spec", &pod["spec"], said);
 }
 
 /// Warnings about an object that makes pods of a template.
@@ -28,14 +28,15 @@ pub fn of_workload(object: &Value, said: &mut Vec<String>) {
             wrong.join(" ")
         ));
     }
-    of_spec(
+    of_pod_spec(
         "spec.template.spec",
         &object["spec"]["template"]["spec"],
         said,
     );
 }
 
-fn of_spec(at: &str, spec: &Value, said: &mut Vec<String>) {
+/// Warnings about the spec of a pod at `at`.
+pub fn of_pod_spec(at: &str, spec: &Value, said: &mut Vec<String>) {
     for part in ["initContainers", "containers"] {
         for (index, container) in items(&spec[part]).iter().enumerate() {
             of_container(&format!("{at}.{part}[{index}]"), container, said);
