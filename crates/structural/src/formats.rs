@@ -61,3 +61,9 @@ impl Format {
         }
     }
 }
+
+/// Whether a text is of a format, by its name.
+pub(crate) fn judges(name: &str, text: &str) -> bool {
+    let format = texts::ALL.iter().find(|format| format.name == name);
+    format.is_some_and(|format| (format.judge)(text))
+}

@@ -1,5 +1,7 @@
 //! Defaults are right values: of their type, known, within the limits and rules of their place.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::cel;
@@ -9,7 +11,7 @@ use crate::problem::Problem;
 use crate::prune::prune;
 use crate::validate;
 
-pub(super) fn check(node: &Node, raw: &Value, at: &Path<'_>, problems: &mut Vec<Problem>) {
+pub(super) fn check(node: &Arc<Node>, raw: &Value, at: &Path<'_>, problems: &mut Vec<Problem>) {
     if !node.below.defaults {
         return;
     }
@@ -30,7 +32,7 @@ pub(super) fn check(node: &Node, raw: &Value, at: &Path<'_>, problems: &mut Vec<
     }
 }
 
-fn one(node: &Node, default: &Value, at: &Path<'_>, problems: &mut Vec<Problem>) {
+fn one(node: &Arc<Node>, default: &Value, at: &Path<'_>, problems: &mut Vec<Problem>) {
     let mut pruned = default.clone();
     prune(node, &mut pruned);
     if pruned != *default {

@@ -11,6 +11,8 @@ mod embedded;
 mod keyed_lists;
 mod value;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::cel;
@@ -27,7 +29,7 @@ const BLOCKING: [ProblemKind; 5] = [
     ProblemKind::TypeInvalid,
 ];
 
-pub(crate) fn validate(root: &Node, object: &Value, old: Option<&Value>) -> Vec<Problem> {
+pub(crate) fn validate(root: &Arc<Node>, object: &Value, old: Option<&Value>) -> Vec<Problem> {
     let mut problems = shape(root, object, old, &Path::ROOT);
     if problems
         .iter()
@@ -72,11 +74,4 @@ fn had_doubles(node: &Node, old: &Value) -> bool {
     let mut before = Vec::new();
     keyed_lists::check(node, old, &Path::ROOT, &mut before);
     !before.is_empty()
-}
-
-/// Whether one value of a schema is right.
-pub(crate) fn passes(node: &Node, value: &Value) -> bool {
-    let mut problems = Vec::new();
-    value::check(node, value, None, &Path::ROOT, &mut problems);
-    problems.is_empty()
 }
