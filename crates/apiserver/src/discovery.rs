@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::{self, Body},
-    kinds::{Kind, KindRef, Served},
+    kinds::{Kind, KindRef, Served, Subresource},
     request::{Accept, Form},
 };
 
@@ -24,7 +24,7 @@ const VERBS: &[&str] = &[
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
 /// What may be done with objects of a kind.
-fn verbs(kind: &Kind) -> &'static [&'static str] {
+pub fn verbs(kind: &Kind) -> &'static [&'static str] {
     if kind.review.is_some() {
         &["create"]
     } else {
@@ -209,21 +209,30 @@ fn resource_and_parts(kind: &Kind) -> Vec<Value> {
 }
 
 /// What discovery says of a subresource.
-struct Part {
-    name: &'static str,
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
-    verbs: &'static [&'static str],
+pub struct Part {
+    /// Its name in paths.
+    pub name: &'static str,
+    /// Group of what is sent to it.
+    pub group: &'static str,
+    /// Version of that.
+    pub version: &'static str,
+    /// Kind of that.
+    pub kind: &'static str,
+    /// What may be done with it.
+    pub verbs: &'static [&'static str],
+    /// Which one it is; the status, if none.
+    pub of: Option<Subresource>,
 }
 
-fn parts(kind: &Kind) -> impl Iterator<Item = Part> + '_ {
+/// The subresources of a kind.
+pub fn parts(kind: &Kind) -> impl Iterator<Item = Part> + '_ {
     let status = kind.status.then_some(Part {
         name: "status",
         group: kind.group,
         version: kind.version,
         kind: kind.kind,
         verbs: STATUS_VERBS,
+        of: None,
     });
     let others = kind.subresources.iter().map(|part| {
         let own = (kind.group, kind.version);
@@ -234,6 +243,7 @@ fn parts(kind: &Kind) -> impl Iterator<Item = Part> + '_ {
             version,
             kind: part.kind(),
             verbs: part.verbs(),
+            of: Some(*part),
         }
     });
     status.into_iter().chain(others)

@@ -191,7 +191,8 @@ fn other(
         .issuer
         .as_ref()
         .and_then(|issuer| authn::answer(issuer, parts));
-    let found = openid.or_else(|| openapi::answer(&server.kinds.now(), parts, request.headers()));
+    let found =
+        openid.or_else(|| openapi::answer(&server.kinds.now(), parts, request.headers(), query));
     if let Some(document) = found {
         return Some(Ok(document));
     }

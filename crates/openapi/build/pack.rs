@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::source::Type;
 
+/// What such a name's description says.
+const MAY_BE_EMPTY: &str = "due to backwards compatibility is allowed to be empty";
+
 /// Writes `library.rs` and what it includes into `out`.
 pub fn write(types: &[Type], out: &Path) -> Result<(), Box<dyn Error>> {
     let mut packages: BTreeMap<&str, String> = BTreeMap::new();
@@ -47,21 +50,29 @@ fn deflate(lines: &str) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The schema with what kind it is; only in Rust must a kind have metadata.
+/// The schema with what kind it is. Some fields must be there only in Rust: the metadata of a kind, and
+/// names of which Kubernetes says that it would require them if it had not always done without.
 fn complete(one: &Type) -> Value {
     let mut schema = one.schema.clone();
-    let Some([group, version, kind]) = &one.kind else {
-        return schema;
-    };
+    let is_kind = one.kind.is_some();
+    let properties = schema["properties"].clone();
     if let Some(required) = schema["required"].as_array_mut() {
-        required.retain(|field| field != "metadata");
+        required.retain(|field| {
+            let said = field
+                .as_str()
+                .and_then(|field| properties[field]["description"].as_str());
+            let may_be_empty = said.is_some_and(|said| said.contains(MAY_BE_EMPTY));
+            !may_be_empty && !(is_kind && field == "metadata")
+        });
         if required.is_empty() {
             schema
                 .as_object_mut()
                 .map(|schema| schema.remove("required"));
         }
     }
-    schema["x-kubernetes-group-version-kind"] =
-        json!([{ "group": group, "version": version, "kind": kind }]);
+    if let Some([group, version, kind]) = &one.kind {
+        schema["x-kubernetes-group-version-kind"] =
+            json!([{ "group": group, "version": version, "kind": kind }]);
+    }
     schema
 }

@@ -81,13 +81,11 @@ impl Custom {
 
     /// Its `openAPIV3Schema` as it is written, for those who publish it; null if there is none. It is
     /// read anew each time: it is large, and seldom asked for.
-    #[allow(dead_code, reason = "for the documents of OpenAPI")]
     pub fn written_schema(&self) -> Value {
         self.definition.written_schema(self.version().name)
     }
 
     /// Changes whenever the definition does: of a document that is made from it, a tag.
-    #[allow(dead_code, reason = "for the documents of OpenAPI")]
     pub fn tag(&self) -> String {
         self.definition.tag()
     }

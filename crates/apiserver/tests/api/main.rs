@@ -9,6 +9,7 @@ mod crashes;
 mod deletion;
 mod disk;
 mod durability;
+mod explain;
 mod harness;
 mod hostile;
 mod kubectl;
