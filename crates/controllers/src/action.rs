@@ -11,6 +11,7 @@ use sealane_kube::events::Severity;
 use sealane_objects::ObjectName;
 
 use crate::view::{LeaseView, NodeView, PodView};
+use crate::workloads::head::Head;
 use crate::workloads::news::News;
 use sealane_objects::Taint;
 use serde_json::Value;
@@ -152,6 +153,17 @@ pub enum About {
     },
 }
 
+impl About {
+    /// About an object that watches show with its head.
+    pub fn of(head: &Head) -> Self {
+        Self::Object {
+            kind: head.kind,
+            name: head.name.clone(),
+            uid: head.uid.clone(),
+        }
+    }
+}
+
 /// Kinds that controllers make, change or delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -165,6 +177,9 @@ pub enum Kind {
     DaemonSet,
     StatefulSet,
     ControllerRevision,
+    Job,
+    CronJob,
+    PodDisruptionBudget,
 }
 
 /// An object that a controller looks after: the one for whose sake an action is taken.
@@ -179,7 +194,7 @@ pub struct Key {
 pub enum Part {
     /// A JSON merge patch.
     Object,
-    /// A strategic merge patch: entries of owner references are merged by uid.
+    /// A strategic merge patch: entries of owner references are merged by uid, finalizers one by one.
     Owners,
     /// A JSON merge patch of subresource `status`.
     Status,
@@ -195,6 +210,8 @@ impl Kind {
             | Self::DaemonSet
             | Self::StatefulSet
             | Self::ControllerRevision => "apps/v1",
+            Self::Job | Self::CronJob => "batch/v1",
+            Self::PodDisruptionBudget => "policy/v1",
         }
     }
 
@@ -210,6 +227,9 @@ impl Kind {
             Self::DaemonSet => "daemonsets",
             Self::StatefulSet => "statefulsets",
             Self::ControllerRevision => "controllerrevisions",
+            Self::Job => "jobs",
+            Self::CronJob => "cronjobs",
+            Self::PodDisruptionBudget => "poddisruptionbudgets",
         }
     }
 }
@@ -244,6 +264,10 @@ pub enum Outcome {
 pub trait Controller {
     /// Takes in what happened and adds what is now wanted to `actions`.
     fn handle(&mut self, input: &Input, now: Instant, actions: &mut Vec<Action>);
+
+    /// Takes in what the clock on the wall shows at `now`. A machine that sleeps, or whose clock is set, tears the
+    /// two apart.
+    fn set_wall(&mut self, _now: Instant, _wall: Timestamp) {}
 
     /// When the controller wants a tick, if nothing happens before.
     fn wake_at(&self) -> Option<Instant> {

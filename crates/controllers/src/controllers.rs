@@ -41,6 +41,13 @@ impl Controllers {
         }
     }
 
+    /// Shows all of them the clock on the wall.
+    pub fn set_wall(&mut self, now: Instant, wall: Timestamp) {
+        for (_, controller) in &mut self.all {
+            controller.set_wall(now, wall);
+        }
+    }
+
     /// When the first of them wants a tick.
     pub fn wake_at(&self) -> Option<Instant> {
         self.all

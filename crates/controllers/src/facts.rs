@@ -1,5 +1,7 @@
 //! What those look at in a pod who keep pods, or send traffic to them.
 
+pub mod job;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::pools::Pools;
+use job::JobPod;
 
 /// The part of a Pod that says whose it is and how it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct PodFacts {
     pub subdomain: Option<String>,
     /// Ports of containers that have a name, with their protocols.
     pub ports: Arc<Vec<NamedPort>>,
+    /// What its Job reads, if a Job keeps it.
+    pub job: Option<Arc<JobPod>>,
 }
 
 /// Who keeps a pod.
@@ -70,10 +75,12 @@ impl PodFacts {
             .annotations
             .as_ref()
             .and_then(|all| all.get("controller.kubernetes.io/pod-deletion-cost"));
+        let controller = controller_of(meta.owner_references.as_deref());
+        let keeper = controller.as_ref().map(|controller| &*controller.kind);
         Self {
+            job: JobPod::of(pod, keeper).map(Arc::new),
             labels: pools.labels.share(meta.labels.clone().unwrap_or_default()),
-            controller: controller_of(meta.owner_references.as_deref())
-                .map(|controller| pools.controllers.share(controller)),
+            controller: controller.map(|controller| pools.controllers.share(controller)),
             phase: Phase::of(status.and_then(|s| s.phase.as_deref())),
             ready: status.and_then(ready_since),
             ready_turned: status.and_then(ready_turned),

@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use futures::stream::{self, BoxStream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use sealane_introspect::{Counter, Introspect, Readiness};
 use sealane_kube::events::Recorder;
@@ -97,7 +98,11 @@ impl Leader {
     fn take(&mut self, input: &Input) {
         self.unsynced.note(input, &self.readiness);
         let mut actions = Vec::new();
-        self.lock().handle(input, Instant::now(), &mut actions);
+        let now = Instant::now();
+        let mut controllers = self.lock();
+        controllers.set_wall(now, Timestamp::now());
+        controllers.handle(input, now, &mut actions);
+        drop(controllers);
         self.waiting.extend(actions);
     }
 

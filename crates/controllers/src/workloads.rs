@@ -1,5 +1,6 @@
 //! Controllers of what keeps pods: ReplicationController, ReplicaSet,
-//! Deployment, StatefulSet, DaemonSet.
+//! Deployment, StatefulSet, DaemonSet, Job; of what makes Jobs by the clock, CronJob; and of what
+//! says how many pods may be evicted, PodDisruptionBudget.
 //!
 //! ```text
 //!  news ──> mirrors ──> whom it concerns ──> plan of each (pure) ──> desk ──> requests
@@ -9,16 +10,27 @@
 //!
 //! A plan is made from an object, its children and the time, and nothing else:
 //! [`replica_set::plan`], [`rollout::step`], [`progress::status`],
-//! [`stateful_set::plan`], [`daemon_set::plan`]. The [`desk`] remembers what has been asked for and not been seen, so that
+//! [`stateful_set::plan`], [`daemon_set::plan`], [`job::plan`], [`cron_job::plan`],
+//! [`budget::plan`]. The [`desk`] remembers what has been asked for and not been seen, so that
 //! nothing is asked for twice. Nothing polls: who waits for a time has a timer.
 
+mod budget;
+#[cfg(test)]
+mod budget_tests;
+mod budgets;
 mod concerns;
+mod cron_job;
+#[cfg(test)]
+mod cron_job_tests;
+mod cron_jobs;
 mod daemon_set;
 mod deployment;
 mod deployments;
 pub mod desk;
 mod events;
 pub mod head;
+mod job;
+mod jobs;
 pub mod news;
 pub mod pod;
 mod pods;
@@ -46,10 +58,13 @@ use sealane_objects::ObjectName;
 use serde_json::{Value, json};
 
 use crate::action::{Action, Controller, Input, Key, Kind, Outcome};
+pub use budget::Budget;
+pub use cron_job::CronJob;
 pub use daemon_set::DaemonSet;
 use deployment::Deployment;
 use desk::Desk;
 use head::Head;
+pub use job::Job;
 use news::News;
 use pod::Names;
 use pods::Pods;
@@ -58,12 +73,15 @@ pub use revision::Revision;
 pub use stateful_set::StatefulSet;
 
 /// Kinds that are looked after here.
-const WORKLOADS: [Kind; 5] = [
+const WORKLOADS: [Kind; 8] = [
     Kind::ReplicationController,
     Kind::ReplicaSet,
     Kind::Deployment,
     Kind::StatefulSet,
     Kind::DaemonSet,
+    Kind::Job,
+    Kind::CronJob,
+    Kind::PodDisruptionBudget,
 ];
 
 /// The controllers of workloads.
@@ -77,11 +95,20 @@ pub struct Workloads {
     stateful_sets: Mirror<Arc<StatefulSet>>,
     daemon_sets: Mirror<Arc<DaemonSet>>,
     revisions: Mirror<Arc<Revision>>,
+    jobs: Mirror<Arc<Job>>,
+    cron_jobs: Mirror<Arc<CronJob>>,
+    budgets: Mirror<Arc<Budget>>,
     nodes: BTreeMap<String, daemon_set::Node>,
     nodes_synced: bool,
     desk: Desk,
     /// What is to be said of ReplicaSets when their change is done.
     announcements: HashMap<ObjectName, String>,
+    /// Pods that a Job may have left uncounted when it went.
+    strays: BTreeSet<ObjectName>,
+    /// When CronJobs are due.
+    alarms: BTreeSet<(Timestamp, Key)>,
+    /// Budgets that wait a moment for further changes.
+    gathering: BTreeSet<Key>,
     /// Whose plan has to be made anew.
     concerned: BTreeSet<Key>,
 }
@@ -112,10 +139,16 @@ impl Workloads {
             stateful_sets: Mirror::default(),
             daemon_sets: Mirror::default(),
             revisions: Mirror::default(),
+            jobs: Mirror::default(),
+            cron_jobs: Mirror::default(),
+            budgets: Mirror::default(),
             nodes: BTreeMap::new(),
             nodes_synced: false,
             desk: Desk::default(),
             announcements: HashMap::new(),
+            strays: BTreeSet::new(),
+            alarms: BTreeSet::new(),
+            gathering: BTreeSet::new(),
             concerned: BTreeSet::new(),
         }
     }
@@ -148,6 +181,9 @@ impl Workloads {
             return; // Somebody else's.
         }
         self.desk.ended(action, outcome, now);
+        if by.kind == Kind::Job && self.jobs.get(&by.name).is_none() {
+            self.desk.forget(by);
+        }
         if let Action::Create {
             kind: Kind::Pod,
             name,
@@ -172,6 +208,9 @@ impl Workloads {
             Kind::Deployment => self.deployments.get(&key.name).map(|d| &d.head),
             Kind::StatefulSet => self.stateful_sets.get(&key.name).map(|set| &set.head),
             Kind::DaemonSet => self.daemon_sets.get(&key.name).map(|set| &set.head),
+            Kind::Job => self.jobs.get(&key.name).map(|job| &job.head),
+            Kind::CronJob => self.cron_jobs.get(&key.name).map(|cron| &cron.head),
+            Kind::PodDisruptionBudget => self.budgets.get(&key.name).map(|one| &one.head),
             _ => self.set(key).map(|set| &set.head),
         }
     }
@@ -191,6 +230,9 @@ impl Workloads {
                 Kind::Deployment => self.plan_deployment(&key, now, actions),
                 Kind::StatefulSet => self.plan_stateful_set(&key, now, actions),
                 Kind::DaemonSet => self.plan_daemon_set(&key, now, actions),
+                Kind::Job => self.plan_job(&key, now, actions),
+                Kind::CronJob => self.plan_cron_job(&key, now, actions),
+                Kind::PodDisruptionBudget => self.plan_budget(&key, now, actions),
                 _ => {}
             }
         }
@@ -212,6 +254,9 @@ impl Controller for Workloads {
             Input::Workloads(News::StatefulSets(change)) => self.stateful_sets_changed(change),
             Input::Workloads(News::DaemonSets(change)) => self.daemon_sets_changed(change),
             Input::Workloads(News::Revisions(change)) => self.revisions_changed(change),
+            Input::Workloads(News::Jobs(change)) => self.jobs_changed(change),
+            Input::Workloads(News::CronJobs(change)) => self.cron_jobs_changed(change),
+            Input::Workloads(News::Budgets(change)) => self.budgets_changed(change),
             Input::Nodes(change) => self.nodes_changed(change),
             Input::Ended(action, outcome) => self.ended(action, outcome, now, actions),
             Input::Tick => {
@@ -223,9 +268,15 @@ impl Controller for Workloads {
             )
             | Input::Leases(_) => {}
         }
+        self.ring_alarms(now);
         if self.is_synced() {
             self.plan_all(now, actions);
+            self.untrack_strays(actions);
         }
+    }
+
+    fn set_wall(&mut self, now: Instant, wall: Timestamp) {
+        self.clock = Clock { steady: now, wall };
     }
 
     fn wake_at(&self) -> Option<Instant> {
@@ -242,6 +293,9 @@ impl Controller for Workloads {
             "statefulSets": self.stateful_sets.len(),
             "daemonSets": self.daemon_sets.len(),
             "revisions": self.revisions.len(),
+            "jobs": self.jobs.len(),
+            "cronJobs": self.cron_jobs.len(),
+            "budgets": self.budgets.len(),
             "desk": self.desk.state(),
         })
     }

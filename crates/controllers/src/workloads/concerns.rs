@@ -5,9 +5,12 @@ use std::sync::Arc;
 use sealane_kube::Change;
 use sealane_objects::{ObjectName, Selector};
 
+use super::budget::Budget;
+use super::cron_job::CronJob;
 use super::daemon_set::{self, DaemonSet};
 use super::deployment::Deployment;
 use super::head::Head;
+use super::job::Job;
 use super::replica_set::ReplicaSet;
 use super::revision::Revision;
 use super::stateful_set::StatefulSet;
@@ -23,11 +26,14 @@ impl Workloads {
                 for (name, pod) in all {
                     self.desk.seen(Kind::Pod, name, &pod.uid, pod.deleting);
                 }
+                self.note_strays();
                 self.concern_all();
             }
             Change::Applied(name, pod) => {
                 let waited = self.desk.seen(Kind::Pod, name, &pod.uid, pod.deleting);
                 let before = self.pods.insert(name, pod);
+                self.note_stray(name, pod);
+                self.pod_concerns_budgets(&name.namespace, before.as_deref(), Some(pod));
                 if waited.as_ref().is_some_and(|by| self.desk.is_creating(by)) {
                     return; // It counted already; whoever made it is planned for after the last.
                 }
@@ -38,6 +44,7 @@ impl Workloads {
             Change::Deleted(name, pod) => {
                 self.concerned.extend(self.desk.gone(Kind::Pod, name));
                 self.pods.remove(name);
+                self.pod_concerns_budgets(&name.namespace, Some(pod), None);
                 self.pod_concerns(&name.namespace, Some(pod));
                 self.pod_concerns_deployment(&name.namespace, pod);
             }
@@ -53,6 +60,7 @@ impl Workloads {
                 "ReplicationController" => Kind::ReplicationController,
                 "StatefulSet" => Kind::StatefulSet,
                 "DaemonSet" => Kind::DaemonSet,
+                "Job" => Kind::Job,
                 _ => return,
             };
             let name = ObjectName::new(namespace, &controller.name);
@@ -69,6 +77,9 @@ impl Workloads {
         let stateful = stateful.filter(|set| takes(&set.head, &set.selector));
         let daemons = self.daemon_sets.values();
         let daemons = daemons.filter(|set| takes(&set.head, &set.selector));
+        let jobs = self.jobs.values();
+        let jobs = jobs.filter(|job| takes(&job.head, &job.selector));
+        self.concerned.extend(jobs.map(|job| key(&job.head)));
         self.concerned.extend(sets.map(|set| key(&set.head)));
         self.concerned.extend(stateful.map(|set| key(&set.head)));
         self.concerned.extend(daemons.map(|set| key(&set.head)));
@@ -86,6 +97,7 @@ impl Workloads {
     }
 
     pub(super) fn sets_changed(&mut self, kind: Kind, change: &Change<Arc<ReplicaSet>>) {
+        self.scale_changed(change, |set| &set.head);
         let mirror = match kind {
             Kind::ReplicaSet => &mut self.replica_sets,
             _ => &mut self.controllers,
@@ -133,19 +145,69 @@ impl Workloads {
             .extend(theirs.map(|deployment| key(&deployment.head)));
     }
 
+    pub(super) fn jobs_changed(&mut self, change: &Change<Arc<Job>>) {
+        self.jobs.apply(change.clone());
+        let kind = Kind::Job;
+        match change {
+            Change::Reset(all) => {
+                for (name, job) in all {
+                    let head = &job.head;
+                    self.desk.seen(kind, name, &head.uid, head.deleting);
+                }
+                self.note_strays();
+                self.concern_all();
+            }
+            Change::Applied(name, job) => {
+                let head = &job.head;
+                let waited = self.desk.seen(kind, name, &head.uid, head.deleting);
+                self.concerned.extend(waited);
+                self.concerned.extend(owner_of(head));
+                self.concerned.insert(key(head));
+            }
+            Change::Deleted(name, job) => {
+                self.concerned.extend(self.desk.gone(kind, name));
+                self.concerned.extend(owner_of(&job.head));
+                self.desk.forget(&key(&job.head));
+                self.note_strays_of(job);
+            }
+        }
+    }
+
+    pub(super) fn cron_jobs_changed(&mut self, change: &Change<Arc<CronJob>>) {
+        self.cron_jobs.apply(change.clone());
+        self.owners_changed(change, |cron| &cron.head);
+    }
+
+    pub(super) fn budgets_changed(&mut self, change: &Change<Arc<Budget>>) {
+        self.budgets.apply(change.clone());
+        self.owners_changed(change, |budget| &budget.head);
+    }
+
     pub(super) fn deployments_changed(&mut self, change: &Change<Arc<Deployment>>) {
         self.deployments.apply(change.clone());
+        self.scale_changed(change, |deployment| &deployment.head);
         self.owners_changed(change, |deployment| &deployment.head);
     }
 
     pub(super) fn stateful_sets_changed(&mut self, change: &Change<Arc<StatefulSet>>) {
         self.stateful_sets.apply(change.clone());
+        self.scale_changed(change, |set| &set.head);
         self.owners_changed(change, |set| &set.head);
     }
 
     pub(super) fn daemon_sets_changed(&mut self, change: &Change<Arc<DaemonSet>>) {
         self.daemon_sets.apply(change.clone());
         self.owners_changed(change, |set| &set.head);
+    }
+
+    /// Budgets count what somebody wants to have.
+    fn scale_changed<T>(&mut self, change: &Change<Arc<T>>, head: fn(&T) -> &Head) {
+        if self.budgets.is_empty() {
+            return;
+        }
+        if let Change::Applied(_, set) | Change::Deleted(_, set) = change {
+            self.concern_budgets(&head(set).name.namespace);
+        }
     }
 
     fn owners_changed<T>(&mut self, change: &Change<Arc<T>>, head: fn(&T) -> &Head) {
@@ -218,6 +280,10 @@ impl Workloads {
         let stateful = self.stateful_sets.values().map(|set| key(&set.head));
         let daemons = self.daemon_sets.values().map(|set| key(&set.head));
         self.concerned.extend(stateful.chain(daemons));
+        let jobs = self.jobs.values().map(|job| key(&job.head));
+        let crons = self.cron_jobs.values().map(|cron| key(&cron.head));
+        let budgets = self.budgets.values().map(|budget| key(&budget.head));
+        self.concerned.extend(jobs.chain(crons).chain(budgets));
     }
 }
 
@@ -228,6 +294,7 @@ fn owner_of(head: &Head) -> Option<Key> {
         "Deployment" => Kind::Deployment,
         "StatefulSet" => Kind::StatefulSet,
         "DaemonSet" => Kind::DaemonSet,
+        "CronJob" => Kind::CronJob,
         _ => return None,
     };
     let name = ObjectName::new(&*head.name.namespace, &*controller.name);

@@ -75,6 +75,10 @@ impl Desk {
         self.now = Some(now);
     }
 
+    pub fn now(&self) -> Option<Instant> {
+        self.now
+    }
+
     pub fn create(&mut self, by: &Key, kind: Kind, name: ObjectName, object: Value) -> Action {
         let owner = self.owners.entry(by.clone()).or_default();
         owner.in_flight += 1;

@@ -32,6 +32,9 @@ impl Workloads {
             name: by.name.clone(),
             uid: self.head(by)?.uid.clone(),
         };
+        if by.kind == Kind::CronJob {
+            return tell_of_cron(about, action, outcome);
+        }
         if by.kind == Kind::StatefulSet {
             return tell_of_stateful(about, by, action, outcome);
         }
@@ -82,6 +85,39 @@ impl Workloads {
             message,
         })
     }
+}
+
+/// So has a CronJob's.
+fn tell_of_cron(about: About, action: &Action, outcome: &Outcome) -> Option<Action> {
+    let (severity, reason, message) = match (action, outcome) {
+        (Action::Create { name, .. }, Outcome::Done) => (
+            Severity::Normal,
+            "SuccessfulCreate",
+            format!("Created job {}", name.name),
+        ),
+        (Action::Delete { name, .. }, Outcome::Done) => (
+            Severity::Normal,
+            "SuccessfulDelete",
+            format!("Deleted job {}", name.name),
+        ),
+        (Action::Create { .. }, Outcome::Refused(why)) => (
+            Severity::Warning,
+            "FailedCreate",
+            format!("Error creating job: {why}"),
+        ),
+        (Action::Delete { .. }, Outcome::Refused(why)) => (
+            Severity::Warning,
+            "FailedDelete",
+            format!("Error deleting job: {why}"),
+        ),
+        _ => return None,
+    };
+    Some(Action::Tell {
+        about,
+        severity,
+        reason,
+        message,
+    })
 }
 
 /// A StatefulSet's controller has words of its own.

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
 use sealane_objects::ObjectName;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::action::Kind;
 use crate::facts::{Controller, controller_of};
@@ -71,6 +71,8 @@ pub struct Condition {
     pub kind: String,
     pub status: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_probe_time: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_update_time: Option<Time>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<Time>,
@@ -101,6 +103,39 @@ pub fn status_patch<S: Serialize>(head: &Head, old: &S, new: &S) -> Option<Value
         }
     }
     Some(json!({"metadata": {"uid": head.uid}, "status": status}))
+}
+
+/// A merge patch that turns the status `old` into `new`, in that very version of its object; none when
+/// they are the same.
+///
+/// For statuses that others write too, or that would be wrong if they were made from an older one.
+pub fn status_change<S: Serialize>(head: &Head, old: &S, new: &S) -> Option<Value> {
+    let old = serde_json::to_value(old).unwrap_or_default();
+    let new = serde_json::to_value(new).unwrap_or_default();
+    let change = merge_patch(&old, &new)?;
+    let this = json!({"uid": head.uid, "resourceVersion": head.version});
+    Some(json!({"metadata": this, "status": change}))
+}
+
+/// RFC 7386.
+fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
+    if old == new {
+        return None;
+    }
+    let (Value::Object(before), Value::Object(after)) = (old, new) else {
+        return Some(new.clone());
+    };
+    let mut changes = Map::new();
+    for (field, value) in after {
+        let change = match before.get(field) {
+            Some(before) => merge_patch(before, value),
+            None => Some(value.clone()),
+        };
+        changes.extend(change.map(|change| (field.clone(), change)));
+    }
+    let gone = before.keys().filter(|field| !after.contains_key(*field));
+    changes.extend(gone.map(|field| (field.clone(), Value::Null)));
+    Some(Value::Object(changes))
 }
 
 /// For `skip_serializing_if`.

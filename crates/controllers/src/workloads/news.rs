@@ -11,7 +11,7 @@ use sealane_kube::{Change, Filter, watch_as, watch_objects};
 
 use super::deployment::Deployment;
 use super::replica_set::ReplicaSet;
-use super::{DaemonSet, Revision, StatefulSet};
+use super::{Budget, CronJob, DaemonSet, Job, Revision, StatefulSet};
 use crate::act::resource;
 use crate::action::Kind;
 use crate::endpoints::{EndpointsView, Service, Slice};
@@ -27,6 +27,9 @@ pub enum News {
     StatefulSets(Change<Arc<StatefulSet>>),
     DaemonSets(Change<Arc<DaemonSet>>),
     Revisions(Change<Arc<Revision>>),
+    Jobs(Change<Arc<Job>>),
+    CronJobs(Change<Arc<CronJob>>),
+    Budgets(Change<Arc<Budget>>),
     Services(Change<Arc<Service>>),
     Slices(Change<Arc<Slice>>),
     Endpoints(Change<Arc<EndpointsView>>),
@@ -60,6 +63,9 @@ pub fn watches(client: &Client) -> Vec<BoxStream<'static, News>> {
             News::Revisions,
             Revision::of,
         ),
+        watch(client, Kind::Job, News::Jobs, Job::of),
+        watch(client, Kind::CronJob, News::CronJobs, CronJob::of),
+        watch(client, Kind::PodDisruptionBudget, News::Budgets, Budget::of),
         watch(client, Kind::Service, News::Services, Service::of),
         watch(client, Kind::EndpointSlice, News::Slices, Slice::of),
         watch(client, Kind::Endpoints, News::Endpoints, EndpointsView::of),

@@ -9,7 +9,7 @@ use super::head::Head;
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX: usize = 5;
 /// Longest start of a generated name.
-const LONGEST_START: usize = 63 - SUFFIX;
+pub const LONGEST_START: usize = 63 - SUFFIX;
 
 /// Randomness for names, from a seed.
 pub struct Names {

@@ -76,6 +76,22 @@ impl Pods {
         Some(pod)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectName, &PodView)> {
+        self.all.iter().map(|(name, pod)| (name, &**pod))
+    }
+
+    /// All pods of a namespace.
+    pub fn in_namespace<'a, 'n>(
+        &'a self,
+        namespace: &'n str,
+    ) -> impl Iterator<Item = (&'a ObjectName, &'a PodView)> + use<'a, 'n> {
+        let first = ObjectName::new(namespace, "");
+        self.all
+            .range(first..)
+            .take_while(move |(name, _)| name.namespace == namespace)
+            .map(|(name, pod)| (name, &**pod))
+    }
+
     fn entry(&self, name: &ObjectName) -> Option<(&ObjectName, &PodView)> {
         let (name, pod) = self.all.get_key_value(name)?;
         Some((name, pod))

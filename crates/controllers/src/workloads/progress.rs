@@ -217,6 +217,7 @@ impl Conditions {
         let renewed = Condition {
             kind: kind.to_owned(),
             status: status.to_owned(),
+            last_probe_time: None,
             last_update_time: Some(now.clone()),
             last_transition_time: Some(since.unwrap_or(now)),
             reason: reason.to_owned(),

@@ -137,6 +137,11 @@ fn surplus_pods<'a>(pods: &Pods<'a>, count: usize, now: Timestamp) -> Vec<&'a Po
     ranked
 }
 
+/// The order in which pods go that are like any others.
+pub fn by_rank(a: &PodView, b: &PodView, now: Timestamp) -> Ordering {
+    goes_first((a, 0), (b, 0), now)
+}
+
 /// Less goes first.
 fn goes_first(a: (&PodView, usize), b: (&PodView, usize), now: Timestamp) -> Ordering {
     let ((a, near_a), (b, near_b)) = (a, b);
@@ -199,6 +204,7 @@ fn conditions(set: &ReplicaSet, pods: &Pods<'_>, now: Timestamp) -> Vec<Conditio
         let fresh = || Condition {
             kind: "ReplicaFailure".into(),
             status: "True".into(),
+            last_probe_time: None,
             last_update_time: None,
             last_transition_time: Some(Time(now)),
             reason: reason.into(),

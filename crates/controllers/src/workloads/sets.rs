@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use sealane_objects::{ObjectName, Selector};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::head::{Head, status_patch};
+use super::jobs::with_tracking;
 use super::replica_set::{self, ReplicaSet};
 use super::{Workloads, pod};
 use crate::action::{Action, Key, Kind, Part};
@@ -59,23 +60,28 @@ impl Workloads {
         fits: &dyn Fn(&ObjectName) -> bool,
         actions: &mut Vec<Action>,
     ) {
+        let metadata = |pod: &PodView, reference: Value, takes| {
+            let metadata = json!({"uid": pod.uid, "ownerReferences": [reference]});
+            with_tracking(key.kind, metadata, takes)
+        };
         let mut claims = Vec::new();
         for (name, pod) in self.pods.of_owner(&head.uid) {
             if replica_set::is_active(pod) && !selector.matches(&pod.facts.labels) {
                 let release = json!({"$patch": "delete", "uid": head.uid});
-                claims.push((name.clone(), pod, release));
+                claims.push((name.clone(), pod, metadata(pod, release, false)));
             }
         }
         if !head.deleting && !selector.is_empty() {
             for (name, pod) in self.pods.loose_in(&head.name.namespace) {
                 if replica_set::is_active(pod) && selector.matches(&pod.facts.labels) && fits(name)
                 {
-                    claims.push((name.clone(), pod, head.reference()));
+                    let reference = metadata(pod, head.reference(), true);
+                    claims.push((name.clone(), pod, reference));
                 }
             }
         }
-        for (name, pod, reference) in claims {
-            let patch = json!({"metadata": {"uid": pod.uid, "ownerReferences": [reference]}});
+        for (name, pod, metadata) in claims {
+            let patch = json!({ "metadata": metadata });
             let place = (Kind::Pod, &name, &*pod.version);
             actions.extend(self.desk.patch(key, place, Part::Owners, patch));
         }

@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use super::deployment::Deployment;
 use super::news::News;
 use super::replica_set::ReplicaSet;
-use super::{DaemonSet, Revision, StatefulSet, Workloads};
+use super::{Budget, CronJob, DaemonSet, Job, Revision, StatefulSet, Workloads};
 use crate::action::{Action, Controller, Input, Kind, Outcome, Part};
 use crate::pools::Pools;
 use crate::view::{NodeView, PodView};
 
-pub const KINDS: [Kind; 7] = [
+pub const KINDS: [Kind; 10] = [
     Kind::Pod,
     Kind::ReplicaSet,
     Kind::ReplicationController,
@@ -27,6 +27,9 @@ pub const KINDS: [Kind; 7] = [
     Kind::StatefulSet,
     Kind::DaemonSet,
     Kind::ControllerRevision,
+    Kind::Job,
+    Kind::CronJob,
+    Kind::PodDisruptionBudget,
 ];
 
 /// An API server, as far as workloads go.
@@ -111,6 +114,11 @@ impl World {
     }
 
     pub fn remove(&mut self, kind: Kind, name: &ObjectName) {
+        if kind == Kind::Pod && self.objects.get(&(kind, name.clone())).is_some_and(is_held) {
+            let wall = self.wall.to_string();
+            let over = json!({"deletionTimestamp": wall, "deletionGracePeriodSeconds": 0});
+            return self.patch(kind, name, &json!({ "metadata": over }), true);
+        }
         if let Some(object) = self.objects.remove(&(kind, name.clone())) {
             let news = self.news.get_mut(&kind).unwrap();
             news.push_back(Change::Deleted(name.clone(), object));
@@ -188,6 +196,13 @@ impl World {
             }
         }
         let mut patch = patch.clone();
+        if !patch["metadata"]["$deleteFromPrimitiveList/finalizers"].is_null() {
+            self.patch(kind, name, &json!({"metadata": {"finalizers": null}}), true);
+            if !self.get(kind, name)["metadata"]["deletionTimestamp"].is_null() {
+                self.remove(kind, name);
+            }
+            return Outcome::Done;
+        }
         if part == Part::Owners {
             let reference = patch["metadata"]["ownerReferences"][0].clone();
             patch["metadata"]["ownerReferences"] = if reference["$patch"] == "delete" {
@@ -202,8 +217,11 @@ impl World {
 
     /// A kubelet does one thing for a pod: it becomes ready, or ends.
     pub fn kubelet(&mut self, index: usize) {
-        let waiting =
-            |pod: &Value| !pod["metadata"]["deletionTimestamp"].is_null() || !is_ready(pod);
+        let waiting = |pod: &Value| {
+            let goes = !pod["metadata"]["deletionTimestamp"].is_null();
+            let removed = pod["metadata"]["deletionGracePeriodSeconds"] == 0;
+            (goes && !removed) || (!goes && !is_ended(pod) && !is_ready(pod))
+        };
         let names = self.of(Kind::Pod).filter(|(_, pod)| waiting(pod));
         let names: Vec<_> = names.map(|(name, _)| name.clone()).collect();
         if names.is_empty() {
@@ -216,9 +234,33 @@ impl World {
             let status = json!({"status": {"phase": "Running", "conditions": [ready]}});
             self.patch(Kind::Pod, name, &status, true);
         } else {
-            self.remove(Kind::Pod, name);
+            if is_held(self.get(Kind::Pod, name)) && !is_ended(self.get(Kind::Pod, name)) {
+                return self.end(&name.clone(), 143);
+            }
+            self.remove(Kind::Pod, &name.clone());
         }
     }
+
+    /// A container ends, and with it its pod.
+    pub fn end(&mut self, name: &ObjectName, code: i32) {
+        let phase = if code == 0 { "Succeeded" } else { "Failed" };
+        let ended = json!({"exitCode": code, "finishedAt": self.wall.to_string()});
+        let container = json!({"name": "c", "restartCount": 0, "image": "a", "imageID": "",
+                               "ready": false, "state": {"terminated": ended}});
+        let status = json!({"phase": phase, "containerStatuses": [container]});
+        self.patch(Kind::Pod, name, &json!({ "status": status }), true);
+    }
+}
+
+/// Whether somebody has a finalizer on it.
+fn is_held(object: &Value) -> bool {
+    object["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(|all| !all.is_empty())
+}
+
+pub fn is_ended(pod: &Value) -> bool {
+    pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed"
 }
 
 fn is_ready(pod: &Value) -> bool {
@@ -264,6 +306,16 @@ impl Story {
         self.tell(&Input::Nodes(Change::Reset(nodes)));
     }
 
+    /// Another leader, who knows nothing of what is on its way.
+    pub fn elect(&mut self) {
+        self.workloads = Workloads::new(self.now, self.world.wall, self.world.versions);
+        self.in_flight.clear();
+        for kind in KINDS {
+            self.world.relist(kind);
+        }
+        self.nodes(vec![]);
+    }
+
     fn tell(&mut self, input: &Input) {
         let mut actions = Vec::new();
         self.workloads.handle(input, self.now, &mut actions);
@@ -303,6 +355,15 @@ impl Story {
             }))),
             Kind::ControllerRevision => Input::Workloads(News::Revisions(map(change, |object| {
                 Arc::new(Revision::of(dynamic(object)))
+            }))),
+            Kind::Job => Input::Workloads(News::Jobs(map(change, |object| {
+                Arc::new(Job::of(dynamic(object)))
+            }))),
+            Kind::CronJob => Input::Workloads(News::CronJobs(map(change, |object| {
+                Arc::new(CronJob::of(dynamic(object)))
+            }))),
+            Kind::PodDisruptionBudget => Input::Workloads(News::Budgets(map(change, |object| {
+                Arc::new(Budget::of(dynamic(object)))
             }))),
             _ => Input::Workloads(News::Deployments(map(change, |object| {
                 Arc::new(Deployment::of(dynamic(object)))

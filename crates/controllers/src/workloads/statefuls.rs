@@ -128,7 +128,7 @@ impl Workloads {
             .collect()
     }
 
-    fn names_of(&self, pods: &[&PodView]) -> Vec<(ObjectName, String)> {
+    pub(super) fn names_of(&self, pods: &[&PodView]) -> Vec<(ObjectName, String)> {
         let named = |pod: &&PodView| Some((self.pods.name_of(&pod.uid)?.clone(), pod.uid.clone()));
         pods.iter().filter_map(named).collect()
     }
