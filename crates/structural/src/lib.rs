@@ -20,6 +20,8 @@ mod default;
 pub mod definition;
 mod field_path;
 mod formats;
+#[doc(hidden)]
+pub mod fuzzing;
 mod node;
 mod path;
 mod pattern;

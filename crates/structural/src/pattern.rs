@@ -43,7 +43,7 @@ impl Pattern {
 
 /// Makes an expression into a program.
 pub(crate) fn compile(source: &str) -> Result<Regex, String> {
-    let build = RegexBuilder::new(&translated(source))
+    let build = RegexBuilder::new(&translated(source)?)
         .size_limit(SIZE_LIMIT_BYTES)
         .build();
     build.map_err(|error| {
@@ -55,19 +55,39 @@ pub(crate) fn compile(source: &str) -> Result<Regex, String> {
 }
 
 /// The same expression in the engine's dialect.
-fn translated(source: &str) -> String {
+///
+/// # Errors
+///
+/// What Go refuses and the engine takes: a repetition of a repetition.
+fn translated(source: &str) -> Result<String, String> {
     let mut out = String::with_capacity(source.len() + 8);
     let mut rest = source;
+    // How many marks of repetition stand right before: a second one may only be `?`.
+    let mut repeats = 0;
     while let Some(letter) = rest.chars().next() {
         rest = &rest[letter.len_utf8()..];
+        let repeat = matches!(letter, '*' | '+' | '?') || (letter == '{' && counts(rest));
+        match (repeat, repeats, letter) {
+            (false, ..) => repeats = 0,
+            (true, 0, _) if !out.is_empty() && !out.ends_with(['(', '|']) => repeats = 1,
+            (true, 1, '?') => repeats = 2,
+            // `(?i)` and the like, or nothing to repeat, which the engine refuses.
+            (true, 0, _) => {}
+            (true, ..) => return Err(format!("invalid nested repetition operator: `{letter}`")),
+        }
         match letter {
             '\\' => rest = &rest[escape(rest, false, &mut out)..],
             '[' => rest = &rest[class(rest, &mut out)..],
-            '{' if !counts(rest) => out.push_str("\\{"),
+            '{' if repeat => {
+                let end = rest.find('}').map_or(0, |at| at + 1);
+                let _ = write!(out, "{{{}", &rest[..end]);
+                rest = &rest[end..];
+            }
+            '{' => out.push_str("\\{"),
             letter => out.push(letter),
         }
     }
-    out
+    Ok(out)
 }
 
 /// Writes a class whose opening bracket was read; how much of it was read.
@@ -183,7 +203,18 @@ mod tests {
             assert_eq!(pattern.is_match(matching), Ok(true), "{pattern:?}");
             assert_eq!(pattern.is_match(other), Ok(false), "{pattern:?}");
         }
-        for wrong in ["(", "[", "a**b(", r"\C", "(?=a)", "a{1001}{1001}{1001}"] {
+        for wrong in [
+            "(",
+            "[",
+            "a**b(",
+            r"\C",
+            "(?=a)",
+            "x++",
+            "x**",
+            "x{2}{3}",
+            "x??+",
+            "a{1001}{1001}{1001}",
+        ] {
             assert!(compile(wrong).is_err(), "{wrong}");
         }
     }

@@ -4,6 +4,7 @@
 //! the years 1 to 9999. Zones are `UTC` and fixed offsets: there is no table of the
 //! world's zones here.
 
+use std::cmp::Ordering;
 use std::fmt::Write;
 
 pub(crate) const SECOND: i64 = 1_000_000_000;
@@ -15,11 +16,33 @@ const FIRST_SECOND: i64 = -62_135_596_800;
 const LAST_SECOND: i64 = 253_402_300_799;
 
 /// A point in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     /// Seconds from 1970, UTC.
     pub seconds: i64,
     pub nanos: i64,
+    /// Seconds east of Greenwich, as it was written; of no matter to what moment it is.
+    offset: i64,
+}
+
+impl PartialEq for Moment {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Moment {}
+
+impl PartialOrd for Moment {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Moment {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.seconds, self.nanos).cmp(&(other.seconds, other.nanos))
+    }
 }
 
 /// A moment as a calendar and a clock show it.
@@ -46,7 +69,11 @@ impl Moment {
         let nanos = nanos.rem_euclid(SECOND);
         (FIRST_SECOND..=LAST_SECOND)
             .contains(&seconds)
-            .then_some(Self { seconds, nanos })
+            .then_some(Self {
+                seconds,
+                nanos,
+                offset: 0,
+            })
     }
 
     /// RFC 3339, strictly: `2024-01-02T03:04:05.6Z`.
@@ -64,7 +91,10 @@ impl Moment {
             return None;
         }
         let seconds = days * DAY_SECONDS + hour * 3600 + minute * 60 + second - offset;
-        Self::new(seconds, fraction)
+        Some(Self {
+            offset,
+            ..Self::new(seconds, fraction)?
+        })
     }
 
     /// What the format `date-time` lets pass: small letters, a comma before the fraction.
@@ -111,15 +141,22 @@ impl Moment {
         }
     }
 
-    /// RFC 3339 in UTC, with as many digits as are needed.
+    /// RFC 3339 in the zone in which it was written, with as many digits as are needed.
     pub fn text(self) -> String {
-        let at = self.civil(0);
+        let at = self.civil(self.offset);
         let mut text = format!(
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
             at.year, at.month, at.day, at.hour, at.minute, at.second
         );
         text.push_str(&fraction_text(at.nanos));
-        text.push('Z');
+        match self.offset {
+            0 => text.push('Z'),
+            offset => {
+                let sign = if offset < 0 { '-' } else { '+' };
+                let minutes = offset.abs() / 60;
+                let _ = write!(text, "{sign}{:02}:{:02}", minutes / 60, minutes % 60);
+            }
+        }
         text
     }
 }
@@ -315,7 +352,10 @@ mod tests {
         for (text, expected) in [
             ("1970-01-01T00:00:00Z", Some("1970-01-01T00:00:00Z")),
             ("2024-02-29T23:59:59.120Z", Some("2024-02-29T23:59:59.12Z")),
-            ("2024-01-01T00:30:00+01:00", Some("2023-12-31T23:30:00Z")),
+            (
+                "2024-01-01T00:30:00+01:00",
+                Some("2024-01-01T00:30:00+01:00"),
+            ),
             ("0001-01-01T00:00:00Z", Some("0001-01-01T00:00:00Z")),
             (
                 "9999-12-31T23:59:59.999999999Z",

@@ -15,11 +15,13 @@ pub(crate) struct Url {
 }
 
 impl Url {
-    /// Reads a URL as `url.ParseRequestURI` does: no fragment is looked for.
+    /// Reads a URL as `url.ParseRequestURI` does; what stands after `#` is left out.
     pub fn parse(text: &str) -> Option<Self> {
         if text.is_empty() || text.bytes().any(|b| b < b' ' || b == 0x7f) {
             return None;
         }
+        let whole = text;
+        let text = text.split('#').next().unwrap_or(text);
         let (scheme, rest) = split_scheme(text)?;
         let (rest, raw_query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = match rest.strip_prefix("//") {
@@ -43,7 +45,7 @@ impl Url {
             authority: host.into(),
             path: if opaque { String::new() } else { path.into() },
             raw_query: raw_query.into(),
-            text: text.into(),
+            text: whole.into(),
         })
     }
 

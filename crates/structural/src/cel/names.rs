@@ -1,6 +1,7 @@
 //! Names of fields as expressions write them: what is no identifier is escaped.
 
-/// The words of the language that a field's name may be; they are written `__WORD__`.
+/// The words of the language that a field's name may be; they are written `__WORD__`, or as they
+/// are where only a field can stand.
 const WORDS: [&str; 21] = [
     "true",
     "false",
@@ -34,7 +35,7 @@ const ESCAPES: [(&str, &str); 4] = [
 /// The field that an identifier names; `None` if no field's name is written so.
 pub(super) fn unescape(identifier: &str) -> Option<String> {
     if !identifier.contains("__") {
-        return (!WORDS.contains(&identifier)).then(|| identifier.to_owned());
+        return Some(identifier.to_owned());
     }
     let word = identifier
         .strip_prefix("__")
@@ -67,7 +68,7 @@ mod tests {
             ("__namespace__", Some("namespace")),
             ("a__dash__b__dot__c__slash__d", Some("a-b.c/d")),
             ("a__underscores__b", Some("a__b")),
-            ("namespace", None),
+            ("namespace", Some("namespace")),
             ("a__b", None),
             ("__other__", None),
         ] {

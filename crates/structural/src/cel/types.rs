@@ -141,6 +141,29 @@ impl Ty {
         }
     }
 
+    /// Whether `null` may be spoken of in place of a value of this type.
+    pub fn may_be_null(&self) -> bool {
+        let never = matches!(
+            self,
+            Self::Bool | Self::Text | Self::Bytes | Self::Type | Self::List(_) | Self::Map(..)
+        );
+        !never && !self.is_number()
+    }
+
+    /// Whether values of this type can be compared.
+    pub fn is_ordered(&self) -> bool {
+        self.is_number()
+            || matches!(
+                self,
+                Self::Bool
+                    | Self::Text
+                    | Self::Bytes
+                    | Self::Timestamp
+                    | Self::Duration
+                    | Self::Dyn
+            )
+    }
+
     pub fn is_number(&self) -> bool {
         matches!(self, Self::Int | Self::Uint | Self::Double)
     }
@@ -159,11 +182,21 @@ pub(super) fn field<'a>(node: &'a Arc<Node>, name: &str) -> Option<&'a Arc<Node>
     if node.is_resource() {
         match name {
             "apiVersion" | "kind" => return Some(plain_text()),
-            "metadata" => return Some(metadata()),
+            "metadata" => return Some(declared_metadata(node).unwrap_or_else(|| metadata())),
             _ => {}
         }
     }
     node.properties.get(name)
+}
+
+/// The declared metadata, if it has everything that all metadata have.
+fn declared_metadata(node: &Arc<Node>) -> Option<&Arc<Node>> {
+    let declared = node.properties.get("metadata")?;
+    let names = ["name", "generateName"];
+    names
+        .iter()
+        .all(|name| declared.properties.contains_key(*name))
+        .then_some(declared)
 }
 
 fn plain_text() -> &'static Arc<Node> {

@@ -279,6 +279,10 @@ impl<'a> Val<'a> {
             }
             (Self::Given(Value::Object(map), node), Key::Text(name)) => {
                 let value = map.get(&**name)?;
+                // A field of a structure that is null counts as absent.
+                if value.is_null() && !node.properties.is_empty() {
+                    return None;
+                }
                 Some(Val::given(value, member_node(node, name)?))
             }
             _ => None,
@@ -305,6 +309,7 @@ impl<'a> Val<'a> {
             Self::Uint(value) => *value == 0,
             Self::Double(value) => *value == 0.0,
             Self::Optional(inner) => inner.is_none(),
+            Self::Timestamp(at) => Moment::parse("0001-01-01T00:00:00Z") == Some(*at),
             other => other.size() == Some(0),
         }
     }
@@ -415,7 +420,7 @@ fn equal_lists(a: &Val<'_>, b: &Val<'_>) -> Result<bool, Fault> {
         return Ok(false);
     }
     let (ours, theirs) = (a.items()?, b.items()?);
-    if *list_form(a) == List::Atomic {
+    if *list_form(a) == List::Atomic && *list_form(b) == List::Atomic {
         for (one, other) in ours.iter().zip(&theirs) {
             if !equal(one, other)? {
                 return Ok(false);
@@ -465,7 +470,18 @@ fn equal_maps(a: &Val<'_>, b: &Val<'_>) -> Result<bool, Fault> {
                     return Ok(false);
                 }
             }
-            (None, None) => {}
+            (None, None) => {
+                // What no schema describes is compared as it stands, if both have it.
+                let raw = |value: &Val<'_>| match (value, &key) {
+                    (Val::Given(value, _), Key::Text(name)) => value.get(&**name).cloned(),
+                    _ => None,
+                };
+                if let (one, Some(other)) = (raw(a), raw(b))
+                    && one != Some(other)
+                {
+                    return Ok(false);
+                }
+            }
             _ => return Ok(false),
         }
     }

@@ -221,7 +221,7 @@ fn check_number(
     let number = value.as_f64().unwrap_or_default();
     let fits = match limits.format {
         Some(Format::Int32) => number >= f64::from(i32::MIN) && number <= f64::from(i32::MAX),
-        Some(Format::Float) => number.abs() <= f64::from(f32::MAX),
+        Some(Format::Float) => is_single(number),
         _ => true,
     };
     if let Some(format) = limits.format.filter(|_| !fits) {
@@ -363,4 +363,13 @@ fn check_members(
             problems.push(Problem::required(at.field(name), ""));
         }
     }
+}
+
+/// Whether a number is in the range of single precision.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what is too large becomes infinite"
+)]
+fn is_single(number: f64) -> bool {
+    (number as f32).is_finite()
 }

@@ -1,10 +1,11 @@
 //! Calls of functions.
 
-use super::{Checker, Typed, no_overload, undeclared};
+use super::{Checker, Typed, no_member_overload, no_overload, undeclared};
 use crate::cel::code::Code;
 use crate::cel::library::{self, Overload};
 use crate::cel::syntax::{Expr, Fault, Kind, Literal};
 use crate::cel::types::Ty;
+use crate::time::{Moment, parse_go_duration};
 
 /// Functions whose last argument is a regular expression.
 const WITH_PATTERN: [&str; 3] = ["matches", "find", "findAll"];
@@ -32,16 +33,20 @@ impl Checker {
     }
 
     fn function(&mut self, name: &str, target: Option<&Expr>, args: &[Expr], at: usize) -> Typed {
-        let all = library::overloads(name);
-        if all.is_empty() {
-            return Err(undeclared(name, at));
-        }
         let mut codes = Vec::with_capacity(args.len() + 1);
         let mut types = Vec::with_capacity(args.len() + 1);
         for expr in target.into_iter().chain(args) {
-            let (code, ty) = self.check(expr)?;
+            let (code, ty) = match (&expr.kind, name) {
+                // What is written into a text may be of any type.
+                (Kind::List(entries), "format") => self.mixed_list(entries)?,
+                _ => self.check(expr)?,
+            };
             codes.push(code);
             types.push(ty);
+        }
+        let all = library::overloads(name);
+        if all.is_empty() {
+            return Err(undeclared(name, at));
         }
         let mut result: Option<Ty> = None;
         let mut candidates: Vec<&'static Overload> = Vec::new();
@@ -56,7 +61,10 @@ impl Checker {
             });
             candidates.push(overload);
         }
-        let result = result.ok_or_else(|| no_overload(name, &types, at))?;
+        let result = result.ok_or_else(|| match (target, types.as_slice()) {
+            (Some(_), [target, args @ ..]) => no_member_overload(name, target, args, at),
+            _ => no_overload(name, &types, at),
+        })?;
         if WITH_PATTERN.contains(&name) {
             let pattern = args.get(1 - usize::from(target.is_some()));
             if let Some(place) = codes.get_mut(1) {
@@ -99,7 +107,7 @@ fn compile_pattern(pattern: Option<&Expr>, place: &mut Code) -> Result<(), Fault
 fn check_literal(name: &str, args: &[Expr]) -> Result<(), Fault> {
     let [
         Expr {
-            kind: Kind::Literal(Literal::Text(text)),
+            kind: Kind::Literal(literal),
             at,
             ..
         },
@@ -107,9 +115,10 @@ fn check_literal(name: &str, args: &[Expr]) -> Result<(), Fault> {
     else {
         return Ok(());
     };
-    let wrong = match name {
-        "timestamp" => crate::time::Moment::parse(text).is_none(),
-        "duration" => crate::time::parse_go_duration(text).is_none(),
+    let wrong = match (name, literal) {
+        ("timestamp", Literal::Text(text)) => Moment::parse(text).is_none(),
+        ("timestamp", Literal::Int(seconds)) => Moment::new(*seconds, 0).is_none(),
+        ("duration", Literal::Text(text)) => parse_go_duration(text).is_none(),
         _ => false,
     };
     match wrong {

@@ -249,6 +249,14 @@ fn no_overload(function: &str, args: &[Ty], at: usize) -> Fault {
     )
 }
 
+fn no_member_overload(function: &str, target: &Ty, args: &[Ty], at: usize) -> Fault {
+    let args: Vec<String> = args.iter().map(Ty::to_string).collect();
+    let args = args.join(", ");
+    let message =
+        format!("found no matching overload for '{function}' applied to '{target}.({args})'");
+    Fault::new(at, message)
+}
+
 fn expect(expected: &Ty, ty: &Ty, function: &str, at: usize) -> Result<(), Fault> {
     match expected.agrees(ty) {
         true => Ok(()),

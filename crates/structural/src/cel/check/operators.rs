@@ -61,6 +61,15 @@ impl Checker {
         Ok((Code::List(codes), Ty::list(item.unwrap_or(Ty::Dyn))))
     }
 
+    /// A list whose members may be of different types.
+    pub(super) fn mixed_list(&mut self, entries: &[Entry]) -> Typed {
+        let mut codes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            codes.push((entry.optional, self.check(&entry.value)?.0));
+        }
+        Ok((Code::List(codes), Ty::list(Ty::Dyn)))
+    }
+
     pub(super) fn map(&mut self, entries: &[Entry], at: usize) -> Typed {
         let mut codes = Vec::with_capacity(entries.len());
         let (mut keys, mut values) = (None, None);
@@ -105,7 +114,7 @@ fn alike(known: Option<Ty>, ty: Ty, at: usize) -> Result<Ty, Fault> {
 /// The type of what is of either; `null` stands for what is not there.
 fn either(a: &Ty, b: &Ty) -> Option<Ty> {
     match (a, b) {
-        (Ty::Null, other) | (other, Ty::Null) => Some(other.clone()),
+        (Ty::Null, other) | (other, Ty::Null) if other.may_be_null() => Some(other.clone()),
         (a, b) => a.joined(b),
     }
 }
@@ -113,19 +122,12 @@ fn either(a: &Ty, b: &Ty) -> Option<Ty> {
 fn result(operator: Binary, a: &Ty, b: &Ty) -> Option<Ty> {
     match operator {
         Binary::Equal | Binary::Unequal => {
-            let null = *a == Ty::Null || *b == Ty::Null;
+            let null = (*a == Ty::Null && b.may_be_null()) || (*b == Ty::Null && a.may_be_null());
             (null || a.agrees(b)).then_some(Ty::Bool)
         }
         Binary::Less | Binary::LessOrEqual | Binary::Greater | Binary::GreaterOrEqual => {
-            let ordered = |ty: &Ty| {
-                ty.is_number()
-                    || matches!(
-                        ty,
-                        Ty::Bool | Ty::Text | Ty::Bytes | Ty::Timestamp | Ty::Duration | Ty::Dyn
-                    )
-            };
             let numbers = a.is_number() && b.is_number();
-            (ordered(a) && ordered(b) && (numbers || a.agrees(b))).then_some(Ty::Bool)
+            (a.is_ordered() && b.is_ordered() && (numbers || a.agrees(b))).then_some(Ty::Bool)
         }
         Binary::In => match b {
             Ty::Dyn => Some(Ty::Bool),

@@ -129,19 +129,22 @@ fn double(value: &Val<'_>) -> Option<f64> {
     }
 }
 
-/// `1.500000e+03`: the exponent has a sign and two digits.
+/// `1.500000×10⁰³`, as cel-go writes it: the exponent has two digits at least.
 fn scientific(value: f64, precision: usize) -> String {
+    const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     let text = format!("{value:.precision$e}");
-    match text.split_once('e') {
-        Some((mantissa, exponent)) => {
-            let (sign, digits) = match exponent.strip_prefix('-') {
-                Some(digits) => ('-', digits),
-                None => ('+', exponent),
-            };
-            format!("{mantissa}e{sign}{digits:0>2}")
-        }
-        None => text,
-    }
+    let Some((mantissa, exponent)) = text.split_once('e') else {
+        return text;
+    };
+    let raised = |digit: char| match digit {
+        '-' => '⁻',
+        digit => RAISED[digit.to_digit(10).unwrap_or_default() as usize],
+    };
+    let digits = exponent.trim_start_matches('-').len();
+    let (sign, number) = exponent.split_at(exponent.len() - digits);
+    let padded = format!("{sign}{number:0>2}");
+    let raised: String = padded.chars().map(raised).collect();
+    format!("{mantissa}×10{raised}")
 }
 
 fn write_value(out: &mut String, value: &Val<'_>, depth: u8) -> Result<(), Fault> {

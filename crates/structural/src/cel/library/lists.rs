@@ -6,7 +6,7 @@ use super::{Cost, Fault, Row};
 use crate::cel::value::{Outcome, Val, compare, contains, equal};
 
 pub(super) const ROWS: &[Row] = &[
-    ("list<A>.isSorted(): bool", is_sorted),
+    ("list<O>.isSorted(): bool", is_sorted),
     ("list<int>.sum(): int", |_, args| sum(args, Val::Int(0))),
     ("list<uint>.sum(): uint", |_, args| sum(args, Val::Uint(0))),
     ("list<double>.sum(): double", |_, args| {
@@ -15,10 +15,10 @@ pub(super) const ROWS: &[Row] = &[
     ("list<duration>.sum(): duration", |_, args| {
         sum(args, Val::Duration(0))
     }),
-    ("list<A>.min(): A", |_, args| {
+    ("list<O>.min(): O", |_, args| {
         extreme(args, "min", Ordering::Less)
     }),
-    ("list<A>.max(): A", |_, args| {
+    ("list<O>.max(): O", |_, args| {
         extreme(args, "max", Ordering::Greater)
     }),
     ("list<A>.indexOf(A): int", |_, args| index_of(args, false)),
@@ -35,7 +35,7 @@ pub(super) const ROWS: &[Row] = &[
             _ => Err(Fault::error("level must be non-negative")),
         }
     }),
-    ("list<A>.sort(): list<A>", sort),
+    ("list<O>.sort(): list<O>", sort),
     ("list<A>.distinct(): list<A>", distinct),
     ("list<A>.reverse(): list<A>", |_, args| {
         let mut items = args[0].items()?;
@@ -76,18 +76,17 @@ fn is_sorted<'a>(_: &mut Cost, args: &[Val<'a>]) -> Outcome<'a> {
 
 fn sum<'a>(args: &[Val<'a>], zero: Val<'a>) -> Outcome<'a> {
     let overflow = || Fault::error("integer overflow");
-    args[0]
-        .items()?
-        .into_iter()
-        .try_fold(zero, |sum, item| match (sum, item) {
-            (Val::Int(a), Val::Int(b)) => a.checked_add(b).map(Val::Int).ok_or_else(overflow),
-            (Val::Uint(a), Val::Uint(b)) => a.checked_add(b).map(Val::Uint).ok_or_else(overflow),
-            (Val::Double(a), Val::Double(b)) => Ok(Val::Double(a + b)),
-            (Val::Duration(a), Val::Duration(b)) => {
-                a.checked_add(b).map(Val::Duration).ok_or_else(overflow)
-            }
-            _ => Err(Fault::NoOverload),
-        })
+    let mut items = args[0].items()?.into_iter();
+    let first = items.next().unwrap_or(zero);
+    items.try_fold(first, |sum, item| match (sum, item) {
+        (Val::Int(a), Val::Int(b)) => a.checked_add(b).map(Val::Int).ok_or_else(overflow),
+        (Val::Uint(a), Val::Uint(b)) => a.checked_add(b).map(Val::Uint).ok_or_else(overflow),
+        (Val::Double(a), Val::Double(b)) => Ok(Val::Double(a + b)),
+        (Val::Duration(a), Val::Duration(b)) => {
+            a.checked_add(b).map(Val::Duration).ok_or_else(overflow)
+        }
+        _ => Err(Fault::NoOverload),
+    })
 }
 
 fn extreme<'a>(args: &[Val<'a>], name: &str, wanted: Ordering) -> Outcome<'a> {
@@ -122,14 +121,18 @@ fn slice<'a>(_: &mut Cost, args: &[Val<'a>]) -> Outcome<'a> {
         return Err(Fault::NoOverload);
     };
     let items = list.items()?;
+    let refused = |why: &str| Fault::error(format!("cannot slice({from}, {to}), {why}"));
+    if *from < 0 || *to < 0 {
+        return Err(refused("negative indexes not supported"));
+    }
+    if from > to {
+        return Err(refused(
+            "start index must be less than or equal to end index",
+        ));
+    }
     let range = usize::try_from(*from).ok().zip(usize::try_from(*to).ok());
     let part = range.and_then(|(from, to)| items.get(from..to));
-    let part = part.ok_or_else(|| {
-        Fault::error(format!(
-            "cannot slice({from}, {to}), list is length {}",
-            items.len()
-        ))
-    })?;
+    let part = part.ok_or_else(|| refused(&format!("list is length {}", items.len())))?;
     Ok(Val::list(part.to_vec()))
 }
 

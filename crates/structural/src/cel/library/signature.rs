@@ -31,6 +31,8 @@ pub(in super::super) enum Pattern {
     Optional(Box<Pattern>),
     /// Any type; the same letter is the same type.
     Any(usize),
+    /// Any type whose values have an order; the same one throughout.
+    Ordered,
 }
 
 /// What the letters of a signature stand for.
@@ -124,6 +126,7 @@ impl Pattern {
         Self::Is(match text {
             "A" => return Self::Any(0),
             "B" => return Self::Any(1),
+            "O" => return Self::Ordered,
             "dyn" => Ty::Dyn,
             "bool" => Ty::Bool,
             "int" => Ty::Int,
@@ -154,6 +157,7 @@ impl Pattern {
                 }
                 Some(known) => known.agrees(ty),
             },
+            (Self::Ordered, ty) => ty.is_ordered() && Self::Any(0).takes(ty, letters),
             (_, Ty::Dyn) => true,
             (Self::Is(expected), ty) => expected.agrees(ty),
             (Self::List(inner), Ty::List(ty)) | (Self::Optional(inner), Ty::Optional(ty)) => {
@@ -177,6 +181,7 @@ impl Pattern {
             Self::Map(key, value) => {
                 Ty::Map(key.filled(letters).into(), value.filled(letters).into())
             }
+            Self::Ordered => Self::Any(0).filled(letters),
             Self::Any(letter) => letters[*letter].clone().unwrap_or(Ty::Dyn),
         }
     }
@@ -184,9 +189,9 @@ impl Pattern {
     /// Whether a value has this form, without looking at its members.
     pub fn fits(&self, value: &Val<'_>) -> bool {
         match (self, value) {
-            (Self::Any(_), _) | (Self::Is(Ty::Dyn), _) | (Self::Is(Ty::Text), Val::Pattern(_)) => {
-                true
-            }
+            (Self::Any(_) | Self::Ordered, _)
+            | (Self::Is(Ty::Dyn), _)
+            | (Self::Is(Ty::Text), Val::Pattern(_)) => true,
             (Self::List(_), value) => value.is_list(),
             (Self::Map(..), value) => value.is_map(),
             (Self::Optional(_), value) => matches!(value, Val::Optional(_)),

@@ -50,6 +50,10 @@ pub(super) const ROWS: &[Row] = &[
         run!(Timestamp(at) => Ok(Val::Int(at.nanos / 1_000_000))),
     ),
     (
+        "timestamp.getMilliseconds(string): int",
+        run!(Timestamp(at), Text(zone) => part(*at, zone, |at| at.nanos / 1_000_000)),
+    ),
+    (
         "duration.getHours(): int",
         run!(Duration(span) => Ok(Val::Int(span / SECOND / 3600))),
     ),

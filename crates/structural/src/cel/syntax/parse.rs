@@ -21,6 +21,7 @@ pub(crate) fn parse(source: &str) -> Result<Expr, Fault> {
         return Err(Fault::new(0, message));
     }
     let mut parser = Parser {
+        source,
         tokens: lex(source)?,
         next: 0,
         nesting: 0,
@@ -32,7 +33,8 @@ pub(crate) fn parse(source: &str) -> Result<Expr, Fault> {
     }
 }
 
-struct Parser {
+struct Parser<'a> {
+    source: &'a str,
     tokens: Vec<Placed>,
     next: usize,
     nesting: u16,
@@ -40,7 +42,7 @@ struct Parser {
 
 type Parsed = Result<Expr, Fault>;
 
-impl Parser {
+impl Parser<'_> {
     fn peek(&self) -> &Token {
         &self.tokens[self.next].token
     }
@@ -72,19 +74,23 @@ impl Parser {
         ))
     }
 
+    /// The next token as it is written.
     fn shown(&self) -> String {
-        match self.peek() {
-            Token::End => "'<EOF>'".into(),
-            Token::Mark(mark) => format!("'{mark}'"),
-            Token::Ident(name) => format!("'{name}'"),
-            Token::Literal(literal) => format!("'{literal:?}'"),
+        let next = self.tokens.get(self.next + 1);
+        let end = next.map_or(self.source.len(), |next| next.at);
+        match self.source.get(self.at()..end).map(str::trim_end) {
+            None | Some("") => "'<EOF>'".into(),
+            Some(text) => format!("'{text}'"),
         }
     }
 
     fn unexpected(&self) -> Fault {
         Fault::new(
             self.at(),
-            format!("Syntax error: extraneous input {}", self.shown()),
+            format!(
+                "Syntax error: mismatched input {} expecting <EOF>",
+                self.shown()
+            ),
         )
     }
 
@@ -232,11 +238,12 @@ impl Parser {
             let optional = self.eat(".?");
             if optional || self.eat(".") {
                 let field = self.name()?;
+                let call_at = self.at();
                 operand = if !optional && self.eat("(") {
                     let args = self.arguments(")")?;
                     let target = Some(Box::new(operand));
                     Self::node(
-                        at,
+                        call_at,
                         Kind::Call {
                             target,
                             function: field,
@@ -284,7 +291,7 @@ impl Parser {
                 let shown = self.shown();
                 Err(Fault::new(
                     self.at(),
-                    format!("Syntax error: no viable alternative at input {shown}"),
+                    format!("Syntax error: mismatched input {shown} expecting IDENTIFIER"),
                 ))
             }
         }
@@ -332,10 +339,11 @@ impl Parser {
                     return Err(Fault::new(at, format!("reserved identifier: {name}")));
                 }
                 self.advance();
+                let call_at = self.at();
                 if self.eat("(") {
                     let args = self.arguments(")")?;
                     return Self::node(
-                        at,
+                        call_at,
                         Kind::Call {
                             target: None,
                             function: name,
