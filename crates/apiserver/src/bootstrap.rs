@@ -19,6 +19,7 @@ use crate::{
     },
     object,
     options::Options,
+    owners::Writing,
     server::Server,
     status::ApiError,
     verbs::{Part, create_object, replace},
@@ -116,7 +117,8 @@ async fn renew(server: &Server, kind: &Kind, object: Value) -> anyhow::Result<()
     }
     let found = server.store.get(&kind.key("default", KUBERNETES));
     if let Some(current) = found {
-        let replaced = replace(server, kind, Part::Main, object, &current, false);
+        let writing = Writing::ours();
+        let replaced = replace(server, kind, Part::Main, object, &current, &writing);
         match replaced.await {
             // Somebody was faster, which leads to another look.
             Err(error) if ["Conflict", "NotFound"].contains(&error.reason) => {}
@@ -163,7 +165,7 @@ async fn ensure(
     }
     object["apiVersion"] = kind.api_version().into();
     object["kind"] = kind.kind.into();
-    match create_object(server, kind, namespace, object, false).await {
+    match create_object(server, kind, namespace, object, &Writing::ours()).await {
         Ok(_) => Ok(true),
         Err(error) if error.code == StatusCode::CONFLICT => Ok(false),
         Err(error) => Err(refused(error)),

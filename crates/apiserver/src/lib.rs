@@ -41,15 +41,12 @@ mod node_client;
 mod object;
 mod openapi;
 mod options;
+mod owners;
 mod pages;
 mod patch;
 mod priority;
 mod request;
 mod reviews;
-#[allow(
-    dead_code,
-    reason = "who can own a field is asked by server-side apply, which comes next"
-)]
 mod schema;
 mod select;
 mod serve;

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kinds::{CONFIG_MAP, Kind, NAMESPACE, SERVICE_ACCOUNT},
+    owners::Writing,
     request::{DeleteOptions, Propagation},
     server::Server,
     status::ApiError,
@@ -144,7 +145,15 @@ async fn publish(server: &Server, namespace: &str, own: Own<'_>) -> Result<(), A
         return Ok(());
     }
     object["data"] = data;
-    let replaced = replace(server, &CONFIG_MAP, Part::Main, object, &current, false).await;
+    let replaced = replace(
+        server,
+        &CONFIG_MAP,
+        Part::Main,
+        object,
+        &current,
+        &Writing::ours(),
+    )
+    .await;
     replaced.map(drop).or_else(is_settled)
 }
 
@@ -158,7 +167,7 @@ async fn ensure(
     if server.store.get(&kind.key(namespace, name)).is_some() {
         return Ok(());
     }
-    let created = create_object(server, kind, namespace, object, false).await;
+    let created = create_object(server, kind, namespace, object, &Writing::ours()).await;
     created.map(drop).or_else(is_settled)
 }
 
@@ -215,7 +224,7 @@ async fn finalize(server: &Server, namespace: &Entry) -> Result<bool, ApiError> 
         Part::Finalizers,
         object,
         namespace,
-        false,
+        &Writing::ours(),
     )
     .await
     {

@@ -13,6 +13,7 @@ use super::aggregate;
 use crate::{
     kinds::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, Kind, ROLE, ROLE_BINDING},
     object,
+    owners::Writing,
     server::Server,
     status::ApiError,
     verbs::{Part, create_object, replace},
@@ -47,7 +48,7 @@ async fn ensure_one(server: &Server, kind: &Kind, object: Value) -> Result<(), A
         .store
         .get(&kind.key(&namespace, object::name(&object)))
     else {
-        return create_object(server, kind, &namespace, object, false)
+        return create_object(server, kind, &namespace, object, &Writing::ours())
             .await
             .map(drop);
     };
@@ -60,7 +61,7 @@ async fn ensure_one(server: &Server, kind: &Kind, object: Value) -> Result<(), A
     for part in PARTS {
         object::copy_part(&mut new, &object, part);
     }
-    replace(server, kind, Part::Main, new, &current, false)
+    replace(server, kind, Part::Main, new, &current, &Writing::ours())
         .await
         .map(drop)
 }

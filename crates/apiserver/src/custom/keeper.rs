@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     kinds::{CUSTOM_RESOURCE_DEFINITION, Kind},
+    owners::Writing,
     server::Server,
     status::ApiError,
     verbs::{Part, replace},
@@ -307,7 +308,7 @@ pub async fn change(
     let mut object: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
     change(&mut object);
     let kind: &Kind = &CUSTOM_RESOURCE_DEFINITION;
-    match replace(server, kind, part, object, entry, false).await {
+    match replace(server, kind, part, object, entry, &Writing::ours()).await {
         Ok(_) => Ok(true),
         Err(error) if ["Conflict", "NotFound"].contains(&error.reason) => Ok(false),
         Err(error) => Err(error),

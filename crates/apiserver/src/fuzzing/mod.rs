@@ -7,6 +7,7 @@
 mod exchange;
 
 use http::{HeaderMap, HeaderValue, header::ACCEPT};
+use sealane_ownership::{self as ownership, Managers, Writer};
 use sealane_store::Attributes;
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ use crate::{
     check::{self, Findings},
     kinds::{self, KINDS, Kind},
     object,
+    owners::shape_of,
     patch::Patch,
     request::{Accept, Query},
     schema::Type,
@@ -28,6 +30,7 @@ pub type Door = fn(&[u8]);
 /// The doors without a server, by name.
 pub const DOORS: &[(&str, Door)] = &[
     ("accept", accept),
+    ("managed-fields", managed_fields),
     ("patches", patches),
     ("protobuf", protobuf),
     ("selectors", selectors),
@@ -89,6 +92,44 @@ pub fn patches(bytes: &[u8]) {
         let twice = patch.apply(once.clone(), of);
         assert_eq!(twice.as_ref(), Ok(&once), "a merge patch applied again");
     }
+}
+
+/// Server-side apply: the first line is the managed fields of an object, the second what is applied
+/// to it, the rest the object, of kind Pod.
+pub fn managed_fields(bytes: &[u8]) {
+    let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
+    let mut json = || {
+        let line = lines.next().unwrap_or_default();
+        object::parse_json(line).map(|input| input.value)
+    };
+    let (entries, config, live) = (json(), json(), json());
+    let managers = Managers::parse(&entries.unwrap_or_default()).unwrap_or_default();
+    let again = Managers::parse(&managers.to_value()).expect("what is written can be read");
+    assert_eq!(again.to_value(), managers.to_value(), "and says the same");
+    let (Ok(config), Ok(live)) = (config, live) else {
+        return;
+    };
+    let (shape, writer) = (
+        shape_of(&kinds::POD),
+        Writer {
+            name: "fuzzer",
+            api_version: "v1",
+            subresource: "",
+            now: "2026-01-01T00:00:00Z",
+        },
+    );
+    if !live.is_object() || !config.is_object() {
+        return;
+    }
+    let Ok(once) = ownership::apply(shape, &live, &config, managers, &writer, true) else {
+        return;
+    };
+    let (object, managers) = (once.object, once.managers);
+    let twice = ownership::apply(shape, &object, &config, managers.clone(), &writer, false);
+    let twice = twice.expect("what was taken is not another's");
+    assert_eq!(twice.managers.to_value(), managers.to_value());
+    let managers = ownership::update(shape, Some(&object), &live, managers, &writer);
+    Managers::parse(&managers.to_value()).expect("what is written can be read");
 }
 
 /// Bodies in protobuf.

@@ -1,7 +1,10 @@
 //! Bodies of requests: bounded, and read by their content type.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::{
+    HeaderMap,
+    header::{CONTENT_TYPE, USER_AGENT},
+};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -15,6 +18,8 @@ use crate::{
 pub struct Payload {
     /// The media type without parameters; empty if there is none.
     pub media: String,
+    /// The program that sends it, as it calls itself; empty if it does not.
+    pub agent: String,
     /// The body.
     pub bytes: Bytes,
 }
@@ -48,6 +53,9 @@ pub async fn read(headers: &HeaderMap, mut body: Incoming) -> Result<Payload, Ap
         .unwrap_or("")
         .trim()
         .to_ascii_lowercase();
+    let agent = headers
+        .get(USER_AGENT)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let mut bytes = BytesMut::new();
     let mut size = 0;
     while let Some(frame) = body.frame().await {
@@ -68,6 +76,7 @@ pub async fn read(headers: &HeaderMap, mut body: Incoming) -> Result<Payload, Ap
     }
     Ok(Payload {
         media,
+        agent: agent.unwrap_or_default(),
         bytes: bytes.freeze(),
     })
 }

@@ -22,13 +22,20 @@ pub enum FieldValidation {
 }
 
 /// Options of create, update and patch.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct WriteOptions {
     /// Do everything but write.
     pub dry_run: bool,
     /// What to do about unknown fields.
     pub field_validation: FieldValidation,
+    /// Under which name the writer owns what it writes; empty for that of its program.
+    pub field_manager: String,
+    /// Whether an apply takes what others own.
+    pub force: Option<bool>,
 }
+
+/// The longest name of a manager.
+const MANAGER_MAX: usize = 128;
 
 impl WriteOptions {
     /// Reads them from the query.
@@ -49,14 +56,42 @@ impl WriteOptions {
                 FieldValidation::Strict
             }
         };
+        let field_manager = query.get("fieldManager").unwrap_or("").to_owned();
+        if field_manager.len() > MANAGER_MAX {
+            findings.too_long("fieldManager", MANAGER_MAX);
+        }
+        if field_manager.chars().any(char::is_control) {
+            let why = "should only contain printable characters";
+            findings.invalid("fieldManager", &json!(field_manager), why);
+        }
+        let force = query.flag("force")?;
         if findings.is_empty() {
             Ok(Self {
                 dry_run,
                 field_validation,
+                field_manager,
+                force,
             })
         } else {
             Err(ApiError::invalid(of, "meta.k8s.io", "", &findings))
         }
+    }
+
+    /// Under which name the writer owns what it writes: the program's, up to its version, unless
+    /// the request gives one.
+    pub fn manager(&self, agent: &str) -> String {
+        if !self.field_manager.is_empty() {
+            return self.field_manager.clone();
+        }
+        let program = agent.split('/').next().unwrap_or("");
+        let mut name = String::new();
+        for letter in program.chars().filter(|letter| !letter.is_control()) {
+            if name.len() + letter.len_utf8() > MANAGER_MAX {
+                break;
+            }
+            name.push(letter);
+        }
+        name
     }
 }
 

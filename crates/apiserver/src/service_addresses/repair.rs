@@ -25,6 +25,7 @@ use super::{
 use crate::{
     kinds::{EVENT, IP_ADDRESS, SERVICE},
     object,
+    owners::Writing,
     server::Server,
     status::ApiError,
     verbs::{create_object, suffix},
@@ -249,7 +250,7 @@ async fn warn(server: &Server, about: &Value, reason: &str, message: &str) {
         "source": { "component": "ipallocator-repair-controller" },
         "firstTimestamp": now, "lastTimestamp": now, "count": 1,
     });
-    if let Err(error) = create_object(server, &EVENT, within, event, false).await {
+    if let Err(error) = create_object(server, &EVENT, within, event, &Writing::ours()).await {
         tracing::debug!(message = error.message, "an event was not written");
     }
 }

@@ -18,6 +18,7 @@ use super::{objects::is_ours, range, spec::texts};
 use crate::{
     kinds::{IP_ADDRESS, SERVICE_CIDR},
     object,
+    owners::Writing,
     server::Server,
     status::ApiError,
     verbs::{Part, replace},
@@ -179,7 +180,7 @@ async fn write(server: &Server, cidr: &ServiceCidr, new: Value) -> Result<(), Ap
         }
         let mut new = new.clone();
         object::metadata_mut(&mut new).remove("resourceVersion");
-        match replace(server, &SERVICE_CIDR, part, new, &current, false).await {
+        match replace(server, &SERVICE_CIDR, part, new, &current, &Writing::ours()).await {
             Ok(_) => {}
             Err(error) if ["Conflict", "NotFound"].contains(&error.reason) => return Ok(()),
             Err(error) => return Err(error),

@@ -13,7 +13,9 @@ use crate::{
     admission,
     answer::Body,
     kinds::{self, Admission, Deletion, Generation, Kind},
-    object, priority,
+    object,
+    owners::{Writing, put_entries},
+    priority,
     request::{Payload, WriteOptions, read_value},
     server::{Context, Server},
     service_account,
@@ -40,12 +42,13 @@ pub async fn create(context: &Context, payload: Payload) -> Result<Response<Body
         decode(kind, read_value(&payload)?, |why| cannot(kind, why))?;
     let warnings = judge(problems, options.field_validation, |why| cannot(kind, &why))?;
     admission::check(context, Some(&object), None)?;
+    let writing = Writing::of(context, &payload, &options);
     let outcome = create_object(
         &context.server,
         kind,
         &context.target.namespace,
         object,
-        options.dry_run,
+        &writing,
     );
     Ok(outcome
         .await?
@@ -58,7 +61,7 @@ pub async fn create_object(
     kind: &Kind,
     namespace: &str,
     mut object: Value,
-    dry_run: bool,
+    writing: &Writing,
 ) -> Result<Outcome, ApiError> {
     if !object::resource_version(&object).is_empty() {
         let why = "resourceVersion should not be set on objects to be created";
@@ -66,6 +69,10 @@ pub async fn create_object(
     }
     place(kind, namespace, &mut object)?;
     begin(kind, &mut object);
+    // What the server adds from here on, nobody owns.
+    kind.storage().fill_in(&mut object);
+    let owners = writing.first_owners(kind, &object);
+    put_entries(&mut object, owners);
     if kind.admission == Admission::Pod {
         check_namespace(server, kind, namespace, object::name(&object))?;
         service_account::admit(server, namespace, &mut object).await?;
@@ -84,7 +91,7 @@ pub async fn create_object(
         if kind.namespaced {
             check_namespace(server, kind, namespace, object::name(&object))?;
         }
-        if dry_run {
+        if writing.dry_run {
             let taken = kind.key(namespace, object::name(&object));
             if server.store.get(&taken).is_some() {
                 return Err(ApiError::already_exists(kind, object::name(&object)));

@@ -29,6 +29,20 @@ pub fn prepare<'a>(
     old: Option<&Value>,
 ) -> Result<Option<Reservation<'a>>, ApiError> {
     kind.fill_in(new);
+    settle(server, kind, new, old)
+}
+
+/// The second half of [`prepare`]: what the server hands out, and what is wrong.
+///
+/// # Errors
+///
+/// 422 with everything that is wrong.
+pub fn settle<'a>(
+    server: &'a Server,
+    kind: &Kind,
+    new: &mut Value,
+    old: Option<&Value>,
+) -> Result<Option<Reservation<'a>>, ApiError> {
     let reservation = match kind.admission {
         Admission::None => None,
         Admission::PriorityClass => {

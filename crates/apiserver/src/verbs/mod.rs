@@ -6,6 +6,7 @@
 //!   patch ──┘ (patch: apply to the current)      └─ again, if somebody else was faster ◄──┘
 //! ```
 
+mod apply;
 mod bind;
 mod create;
 mod decode;

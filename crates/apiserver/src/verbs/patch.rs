@@ -4,6 +4,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
+    apply,
     decode::{decode, judge},
     update::{ATTEMPTS, Part, replace},
 };
@@ -13,6 +14,7 @@ use crate::{
     check::Findings,
     kinds::Kind,
     object::{self, Input},
+    owners::{Writing, take_entries},
     patch::{Patch, PatchError},
     request::{Payload, WriteOptions},
     schema::Type,
@@ -27,17 +29,27 @@ use crate::{
 /// As Kubernetes: 400, 404, 409, 415, 422.
 pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
     let (kind, target) = (&*context.kind, &context.target);
+    if payload.media == apply::MEDIA {
+        return apply::apply(context, payload).await;
+    }
     let options = WriteOptions::parse(&context.query, "PatchOptions")?;
+    refuse_force(&options)?;
     let patch = read(kind, &payload)?;
     let part = Part::of(context);
+    let writing = Writing::of(context, &payload, &options);
+    // Few patches do, and entries are long.
+    let edits_owners = mentions(&payload.bytes, b"managedFields");
     for attempt in 1.. {
         let found = context
             .server
             .store
             .get(&kind.key(&target.namespace, &target.name));
         let current = found.ok_or_else(|| ApiError::not_found(kind, &target.name))?;
-        let old = kind.read(&current).map_err(ApiError::internal)?;
-        let patched = apply(&patch, kind, kind.to_served(old.clone()))?;
+        let mut old = kind.read(&current).map_err(ApiError::internal)?;
+        if !edits_owners {
+            take_entries(&mut old);
+        }
+        let patched = patched(&patch, kind, kind.to_served(old.clone()))?;
         let input = Input {
             value: patched,
             duplicates: patch.duplicates().to_vec(),
@@ -53,7 +65,7 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
         if !versioned {
             object::metadata_mut(&mut new).remove("resourceVersion");
         }
-        let written = replace(&context.server, kind, part, new, &current, options.dry_run).await;
+        let written = replace(&context.server, kind, part, new, &current, &writing).await;
         match written {
             Ok(outcome) => return Ok(outcome.answer(context, StatusCode::OK, &warnings)),
             Err(error) if error.reason == "Conflict" && !versioned && attempt < ATTEMPTS => {}
@@ -61,6 +73,29 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
         }
     }
     unreachable!("the last attempt returns")
+}
+
+/// The error for an option that only an apply has.
+///
+/// # Errors
+///
+/// 422 if it is there.
+pub fn refuse_force(options: &WriteOptions) -> Result<(), ApiError> {
+    if options.force.is_none() {
+        return Ok(());
+    }
+    let mut findings = Findings::default();
+    findings.forbidden("force", "may not be specified for non-apply patch");
+    Err(ApiError::invalid(
+        "PatchOptions",
+        "meta.k8s.io",
+        "",
+        &findings,
+    ))
+}
+
+fn mentions(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
 }
 
 /// Reads a patch.
@@ -74,11 +109,12 @@ pub fn read(kind: &Kind, payload: &Payload) -> Result<Patch, ApiError> {
         Some(_) => Patch::CUSTOM_MEDIA,
         None => Patch::MEDIA,
     };
+    let refuse = || ApiError::unsupported_media_type(&[media, &[apply::MEDIA]].concat());
     if !media.contains(&payload.media.as_str()) {
-        return Err(ApiError::unsupported_media_type(media));
+        return Err(refuse());
     }
     Patch::parse(&payload.media, &payload.bytes).map_err(|cause| match cause {
-        PatchError::Media => ApiError::unsupported_media_type(media),
+        PatchError::Media => refuse(),
         cause => ApiError::bad_request(format!("error decoding patch: {cause}")),
     })
 }
@@ -88,7 +124,7 @@ pub fn read(kind: &Kind, payload: &Payload) -> Result<Patch, ApiError> {
 /// # Errors
 ///
 /// 422 for a patch that does not fit it.
-pub fn apply(patch: &Patch, kind: &Kind, object: Value) -> Result<Value, ApiError> {
+pub fn patched(patch: &Patch, kind: &Kind, object: Value) -> Result<Value, ApiError> {
     let of = Type::of_kind(kind.group, kind.version, kind.kind);
     patch.apply(object, of).map_err(|cause| {
         let code = StatusCode::UNPROCESSABLE_ENTITY;
@@ -106,7 +142,12 @@ pub fn refuse(payload: &Payload, why: &str) -> ApiError {
     ApiError::invalid("", "", "", &findings)
 }
 
-fn check_name(context: &Context, new: &Value) -> Result<(), ApiError> {
+/// Whether an object has the name and the namespace of the path.
+///
+/// # Errors
+///
+/// 400 if not.
+pub fn check_name(context: &Context, new: &Value) -> Result<(), ApiError> {
     let (name, namespace) = (object::name(new), object::namespace(new));
     if name != context.target.name {
         return Err(ApiError::bad_request(format!(

@@ -7,9 +7,10 @@ use sealane_store::Entry;
 use serde_json::{Value, json};
 
 use super::{
+    apply::{self, Configuration},
     decode::{cannot, decode, judge},
     finish::{Outcome, prepare},
-    patch::apply,
+    patch::{self, refuse_force},
     update::{ATTEMPTS, Part, replace},
 };
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     custom::Custom,
     kinds::{SCALE, scale_of, set_replicas},
     object::{self, Input},
+    owners::Writing,
     patch::Patch,
     request::{Payload, WriteOptions, read_value},
     server::Context,
@@ -54,12 +56,17 @@ async fn update(context: &Context, payload: Payload) -> Result<Response<Body>, A
         refuse(&why)
     })?;
     let change = |_: &Value| Ok(decoded.object.clone());
-    write(context, change, options.dry_run, &warnings).await
+    let writing = Writing::of(context, &payload, &options);
+    write(context, change, &writing, &warnings).await
 }
 
 async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
+    if payload.media == apply::MEDIA {
+        return apply_replicas(context, payload).await;
+    }
     let options = WriteOptions::parse(&context.query, "PatchOptions")?;
-    let patch = super::patch::read(&SCALE, &payload)?;
+    refuse_force(&options)?;
+    let patch = patch::read(&SCALE, &payload)?;
     // What a patch leaves as it is, it does not ask for.
     let change = |scale: &Value| {
         let mut new = patched(&patch, &payload, scale)?;
@@ -68,15 +75,43 @@ async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>, Ap
         }
         Ok(new)
     };
-    write(context, change, options.dry_run, &[]).await
+    let writing = Writing::of(context, &payload, &options);
+    write(context, change, &writing, &[]).await
+}
+
+/// Applies the replicas of a scale: what is applied is that field of the object.
+async fn apply_replicas(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
+    let mut applied = Configuration::read(context, &payload)?;
+    apply::check_kind(&SCALE, &applied.value)?;
+    let input = Input {
+        value: applied.value.take(),
+        duplicates: Vec::new(),
+    };
+    let mut scale = decode(&SCALE, input, |why| cannot(&SCALE, why))?.object;
+    check(context, &mut scale)?;
+    let kind = &*context.kind;
+    let metadata = ["name", "namespace", "resourceVersion", "uid"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), scale["metadata"].get(name)?.clone())));
+    let metadata: serde_json::Map<String, Value> = metadata.collect();
+    applied.value = json!({
+        "apiVersion": kind.api_version(), "kind": kind.kind, "metadata": metadata,
+    });
+    set_replicas(kind, &mut applied.value, scale["spec"]["replicas"].take());
+    let (outcome, _) = applied.write(context, Part::Main).await?;
+    let object = match outcome {
+        Outcome::Tried(object) => object,
+        Outcome::Written(entry) => kind.read(&entry).map_err(ApiError::internal)?,
+    };
+    answer(context, &object, &applied.warnings)
 }
 
 fn patched(patch: &Patch, payload: &Payload, scale: &Value) -> Result<Value, ApiError> {
     let input = Input {
-        value: apply(patch, &SCALE, scale.clone())?,
+        value: patch::patched(patch, &SCALE, scale.clone())?,
         duplicates: patch.duplicates().to_vec(),
     };
-    let decoded = decode(&SCALE, input, |why| super::patch::refuse(payload, why))?;
+    let decoded = decode(&SCALE, input, |why| patch::refuse(payload, why))?;
     Ok(decoded.object)
 }
 
@@ -84,7 +119,7 @@ fn patched(patch: &Patch, payload: &Payload, scale: &Value) -> Result<Value, Api
 async fn write(
     context: &Context,
     change: impl Fn(&Value) -> Result<Value, ApiError>,
-    dry_run: bool,
+    writing: &Writing,
     warnings: &[String],
 ) -> Result<Response<Body>, ApiError> {
     for attempt in 1.. {
@@ -103,7 +138,7 @@ async fn write(
         if !uid.is_empty() {
             object["metadata"]["uid"] = json!(uid);
         }
-        match replace(&context.server, kind, Part::Main, object, &current, dry_run).await {
+        match replace(&context.server, kind, Part::Main, object, &current, writing).await {
             Ok(Outcome::Tried(object)) => return answer(context, &object, warnings),
             Ok(Outcome::Written(entry)) => {
                 let object = kind.read(&entry).map_err(ApiError::internal)?;

@@ -8,7 +8,7 @@ use super::{
     create::create_object,
     decode::{Incoming, cannot, decode, judge},
     delete::remove,
-    finish::{Outcome, commit, prepare},
+    finish::{Outcome, commit, settle},
 };
 use crate::{
     admission,
@@ -16,6 +16,7 @@ use crate::{
     check::Findings,
     kinds::{Deletion, Generation, Kind},
     object,
+    owners::{Writing, put_entries, take_entries},
     request::{Payload, WriteOptions, read_value},
     server::{Context, Server},
     status::ApiError,
@@ -73,6 +74,7 @@ pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body
     locate(kind, &target.namespace, &mut object)?;
     check_names_version(kind, &object)?;
     let part = Part::of(context);
+    let writing = Writing::of(context, &payload, &options);
     let key = kind.key(&target.namespace, &target.name);
     for attempt in 1.. {
         let Some(current) = context.server.store.get(&key) else {
@@ -82,13 +84,7 @@ pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body
             object::metadata_mut(&mut object).remove("resourceVersion");
             admission::check_create(context)?;
             admission::check(context, Some(&object), None)?;
-            let made = create_object(
-                &context.server,
-                kind,
-                &target.namespace,
-                object,
-                options.dry_run,
-            );
+            let made = create_object(&context.server, kind, &target.namespace, object, &writing);
             return Ok(made.await?.answer(context, StatusCode::CREATED, &warnings));
         };
         if admission::is_needed(context) {
@@ -101,7 +97,7 @@ pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body
             part,
             object.clone(),
             &current,
-            options.dry_run,
+            &writing,
         )
         .await;
         match written {
@@ -150,24 +146,30 @@ pub async fn replace(
     part: Part,
     mut new: Value,
     current: &Entry,
-    dry_run: bool,
+    writing: &Writing,
 ) -> Result<Outcome, ApiError> {
-    let old = kind.read(current).map_err(ApiError::internal)?;
+    let mut old = kind.read(current).map_err(ApiError::internal)?;
     check_version(kind, &new, &old)?;
+    let (stored, given) = (take_entries(&mut old), take_entries(&mut new));
     keep_ours(kind, part, &mut new, &old);
-    let reservation = prepare(server, kind.storage(), &mut new, Some(&old))?;
+    kind.storage().fill_in(&mut new);
+    // What the server adds from here on, nobody owns.
+    let owners = writing.owners(kind, (&old, &stored), (&new, &given));
+    let reservation = settle(server, kind.storage(), &mut new, Some(&old))?;
     if part == Part::Main && is_new_generation(kind, &new, &old) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
     }
     new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
-    if dry_run {
+    let changes_nothing = new == old && owners == stored;
+    put_entries(&mut new, owners);
+    if writing.dry_run {
         return Ok(Outcome::Tried(new));
     }
     if is_finished(kind, &new) {
         return Ok(Outcome::Written(remove(server, kind, &new, current).await?));
     }
-    if new == old {
+    if changes_nothing {
         let key = current.key.clone();
         let entry = server
             .store
@@ -267,7 +269,6 @@ fn keep_ours(kind: &Kind, part: Part, new: &mut Value, old: &Value) {
             value => metadata.insert(ours.into(), value.clone()),
         };
     }
-    metadata.remove("managedFields");
     metadata.remove("selfLink");
 }
 

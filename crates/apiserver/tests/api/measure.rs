@@ -128,3 +128,66 @@ async fn measure() {
     assert_eq!(found.items.len(), 1);
     println!("resident after a start: {:.1} MB", server.resident_mb());
 }
+
+/// Server-side apply, and what the entries that say who owns what cost.
+#[tokio::test]
+#[ignore = "a measurement, not a test"]
+async fn measure_apply() {
+    let server = Server::start();
+    let client = server.client().await;
+    let pods: Api<Pod> = Api::default_namespaced(client);
+    let config = |number: usize, image: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("pod-{number}"), "labels": {"app": "web"}},
+            "spec": {"containers": [{
+                "name": "main", "image": image, "ports": [{"containerPort": 8080}],
+                "resources": {"limits": {"cpu": "100m", "memory": "64Mi"}},
+            }]},
+        })
+    };
+    let params = PatchParams::apply("bench").force();
+    for (what, image) in [("made", "a"), ("unchanged", "a"), ("changed", "b")] {
+        let begin = Instant::now();
+        futures::stream::iter(0..OBJECTS / 10)
+            .map(|number| {
+                let (pods, params, patch) = (&pods, &params, Patch::Apply(config(number, image)));
+                async move { pods.patch(&format!("pod-{number}"), params, &patch).await }
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_for_each(|_| async { Ok(()) })
+            .await
+            .unwrap();
+        let rate = (OBJECTS / 10) as f64 / begin.elapsed().as_secs_f64();
+        println!("server-side applies, {AT_ONCE} at once, pods {what}: {rate:.0} a second");
+    }
+    let begin = Instant::now();
+    let ready = json!({"conditions": [{"type": "Ready", "status": "True"}], "phase": "Running"});
+    let patch = Patch::Strategic(json!({ "status": ready }));
+    futures::stream::iter(0..OBJECTS / 10)
+        .map(|number| {
+            let (pods, patch) = (&pods, &patch);
+            let name = format!("pod-{number}");
+            async move {
+                pods.patch_status(&name, &PatchParams::default(), &patch)
+                    .await
+            }
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(|_| async { Ok(()) })
+        .await
+        .unwrap();
+    let rate = (OBJECTS / 10) as f64 / begin.elapsed().as_secs_f64();
+    println!("patches of a status, {AT_ONCE} at once: {rate:.0} a second");
+    let pod: serde_json::Value =
+        serde_json::from_str(&server.ok("get --raw /api/v1/namespaces/default/pods/pod-0"))
+            .unwrap();
+    let mut bare = pod.clone();
+    bare["metadata"]["managedFields"].take();
+    println!(
+        "a pod: {} bytes, {} without managed fields",
+        pod.to_string().len(),
+        bare.to_string().len()
+    );
+    println!("resident: {:.1} MB", server.resident_mb());
+}

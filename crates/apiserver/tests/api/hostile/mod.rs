@@ -95,7 +95,8 @@ const CASES: &[Case] = &[
     ("PUT", MAPS, JSON, "{}", 405, "MethodNotAllowed", "does not allow this method"),
     ("PUT", "/api/v1/namespaces/default/configmaps/absent", JSON, r#"{"metadata":{"name":"absent"}}"#, 404, "NotFound", "configmaps \"absent\" not found"),
     // Patches
-    ("PATCH", MAP, "application/apply-patch+yaml", "{}", 415, "UnsupportedMediaType", "application/strategic-merge-patch+json"),
+    ("PATCH", MAP, "application/apply-patch+cbor", "{}", 415, "UnsupportedMediaType", "application/strategic-merge-patch+json"),
+    ("PATCH", MAP, "application/apply-patch+yaml", "{}", 422, "Invalid", "fieldManager: Required value"),
     ("PATCH", MAP, "application/json", "{}", 415, "UnsupportedMediaType", "application/merge-patch+json"),
     ("PATCH", MAP, MERGE, "[]", 400, "BadRequest", "cannot unmarshal array into Go value of type map[string]interface {}"),
     ("PATCH", MAP, MERGE, "{", 400, "BadRequest", "EOF"),
