@@ -62,7 +62,7 @@ fn complete(one: &Type) -> Value {
                 .as_str()
                 .and_then(|field| properties[field]["description"].as_str());
             let may_be_empty = said.is_some_and(|said| said.contains(MAY_BE_EMPTY));
-            !may_be_empty && !(is_kind && field == "metadata")
+            !(may_be_empty || is_kind && field == "metadata")
         });
         if required.is_empty() {
             schema
