@@ -272,11 +272,7 @@ impl<'a> Val<'a> {
     /// The member of a map, or the field of a structure; `None` if there is none.
     pub fn member(&self, key: &Key<'_>) -> Option<Outcome<'a>> {
         match (self, key) {
-            (Self::Map(map), _) => {
-                // Keys of any number of lives compare alike; look-up by a shorter one.
-                let found = map.iter().find(|(known, _)| *known == key);
-                found.map(|(_, value)| Ok(value.clone()))
-            }
+            (Self::Map(map), _) => map.get(&key.clone().made()).cloned().map(Ok),
             (Self::Given(Value::Object(map), node), Key::Text(name)) => {
                 let value = map.get(&**name)?;
                 // A field of a structure that is null counts as absent.
@@ -339,6 +335,16 @@ impl<'a> Key<'a> {
                 "unsupported key type: {}",
                 other.type_name()
             ))),
+        }
+    }
+
+    /// The same key, of nobody else's text: keys of different lives cannot be compared in a map.
+    pub fn made<'b>(self) -> Key<'b> {
+        match self {
+            Self::Bool(value) => Key::Bool(value),
+            Self::Int(value) => Key::Int(value),
+            Self::Uint(value) => Key::Uint(value),
+            Self::Text(text) => Key::Text(Text::Made(Arc::from(&*text))),
         }
     }
 

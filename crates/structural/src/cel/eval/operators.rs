@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use super::Cost;
 use crate::cel::syntax::Binary;
-use crate::cel::value::{Fault, Key, Outcome, Val, compare, contains, equal, joined};
+use crate::cel::value::{Fault, Key, Outcome, Val, compare, contains, equal, joined, list_form};
+use crate::node::List;
 
 pub(super) fn negate<'a>(value: Val<'a>) -> Outcome<'a> {
     match value {
@@ -23,7 +24,9 @@ pub(super) fn apply<'a>(
     cost.charge(1)?;
     match operator {
         Binary::Equal | Binary::Unequal => {
-            charge_walk(a.weight().min(b.weight()), a, cost)?;
+            let weight = a.weight().min(b.weight());
+            charge_walk(weight, a, cost)?;
+            charge_walk(weight, b, cost)?;
             Ok(Val::Bool(equal(a, b)? == (operator == Binary::Equal)))
         }
         Binary::In => is_in(a, b, cost),
@@ -40,10 +43,12 @@ pub(super) fn apply<'a>(
     }
 }
 
-/// Texts are walked ten letters at a time.
+/// Texts are walked ten letters at a time; members that are told apart are each looked for.
 fn charge_walk(weight: u64, value: &Val<'_>, cost: &mut Cost) -> Result<(), Fault> {
+    let searched = value.is_list() && *list_form(value) != List::Atomic;
     cost.charge(match value {
         Val::Text(_) | Val::Bytes(_) => weight / 10,
+        _ if searched => weight.saturating_mul(weight),
         value if value.is_list() || value.is_map() => weight,
         _ => 0,
     })
