@@ -15,6 +15,7 @@
 
 mod check;
 mod code;
+mod equality;
 mod estimate;
 mod eval;
 mod judge;

@@ -10,7 +10,9 @@
 mod complete;
 mod defaults;
 mod expressions;
+mod forms;
 mod keywords;
+mod lists;
 mod structure;
 
 use serde_json::Value;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::{Machine, truth};
 use crate::cel::code::{Code, Fold, Makes};
-use crate::cel::value::{Fault, Key, Outcome, Val, compare};
+use crate::cel::equality::compare;
+use crate::cel::value::{Fault, Key, Outcome, Val};
 
 /// What has been made of the members so far.
 struct Making<'a> {

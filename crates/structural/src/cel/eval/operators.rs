@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 
 use super::Cost;
+use crate::cel::equality::{compare, contains, equal, joined, list_form};
 use crate::cel::syntax::Binary;
-use crate::cel::value::{Fault, Key, Outcome, Val, compare, contains, equal, joined, list_form};
+use crate::cel::value::{Fault, Key, Outcome, Val};
 use crate::node::List;
 
 pub(super) fn negate<'a>(value: Val<'a>) -> Outcome<'a> {

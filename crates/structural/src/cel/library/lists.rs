@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 
 use super::{Cost, Fault, Row};
-use crate::cel::value::{Outcome, Val, compare, contains, equal};
+use crate::cel::equality::{compare, contains, equal};
+use crate::cel::value::{Outcome, Val};
 
 pub(super) const ROWS: &[Row] = &[
     ("list<O>.isSorted(): bool", is_sorted),

@@ -1,7 +1,8 @@
 //! Lists as sets.
 
 use super::{Cost, Fault, Row};
-use crate::cel::value::{Outcome, Val, contains};
+use crate::cel::equality::contains;
+use crate::cel::value::{Outcome, Val};
 
 pub(super) const ROWS: &[Row] = &[
     ("sets.contains(list<A>, list<A>): bool", |cost, args| {
