@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use sealane_net::{Family, IpNet, Protocol};
@@ -49,7 +49,7 @@ pub struct Frontend {
 
 impl fmt::Display for Frontend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = std::net::SocketAddr::new(self.address, self.port);
+        let at = SocketAddr::new(self.address, self.port);
         write!(f, "{at} {}", self.protocol)
     }
 }
@@ -149,6 +149,17 @@ impl ServicePort {
     /// load balancer and come back in, where any node could serve them.
     pub fn inside(&self) -> Way<'_> {
         self.way(TrafficPolicy::Cluster)
+    }
+
+    /// Where a listener of the node passes on what comes to the node port at `::1`, from where rules lead nowhere: to one
+    /// of the node's own addresses, in TCP and UDP.
+    pub fn behind_localhost(&self) -> Option<SocketAddr> {
+        let port = self
+            .node_port
+            .filter(|_| self.key.protocol != Protocol::Sctp)?;
+        let mut own = self.node_port_addresses.iter();
+        let address = own.find(|address| address.is_ipv6() && !address.is_loopback())?;
+        Some(SocketAddr::new(*address, port))
     }
 
     fn way(&self, policy: TrafficPolicy) -> Way<'_> {

@@ -1,13 +1,14 @@
 //! What a node makes of a packet to a Service: the rules that it meets, by the walk through the
 //! encoded program, and the reasons for them, by the table that it was made from.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use sealane_net::{Family, IpNet, ProxyMode};
 use sealane_objects::TrafficPolicy;
 use sealane_service::{
-    Endpoint, Frontend, Kind, NodeFacts, PodPorts, Problem, ServicePort, ServiceTable, Way,
-    pod_with_ports,
+    Endpoint, Frontend, Kind, NodeFacts, PodPorts, PortKey, Problem, ServicePort, ServiceTable,
+    Way, pod_with_ports,
 };
 
 use crate::endpoints::{called, none_ready, others};
@@ -138,6 +139,30 @@ pub(crate) fn serve(
     }
 }
 
+/// The Service whose node port at `::1` the node's agent listens at for a packet, and whom it calls.
+pub(crate) fn behind_localhost(
+    world: &Snapshot,
+    node: &NodeView,
+    packet: &Packet,
+) -> Option<(PortKey, SocketAddr)> {
+    let settings = &world.settings;
+    let chosen = settings.node_port_addresses.has(packet.destination, &[]);
+    if !chosen || settings.proxy_mode == ProxyMode::None {
+        return None;
+    }
+    let table = table_of(world, node);
+    let meant = |port: &ServicePort| {
+        let target = port.behind_localhost()?;
+        let asked = (packet.protocol, packet.destination_port);
+        (asked == (port.key.protocol, target.port())).then_some(target)
+    };
+    let mut found = table.iter().filter_map(|port| {
+        let target = meant(port)?;
+        Some(((*port.key).clone(), target))
+    });
+    found.next()
+}
+
 fn unprogrammed(node: &NodeView, port: &ServicePort) -> Death {
     let object = format!("node {}", node.net.name);
     Death::new(format!(
@@ -188,12 +213,25 @@ fn table_of(world: &Snapshot, node: &NodeView) -> ServiceTable {
     table
 }
 
-fn find(table: &ServiceTable, frontend: &Frontend) -> Option<(std::sync::Arc<ServicePort>, Kind)> {
-    table.iter().find_map(|port| {
-        let frontends = port.frontends();
-        let (_, kind) = frontends.iter().find(|(one, _)| one == frontend)?;
-        Some((port.clone(), *kind))
-    })
+fn find(table: &ServiceTable, frontend: &Frontend) -> Option<(Arc<ServicePort>, Kind)> {
+    let at = |frontend: &Frontend| {
+        table.iter().find_map(|port| {
+            let frontends = port.frontends();
+            let (_, kind) = frontends.iter().find(|(one, _)| one == frontend)?;
+            Some((port.clone(), *kind))
+        })
+    };
+    let home = Frontend {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ..*frontend
+    };
+    // Node ports at 127.0.0.1 are there at all loopback addresses, host ports are not.
+    let everywhere = || {
+        let loopback = frontend.address.is_ipv4() && frontend.address.is_loopback();
+        let found = at(&home).filter(|_| loopback);
+        found.filter(|(port, _)| pod_with_ports(&port.key.service).is_none())
+    };
+    at(frontend).or_else(everywhere)
 }
 
 /// An address of a Service at which nothing is served: why?
@@ -240,7 +278,7 @@ fn words(kind: Kind, frontend: &Frontend) -> String {
         Kind::LoadBalancer => "load balancer",
         Kind::NodePort => "node port",
     };
-    let at = std::net::SocketAddr::new(frontend.address, frontend.port);
+    let at = SocketAddr::new(frontend.address, frontend.port);
     format!("{sort} {at}")
 }
 

@@ -10,7 +10,7 @@
 //! object at fault. The way back is told from what was rewritten on the way there, as connection
 //! tracking does it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use sealane_net::{Family, IpNet};
 
@@ -26,6 +26,7 @@ use crate::{NodeView, Snapshot};
 mod arrive;
 mod cross;
 mod leave;
+mod relay;
 
 /// A packet that passes more nodes than this goes in circles.
 const NODES_MAX: usize = 4;
@@ -121,8 +122,18 @@ fn notes(world: &Snapshot) -> Vec<String> {
 /// What was rewritten at a node, for the way back.
 struct Rewrite {
     node: String,
+    by: By,
     before: Packet,
     after: Packet,
+}
+
+/// Who rewrites.
+#[derive(Clone, Copy)]
+enum By {
+    /// The kernel, which keeps what was where.
+    Tracking,
+    /// A listener of the agent, which makes a connection of its own.
+    Relay,
 }
 
 struct Walk<'a> {
@@ -147,9 +158,13 @@ enum Step<'a> {
 impl<'a> Walk<'a> {
     fn run(&mut self, own: &[IpAddr], target: (IpAddr, u16), to: &To) -> Outcome {
         let like = |own: &&IpAddr| own.is_ipv4() == target.0.is_ipv4();
+        // From where Linux sends to any of these.
+        let loopback = match target.0 {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
         let source = match target.0.is_loopback() {
-            // Linux takes the address itself.
-            true => Some(&target.0),
+            true => Some(&loopback),
             false => own.iter().find(like),
         };
         self.hops.extend(self.first_hop(own));
@@ -204,6 +219,9 @@ impl<'a> Walk<'a> {
         if let Some(step) = self.names(node, origin, packet) {
             return Ok(step);
         }
+        if let Some(step) = self.pass_on(node, origin, packet) {
+            return Ok(step);
+        }
         let before = Packet {
             ethernet: None,
             datagram: None,
@@ -232,6 +250,7 @@ impl<'a> Walk<'a> {
         if before != after {
             self.rewrites.push(Rewrite {
                 node: node.net.name.clone(),
+                by: By::Tracking,
                 before,
                 after,
             });
@@ -283,6 +302,7 @@ impl<'a> Walk<'a> {
         self.back.push(stage.with(&packet));
         for Rewrite {
             node,
+            by,
             before,
             after,
         } in self.rewrites.iter().rev()
@@ -292,8 +312,12 @@ impl<'a> Walk<'a> {
                 ethernet: None,
                 ..before.answer()
             };
-            let stage = Stage::new(Place::Node(node.clone()), "conntrack").line(
-                "undoes",
+            let (title, label) = match by {
+                By::Tracking => ("conntrack", "undoes"),
+                By::Relay => ("listener", "passes"),
+            };
+            let stage = Stage::new(Place::Node(node.clone()), title).line(
+                label,
                 format!(
                     "{} → {} is {} → {} again",
                     after.target(),

@@ -96,11 +96,8 @@ impl Localhost {
 
 /// What leads to a port's rules from `::1`.
 fn relay(port: &ServicePort) -> Option<(Port, SocketAddr)> {
-    let protocol = port.key.protocol;
-    let number = port.node_port.filter(|_| protocol != Protocol::Sctp)?;
-    let mut own = port.node_port_addresses.iter();
-    let address = own.find(|address| address.is_ipv6() && !address.is_loopback())?;
-    Some(((protocol, number), SocketAddr::new(*address, number)))
+    let target = port.behind_localhost()?;
+    Some(((port.key.protocol, target.port()), target))
 }
 
 /// A task that ends when this goes.
