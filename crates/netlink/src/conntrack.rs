@@ -45,12 +45,19 @@ const FILTER_PORT: u32 = 1 << 3 | 1 << 5;
 const FILTER_ADDRESS: u32 = 1 << 1;
 
 /// Kernels leave out exactly the entries with the wanted IPv6 address (seen with Linux 6.18), so that it is
-/// compared here alone.
+/// compared here alone. So are loopback addresses of IPv4, which count as one.
 fn filter(called: SocketAddr) -> u32 {
     match called {
-        SocketAddr::V4(_) => FILTER_PORT | FILTER_ADDRESS,
-        SocketAddr::V6(_) => FILTER_PORT,
+        SocketAddr::V4(at) if !at.ip().is_loopback() => FILTER_PORT | FILTER_ADDRESS,
+        _ => FILTER_PORT,
     }
+}
+
+/// Whether an entry's client called there; all loopback addresses of IPv4 are one.
+fn is_called(flow: &Flow, at: SocketAddr) -> bool {
+    let is_loopback = |at: &SocketAddr| at.is_ipv4() && at.ip().is_loopback();
+    let both = is_loopback(&flow.called) && is_loopback(&at);
+    flow.called == at || both && flow.called.port() == at.port()
 }
 
 /// An entry.
@@ -104,7 +111,8 @@ impl Conntrack {
         open().map_err(|error| Error::system("open netlink for conntrack", error))
     }
 
-    /// The entries whose client called `called`.
+    /// The entries whose client called `called`, or any loopback address if that is one of IPv4: node ports answer at
+    /// all of them.
     ///
     /// # Errors
     /// When the kernel does not answer.
@@ -120,7 +128,7 @@ impl Conntrack {
         };
         let take = |message: &[u8]| {
             let found = flow(message);
-            flows.extend(found.filter(|f| f.called == called && f.protocol == protocol));
+            flows.extend(found.filter(|f| is_called(f, called) && f.protocol == protocol));
         };
         let family = family_of(called.ip());
         self.request(IPCTNL_MSG_CT_GET, NLM_F_DUMP, family, attributes, take)

@@ -6,7 +6,7 @@
 //! drains keeps his flows, as he keeps his connections.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sealane_net::{Family, Protocol};
 use sealane_netlink::{Conntrack, Error, Flow};
@@ -68,6 +68,18 @@ fn may_mislead(change: &PortChange) -> bool {
     }
 }
 
+/// Who may answer a flow, if it is to one of these frontends. Node ports at 127.0.0.1 are those of all loopback
+/// addresses; what is called there and is not translated is a program's of the node.
+fn rightful_of<'a>(flow: &Flow, rightful: &'a Rightful) -> Option<&'a BTreeSet<(IpAddr, u16)>> {
+    let SocketAddr::V4(called) = flow.called else {
+        return rightful.get(&flow.called);
+    };
+    let elsewhere = called.ip().is_loopback() && flow.answers != flow.called;
+    let home = SocketAddr::from((Ipv4Addr::LOCALHOST, called.port()));
+    let found = rightful.get(&flow.called);
+    found.or_else(|| rightful.get(&home).filter(|_| elsewhere))
+}
+
 /// Whether a flow to a frontend should go.
 fn misleads(flow: &Flow, may: &BTreeSet<(IpAddr, u16)>) -> bool {
     if may.is_empty() {
@@ -83,7 +95,7 @@ const ONE_BY_ONE: usize = 8;
 pub fn clean(conntrack: &Conntrack, rightful: &Rightful) -> Result<usize, Error> {
     let mut ended = 0;
     let mut end = |flow: &Flow| -> Result<(), Error> {
-        let may = rightful.get(&flow.called);
+        let may = rightful_of(flow, rightful);
         if may.is_some_and(|may| misleads(flow, may)) {
             tracing::debug!("end {flow}");
             ended += usize::from(conntrack.delete(flow)?);
@@ -101,7 +113,7 @@ pub fn clean(conntrack: &Conntrack, rightful: &Rightful) -> Result<usize, Error>
         let is_family = |at: &SocketAddr| Family::from(at.ip()) == family;
         if rightful.keys().any(is_family) {
             let flows = conntrack.flows(family, Protocol::Udp, |called| {
-                rightful.contains_key(&called)
+                called.ip().is_loopback() || rightful.contains_key(&called)
             })?;
             flows.iter().try_for_each(&mut end)?;
         }

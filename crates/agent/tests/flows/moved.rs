@@ -49,15 +49,17 @@ pub fn affinity_ends(net: &Net, family: Family) {
 
 /// The very socket whose endpoint goes is answered by the next one, from inside and from outside.
 pub fn datagrams_move(net: &Net, alone: &Alone, objects: &Objects, family: Family) {
-    let places = [
-        (Who::C, table::row("pinned", Who::C, To::Cluster)),
-        (Who::Node, table::row("pinned", Who::Node, To::Cluster)),
-        (
-            Who::Outside,
-            table::row("pinned", Who::Outside, To::NodePort),
-        ),
+    let mut places = vec![
+        (Who::C, To::Cluster),
+        (Who::Node, To::Cluster),
+        (Who::Outside, To::NodePort),
     ];
-    let clients = places.map(|(who, row)| {
+    if family == Family::V4 {
+        places.push((Who::Node, To::Localhost));
+        places.push((Who::Node, To::Loopback));
+    }
+    let client = |(who, to): (Who, To)| {
+        let row = table::row("pinned", who, to);
         let any: IpAddr = match family {
             Family::V4 => [0; 4].into(),
             Family::V6 => [0_u8; 16].into(),
@@ -70,7 +72,8 @@ pub fn datagrams_move(net: &Net, alone: &Alone, objects: &Objects, family: Famil
         });
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         (who, socket)
-    });
+    };
+    let clients: Vec<_> = places.into_iter().map(client).collect();
     for name in ["a", "b", "x", "a"] {
         let (key, slice) = table::slice_of(objects, "pinned", name, family);
         alone.tell(Input::Slices(Change::Applied(key, slice)));

@@ -97,6 +97,11 @@ pub fn loopback(family: Family) -> IpAddr {
     by_family(family, "127.0.0.1".into(), "::1".into())
 }
 
+/// Of IPv6 there is but one.
+pub fn loopback_elsewhere(family: Family) -> IpAddr {
+    by_family(family, "127.9.8.7".into(), "::1".into())
+}
+
 /// What pods see of their node.
 fn gateway(family: Family, node: u8) -> IpAddr {
     let (v4, v6) = (format!("10.244.{node}.1"), format!("fd00:10:244:{node}::1"));

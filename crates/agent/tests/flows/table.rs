@@ -29,6 +29,8 @@ pub enum To {
     External,
     /// The node port at the node's loopback address.
     Localhost,
+    /// The same at another address of that kind.
+    Loopback,
     /// A port of the cluster IP that the Service does not have.
     Unserved,
 }
@@ -150,7 +152,7 @@ const fn shape(
 
 /// Who gets what: `a` and `b` are pods of the node and endpoints, `c` is a pod of the node, `x` is on another node.
 pub fn rows() -> Vec<Row> {
-    use To::{Balancer, Cluster, External, Localhost, NodePort, Unserved};
+    use To::{Balancer, Cluster, External, Localhost, Loopback, NodePort, Unserved};
     use Who::{A, C, Node, Outside, Peer, Stranger};
     const ALL: &str = "a* b* x*";
     let table: &[(&str, Who, To, &str)] = &[
@@ -256,6 +258,27 @@ pub fn rows() -> Vec<Row> {
             but: &[(But::Ipv6, LEFT_ALONE)],
         },
         Row {
+            shape: "local",
+            who: Node,
+            to: Loopback,
+            outcome: "a* x*",
+            but: &[(But::Ipv6, LEFT_ALONE)],
+        },
+        Row {
+            shape: "sticky",
+            who: Node,
+            to: Loopback,
+            outcome: "one of a* b* x*",
+            but: &[(But::Ipv6, LEFT_ALONE)],
+        },
+        Row {
+            shape: "none",
+            who: Node,
+            to: Loopback,
+            outcome: "refused",
+            but: &[(But::Ipv6, LEFT_ALONE)],
+        },
+        Row {
             shape: "plain",
             who: C,
             to: Unserved,
@@ -297,6 +320,7 @@ impl Row {
             To::External => net::external_ip(family, number),
             To::NodePort => return (net::node_ip(family), node_port(number)).into(),
             To::Localhost => return (net::loopback(family), node_port(number)).into(),
+            To::Loopback => return (net::loopback_elsewhere(family), node_port(number)).into(),
             To::Unserved => return (net::cluster_ip(family, number), PORT + 1).into(),
         };
         (ip, PORT).into()

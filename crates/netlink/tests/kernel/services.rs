@@ -23,7 +23,11 @@ fn pods() -> Vec<IpNet> {
 fn table(count: u8) -> ServiceTable {
     let mut table = ServiceTable::new(NodeFacts {
         name: "node-1".into(),
-        node_port_addresses: ips(["172.29.0.2", "fd00::2"]),
+        node_port_addresses: [
+            ips(["172.29.0.2", "fd00::2"]),
+            ips(["127.0.0.1", "fd00::3"]),
+        ]
+        .concat(),
         pod_cidrs: pods(),
         ..NodeFacts::default()
     });
@@ -167,6 +171,8 @@ async fn follows_changes_one_by_one() {
             place.netlink.change_services(family, &transaction).unwrap();
         }
     }
+    let before = place.netlink.table_generation().unwrap();
+    assert_eq!(place.netlink.table_generation().unwrap(), before);
     let pods = [
         "10.244.1.0/24".parse().unwrap(),
         "10.251.0.0/16".parse().unwrap(),
@@ -176,6 +182,7 @@ async fn follows_changes_one_by_one() {
     }
     let image = place.netlink.services(family).unwrap();
     assert_eq!(program.difference(&image), []);
+    assert_ne!(place.netlink.table_generation().unwrap(), before);
     // What somebody takes out comes back, and what he puts in goes.
     place.run("nft add element ip sealane-services hairpin { 10.1.1.1 . 10.1.1.1 }");
     place.run("nft flush map ip sealane-services eps");

@@ -33,6 +33,8 @@ const INVALID: u32 = 1;
 const TRANSLATED: u32 = 1 << 5;
 /// An address of this node (`RTN_LOCAL`).
 const LOCAL: u32 = 2;
+/// The chain of node ports that answer at all loopback addresses of the node.
+const LOOPBACK_SERVICES: &str = "loopback-services";
 /// Where the mark is kept while it carries a number.
 const KEPT: Register = Register(15);
 
@@ -54,7 +56,7 @@ pub fn static_table(family: Family) -> Table {
             ChainType::Nat,
             Hook::Output,
             priority::DSTNAT,
-            vec![to_services()],
+            [vec![to_services()], build.to_loopback_services()].concat(),
         ),
         base(
             "forward",
@@ -73,6 +75,10 @@ pub fn static_table(family: Family) -> Table {
         ),
         chain("services", build.services()),
     ];
+    if build.loopback_net().is_some() {
+        let dispatch = build.dispatch(Style::LOOPBACK).to_vec();
+        table.chains.push(chain(LOOPBACK_SERVICES, dispatch));
+    }
     let gates = Gate::ALL.into_iter();
     let gates = gates.map(|gate| chain(gate.chain(), build.gate(gate)));
     table.chains.extend(gates);
@@ -98,7 +104,7 @@ pub(super) fn static_elements() -> Vec<Element> {
         };
         let number = Number {
             gate: Some(gate),
-            style: PLAIN,
+            style: Style::PLAIN,
             step: Step::NONE,
         };
         Element::verdict(Map::Gates, number.value(), verdict)
@@ -106,11 +112,6 @@ pub(super) fn static_elements() -> Vec<Element> {
     let unserved = Element::verdict(Map::Pickers, 0, Verdict::Goto("unserved".into()));
     Gate::ALL.into_iter().map(gate).chain([unserved]).collect()
 }
-
-const PLAIN: Style = Style {
-    inside: false,
-    affinity_seconds: 0,
-};
 
 /// What picks, beside the fixed part of the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -220,24 +221,39 @@ impl Build {
     }
 
     fn services(&self) -> Vec<Rule> {
-        let number =
-            |rule: Rule, mask: u32, map: Map| rule.bits(self.id(), mask).branch(self.id(), map);
-        let found = || self.found(Rule::new(), Map::PickerOf);
         let unserved = |rule: Rule| {
             let set = Map::ClusterIps.spec().name;
             rule.address_in(PayloadField::DestinationAddress, set)
         };
-        let dispatch = [
-            number(found(), Number::GATE_MASK, Map::Gates)
-                .comment("who may, and who is masqueraded"),
-            number(found(), Number::PICKER_MASK, Map::Pickers)
-                .comment("which chain picks an endpoint"),
-        ];
         let refuse = refuse(unserved, "no Service has this port");
-        dispatch.into_iter().chain(refuse).collect()
+        let dispatch = self.dispatch(Style::PLAIN).into_iter();
+        dispatch.chain(refuse).collect()
     }
 
-    /// New connections to 127.0.0.1 that come by another link than lo. The kernel drops them by itself until
+    /// By the number of the packet's frontend: past its gate, then to a chain that picks.
+    fn dispatch(&self, style: Style) -> [Rule; 2] {
+        let number = |mask: u32, map: Map| {
+            let found = self.found(Rule::new(), style, Map::PickerOf);
+            found.bits(self.id(), mask).branch(self.id(), map)
+        };
+        [
+            number(Number::GATE_MASK, Map::Gates).comment("who may, and who is masqueraded"),
+            number(Number::PICKER_MASK, Map::Pickers).comment("which chain picks an endpoint"),
+        ]
+    }
+
+    /// What the node sends to any of its loopback addresses. A host port at one of them has been found before.
+    fn to_loopback_services(&self) -> Vec<Rule> {
+        let rule = |net: IpNet| {
+            Rule::new()
+                .address(PayloadField::DestinationAddress, CmpOp::Eq, net)
+                .verdict(Verdict::Jump(LOOPBACK_SERVICES.into()))
+                .comment("node ports answer at all loopback addresses")
+        };
+        self.loopback_net().map(rule).into_iter().collect()
+    }
+
+    /// New connections to loopback addresses that come by another link than lo. The kernel drops them by itself until
     /// `route_localnet` lets node ports be used there (and always for IPv6).
     fn no_way_to_loopback(&self) -> Vec<Rule> {
         let rule = |net: IpNet| {
@@ -298,21 +314,28 @@ impl Build {
         (self.family == Family::V4).then(|| IpNet::new_assert([127, 0, 0, 0].into(), 8))
     }
 
-    /// `rule`, and the packet's frontend behind the register for ids.
-    fn frontend(&self, rule: Rule) -> Rule {
+    /// `rule`, and the packet's frontend behind the register for ids. All loopback addresses are one there, the first.
+    fn frontend(&self, rule: Rule, style: Style) -> Rule {
         let port = Register(2 * self.words + 2);
         let protocol = Register(2 * self.words + 1);
-        rule.put(
+        let rule = rule.put(
             Source::Payload(PayloadField::DestinationAddress),
             self.next(),
-        )
-        .put(Source::Meta(MetaKey::Transport), protocol)
-        .put(Source::Payload(PayloadField::DestinationPort), port)
+        );
+        let rule = match (style.loopback, self.loopback_net()) {
+            (true, Some(IpNet::V4(net))) => {
+                let mask = u32::from_ne_bytes(net.netmask().octets());
+                rule.bits(self.next(), mask)
+            }
+            _ => rule,
+        };
+        rule.put(Source::Meta(MetaKey::Transport), protocol)
+            .put(Source::Payload(PayloadField::DestinationPort), port)
     }
 
     /// `rule`, and the number or id of the packet's frontend in the register for ids.
-    fn found(&self, rule: Rule, map: Map) -> Rule {
-        self.frontend(rule)
+    fn found(&self, rule: Rule, style: Style, map: Map) -> Rule {
+        self.frontend(rule, style)
             .find(self.next(), map, self.id())
             .wash(self.id())
     }
@@ -341,7 +364,7 @@ impl Build {
 
     fn local(&self) -> Vec<Rule> {
         let dispatch = |rule: Rule| {
-            self.found(rule, Map::Inside)
+            self.found(rule, Style::PLAIN, Map::Inside)
                 .branch(self.id(), Map::Pickers)
         };
         let pods = Map::Pods.spec().name;
@@ -361,7 +384,7 @@ impl Build {
     }
 
     fn guard(&self) -> Rule {
-        self.found(Rule::new(), Map::Frontends)
+        self.found(Rule::new(), Style::PLAIN, Map::Frontends)
             .put(Source::Payload(PayloadField::SourceAddress), self.next())
             .with(Expr::Lookup {
                 register: self.id(),
@@ -419,11 +442,11 @@ impl Build {
         let rule = match among {
             Among::Slots(modulus) => {
                 let to = self.slot();
-                self.found(rule, ids(style))
+                self.found(rule, style, ids(style))
                     .with(Expr::Random { to, modulus })
             }
             Among::AllThereAre => self
-                .drawn(rule, numbers(style))
+                .drawn(rule, style)
                 .find(self.next(), ids(style), self.id())
                 .wash(self.id()),
         };
@@ -431,11 +454,11 @@ impl Build {
     }
 
     /// A slot, by the frontend's number. The frontend stays where it is.
-    fn drawn(&self, rule: Rule, map: Map) -> Rule {
+    fn drawn(&self, rule: Rule, style: Style) -> Rule {
         let step = Register(2 * self.words + 3);
         let random = step.behind(4);
-        self.frontend(rule)
-            .find(self.next(), map, step)
+        self.frontend(rule, style)
+            .find(self.next(), numbers(style), step)
             .wash(step)
             .bits(step, Number::STEP_MASK)
             .put(Source::Meta(MetaKey::Random), random)
@@ -464,7 +487,7 @@ impl Build {
 
     fn pinned(&self, style: Style) -> Option<Rule> {
         let seconds = Some(style.affinity_seconds).filter(|seconds| *seconds > 0)?;
-        let rule = self.with_client(self.found(Rule::new(), ids(style)));
+        let rule = self.with_client(self.found(Rule::new(), style, ids(style)));
         let rule = rule.find(self.client(), Map::Affinity, self.next());
         let rule = self.resolved(rule).with(self.remember(seconds));
         let why = "a client that is known stays with its endpoint";

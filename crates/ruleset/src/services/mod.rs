@@ -27,7 +27,8 @@
 //! * Up to 64 endpoints are drawn from by one chain, through ranges of random numbers for each
 //!   count. Beyond, counts grow by an eighth, each has a chain, and a random slot that is empty is drawn again.
 //! * A cluster IP is refused at ports that it does not have, by a set of all of them.
-//! * 127.0.0.1 is an address of the node like others, and a rule keeps it to the node itself.
+//! * Node ports answer at all of 127.0.0.0/8, which is one frontend with that address, looked for when a process of
+//!   the node has sent a packet there that is for nobody else; a rule keeps others from there.
 //! * Which counts can be picked from grows with need ([`Sizes`]), in steps.
 
 mod chains;

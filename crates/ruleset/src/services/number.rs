@@ -1,8 +1,8 @@
 //! Numbers: what `picker-of` says of a frontend, in 32 bits that mean the same after every restart.
 //!
 //! ```text
-//!  31..28   27       24..8               7..0
-//!  gate     inside   affinity's seconds  how many endpoints, as a step
+//!  31..28   27       26         25..8               7..0
+//!  gate     inside   loopback   affinity's seconds  how many endpoints, as a step
 //! ```
 
 use std::collections::BTreeMap;
@@ -128,8 +128,24 @@ impl Step {
 pub struct Style {
     /// For clients on this node, where they have other endpoints than those outside.
     pub inside: bool,
+    /// For frontends that are all of the node's loopback addresses.
+    pub loopback: bool,
     /// Clients stay with their endpoint for so many seconds; 0: they do not.
     pub affinity_seconds: u32,
+}
+
+impl Style {
+    /// For everybody, and clients do not stay.
+    pub const PLAIN: Style = Style {
+        inside: false,
+        loopback: false,
+        affinity_seconds: 0,
+    };
+    /// For all of the node's loopback addresses, and clients do not stay.
+    pub const LOOPBACK: Style = Style {
+        loopback: true,
+        ..Self::PLAIN
+    };
 }
 
 /// Gate, style and step.
@@ -152,6 +168,7 @@ impl Number {
     pub const STEP_MASK: u32 = 0xff;
     const GATE_SHIFT: u32 = 28;
     const INSIDE: u32 = 1 << 27;
+    const LOOPBACK: u32 = 1 << 26;
     const SECONDS_SHIFT: u32 = 8;
     /// A day and more, which is what the API allows.
     const SECONDS_MAX: u32 = (1 << 18) - 1;
@@ -167,28 +184,35 @@ impl Number {
         if self.step == Step::NONE {
             return 0;
         }
-        let inside = if self.style.inside { Self::INSIDE } else { 0 };
+        let bit = |is: bool, bit: u32| if is { bit } else { 0 };
+        let inside = bit(self.style.inside, Self::INSIDE);
+        let loopback = bit(self.style.loopback, Self::LOOPBACK);
         let seconds = self.style.affinity_seconds.min(Self::SECONDS_MAX);
-        inside | seconds << Self::SECONDS_SHIFT | u32::from(self.step.0)
+        inside | loopback | seconds << Self::SECONDS_SHIFT | u32::from(self.step.0)
     }
 
     /// What a key of `pickers` means.
     pub fn of_picker(value: u32) -> (Style, Step) {
         let style = Style {
             inside: value & Self::INSIDE != 0,
+            loopback: value & Self::LOOPBACK != 0,
             affinity_seconds: value >> Self::SECONDS_SHIFT & Self::SECONDS_MAX,
         };
         (style, Step((value & Self::STEP_MASK) as u8))
     }
 }
 
-/// The chain that picks: `pick`, `inside-pick`, `sticky-10800s`, `inside-sticky-10800s`, which know all exact steps, or
-/// `pick-81` and so on.
+/// The chain that picks: `pick`, `inside-pick`, `loopback-pick`, `sticky-10800s`, `inside-sticky-10800s` and so on,
+/// which know all exact steps, or `pick-81` and so on.
 pub(super) fn chain_name(style: Style, step: Step) -> String {
-    let inside = if style.inside { "inside-" } else { "" };
+    let whom = match (style.inside, style.loopback) {
+        (true, _) => "inside-",
+        (false, true) => "loopback-",
+        (false, false) => "",
+    };
     let name = match style.affinity_seconds {
-        0 => format!("{inside}pick"),
-        seconds => format!("{inside}sticky-{seconds}s"),
+        0 => format!("{whom}pick"),
+        seconds => format!("{whom}sticky-{seconds}s"),
     };
     if step.is_exact() {
         name
@@ -212,12 +236,8 @@ impl Default for Step {
 impl Sizes {
     /// What is there at the least.
     pub fn first() -> Self {
-        let plain = Style {
-            inside: false,
-            affinity_seconds: 0,
-        };
         Self {
-            steps: BTreeMap::from([(plain, Step(1).rounded())]),
+            steps: BTreeMap::from([(Style::PLAIN, Step(1).rounded())]),
         }
     }
 
@@ -280,10 +300,11 @@ mod tests {
     #[test]
     fn numbers_lead_back() {
         for seconds in [0, 1, 10_800, 86_400] {
-            for inside in [false, true] {
+            for (inside, loopback) in [(false, false), (true, false), (false, true)] {
                 for step in Step::MAX.up_to() {
                     let style = Style {
                         inside,
+                        loopback,
                         affinity_seconds: seconds,
                     };
                     for gate in Gate::ALL {

@@ -1,11 +1,11 @@
 //! A port of a Service in the maps: its id, which slot has which endpoint, and the elements that follow.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use sealane_net::Family;
 use sealane_objects::TrafficPolicy;
-use sealane_service::{Endpoint, Frontend, Kind, ServicePort, Way};
+use sealane_service::{Endpoint, Frontend, Kind, ServicePort, Way, pod_with_ports};
 
 use super::element::{Bytes, Element, Map};
 use super::number::{Gate, Number, Step, Style};
@@ -98,10 +98,10 @@ impl Port {
         }
     }
 
-    fn style(&self, inside: bool) -> Style {
+    fn style(&self) -> Style {
         Style {
-            inside,
             affinity_seconds: self.served.affinity_seconds.unwrap_or(0),
+            ..Style::PLAIN
         }
     }
 
@@ -119,25 +119,35 @@ impl Port {
     }
 
     /// Each frontend with its number, and the one for clients on this node where that is another.
-    fn each_number(&self, mut take: impl FnMut((Frontend, Kind), Number, Option<Number>)) {
+    fn each_number(&self, mut take: impl FnMut(At, Number, Option<Number>)) {
         for (frontend, kind) in self.served.frontends() {
-            let policy = self.policy(kind);
-            let gate = self.gate(kind);
+            let loopback = is_all_loopback(&self.served, &frontend, kind);
+            let (policy, gate) = match loopback {
+                true => (TrafficPolicy::Cluster, self.gate_of_loopback()),
+                false => (self.policy(kind), self.gate(kind)),
+            };
             let step = match gate {
                 Gate::Refuse | Gate::Drop => Step::NONE,
                 _ => self.slots(policy).step(),
             };
             let number = Number {
                 gate: Some(gate),
-                style: self.style(false),
+                style: Style {
+                    loopback,
+                    ..self.style()
+                },
                 step,
             };
             let inside = matches!(gate, Gate::Local | Gate::GuardedLocal).then(|| Number {
                 gate: None,
-                style: self.style(true),
+                style: Style {
+                    inside: true,
+                    ..self.style()
+                },
                 step: self.cluster.step(),
             });
-            take((frontend, kind), number, inside);
+            let key = key_of(&self.served, &frontend, kind);
+            take(At { key, policy }, number, inside);
         }
     }
 
@@ -165,18 +175,24 @@ impl Port {
         }
     }
 
+    /// Only the node itself calls there, which may use all endpoints whatever the policy.
+    fn gate_of_loopback(&self) -> Gate {
+        match self.served.inside() {
+            Way::Refuse => Gate::Refuse,
+            Way::Drop | Way::Endpoints(_) => Gate::External,
+        }
+    }
+
     /// All its elements; each key once.
     pub(super) fn elements(&self) -> Vec<Element> {
         let mut out = Vec::new();
         let mut guarded = false;
         let (mut leads_to_all, mut leads_to_local) = (false, false);
-        self.each_number(|(frontend, kind), number, inside| {
-            let key = frontend_key(&frontend);
+        self.each_number(|At { key, policy }, number, inside| {
             out.push(Element::number(Map::PickerOf, key, number.value()));
             let gate = number.gate.unwrap_or(Gate::Refuse);
             guarded |= matches!(gate, Gate::GuardedExternal | Gate::GuardedLocal);
             if !matches!(gate, Gate::Refuse | Gate::Drop) {
-                let policy = self.policy(kind);
                 leads_to_all |= policy == TrafficPolicy::Cluster;
                 leads_to_local |= policy == TrafficPolicy::Local;
                 out.push(Element::number(Map::Frontends, key, self.id(policy)));
@@ -218,11 +234,35 @@ impl Port {
     }
 }
 
-pub(super) fn frontend_key(frontend: &Frontend) -> Bytes {
+/// A frontend in the maps.
+struct At {
+    key: Bytes,
+    policy: TrafficPolicy,
+}
+
+/// The frontends in the maps.
+pub(super) fn keys(served: &ServicePort) -> impl Iterator<Item = Bytes> {
+    let all = served.frontends().into_iter();
+    all.map(|(frontend, kind)| key_of(served, &frontend, kind))
+}
+
+fn key_of(served: &ServicePort, frontend: &Frontend, kind: Kind) -> Bytes {
+    let address = match is_all_loopback(served, frontend, kind) {
+        true => IpAddr::from([Ipv4Addr::LOCALHOST.octets()[0], 0, 0, 0]),
+        false => frontend.address,
+    };
     Bytes::default()
-        .address(frontend.address)
+        .address(address)
         .protocol(frontend.protocol)
         .port(frontend.port)
+}
+
+/// Whether all of 127.0.0.0/8 is meant: by a node port of a Service, for which the port is kept free everywhere. A pod's
+/// host port is not: at another of these addresses a program of the node may have it, such as a stub of DNS.
+fn is_all_loopback(served: &ServicePort, frontend: &Frontend, kind: Kind) -> bool {
+    kind == Kind::NodePort
+        && frontend.address == IpAddr::V4(Ipv4Addr::LOCALHOST)
+        && pod_with_ports(&served.key.service).is_none()
 }
 
 /// The endpoints that a kernel has in the slots of an id, as far as they follow each other.

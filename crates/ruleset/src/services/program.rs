@@ -12,7 +12,7 @@ use super::element::{Bytes, Data, Element, Map};
 use super::fingerprint::Fingerprints;
 use super::image::{Image, Loaded};
 use super::number::Sizes;
-use super::port::{Port, frontend_key, slots_in};
+use super::port::{Port, keys, slots_in};
 use crate::{Chain, Interval};
 
 /// The Services of one family as elements, and what must be remembered so that a change of one stays small.
@@ -130,8 +130,7 @@ impl ServiceProgram {
         };
         let mut taken = HashSet::new();
         let ids = ports.iter().map(|port| {
-            let found = port.frontends().into_iter().find_map(|(frontend, _)| {
-                let key = frontend_key(&frontend);
+            let found = keys(port).find_map(|key| {
                 id_at(Map::Frontends, &key).or_else(|| id_at(Map::InsideIds, &key))
             });
             found.map(|id| id / 2).filter(|id| taken.insert(*id))

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sealane_net::{Family, Protocol};
 use sealane_objects::{
-    ObjectName, ServiceNet, ServicePortNet, SliceEndpoint, SliceNet, SlicePort, TrafficPolicy,
+    ObjectName, PortMapping, ServiceNet, ServicePortNet, SliceEndpoint, SliceNet, SlicePort,
+    TrafficPolicy,
 };
-use sealane_service::{NodeFacts, PortChange, ServiceTable};
+use sealane_service::{NodeFacts, PodPorts, PortChange, ServiceTable};
 
 use super::*;
 
@@ -237,7 +238,7 @@ fn who_reaches_what_under_which_policy() {
 }
 
 #[test]
-fn node_ports_at_127_0_0_1_are_for_processes_of_the_node_alone() {
+fn node_ports_at_loopback_addresses_are_for_processes_of_the_node_alone() {
     let mut facts = node();
     facts.node_port_addresses.push(ip("127.0.0.1"));
     let endpoints = [(ip("10.244.1.5"), "node-1"), (ip("10.244.2.5"), "node-2")];
@@ -249,12 +250,17 @@ fn node_ports_at_127_0_0_1_are_for_processes_of_the_node_alone() {
             table.set_service(&name("web"), Some(web));
             table.set_slice(&name("web-1"), Some(slice(protocol, &endpoints)));
             let stage = Stage::of(Family::V4, &table);
-            let own = flow("127.0.0.1", "127.0.0.1", 30080, protocol);
             let both = "10.244.1.5 masqueraded, 10.244.2.5 masqueraded";
-            assert_eq!(stage.ways(&own), both);
+            for to in ["127.0.0.1", "127.0.0.53", "127.255.255.254"] {
+                let own = flow("127.0.0.1", to, 30080, protocol);
+                assert_eq!(stage.ways(&own), both, "{to} {policy:?}");
+                let other = flow("127.0.0.1", to, 30081, protocol);
+                assert_eq!(stage.ways(&other), to);
+            }
             for (from, to, port) in [
                 (OUTSIDE, "127.0.0.1", 30080),
                 (POD, "127.0.0.1", 30080),
+                (POD, "127.0.0.53", 30080),
                 (POD, "127.0.0.1", 22),
                 ("127.0.0.1", "127.0.0.1", 30080),
                 ("127.0.0.9", NODE, 22),
@@ -267,6 +273,46 @@ fn node_ports_at_127_0_0_1_are_for_processes_of_the_node_alone() {
             }
         }
     }
+}
+
+#[test]
+fn clients_stay_at_loopback_addresses_too_and_nobody_is_refused_there_who_is_not_meant() {
+    let mut facts = node();
+    facts.node_port_addresses.push(ip("127.0.0.1"));
+    facts.host_addresses = vec![ip(NODE)];
+    let mut table = ServiceTable::new(facts);
+    let mut web = everywhere(Protocol::Udp);
+    web.affinity_seconds = Some(30);
+    table.set_service(&name("web"), Some(web));
+    table.replace_host_ports(vec![PodPorts {
+        pod: name("dns"),
+        container: "c".into(),
+        addresses: vec![ip("10.244.1.9")],
+        ports: vec![PortMapping {
+            protocol: Protocol::Udp,
+            host_port: 53,
+            container_port: 8080,
+            host_ip: None,
+        }],
+    }]);
+    let mut stage = Stage::of(Family::V4, &table);
+    let to = |address, port| flow("127.0.0.1", address, port, Protocol::Udp);
+    assert_eq!(stage.ways(&to("127.0.0.9", 30080)), "refused");
+    let endpoints = [(ip("10.244.1.5"), "node-1"), (ip("10.244.2.5"), "node-2")];
+    stage.update(&table.set_slice(&name("s"), Some(slice(Protocol::Udp, &endpoints))));
+    let trace = stage.walk(&to("127.0.0.9", 30080), &mut |_| 1);
+    assert_eq!(trace.remembered.len(), 1);
+    assert!(matches!(trace.outcome, Outcome::Passed { port: 8080, .. }));
+    // A pod's port leaves the other addresses to programs of the node.
+    assert_eq!(stage.ways(&to("127.0.0.1", 53)), "10.244.1.9 masqueraded");
+    assert_eq!(stage.ways(&to("127.0.0.53", 53)), "127.0.0.53");
+    let (_, transactions) = ServiceProgram::restore(
+        Family::V4,
+        &stage.kernel.image,
+        &node().pod_cidrs,
+        table.iter(),
+    );
+    assert_eq!(transactions, [], "a restart changes nothing");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
 use sealane_net::Family;
 
@@ -97,8 +98,12 @@ impl Held {
                 xor,
             } => {
                 let words = self.at(*register);
+                let dotted = <[u8; 4]>::try_from(mask.as_slice());
                 let (mask, xor) = (word(mask), word(xor));
                 let words = match (mask, xor) {
+                    _ if words == "ip daddr" => {
+                        format!("{words} & {}", Ipv4Addr::from(dotted.unwrap_or_default()))
+                    }
                     // As nft shows a bit that is set.
                     (mask, xor) if xor != 0 && mask == !xor => format!("{words} | 0x{xor:08x}"),
                     _ => format!("{words} & 0x{mask:08x}"),
