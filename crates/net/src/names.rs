@@ -55,6 +55,9 @@ pub const POD_LINK_GROUP: u32 = 94;
 /// Not [`NFT_TABLE`], which is replaced as a whole when what is in it changes.
 pub const SERVICES_TABLE: &str = "sealane-services";
 
+/// The nft table of a node that stands in for [`SERVICES_TABLE`] while that is made anew.
+pub const SERVICES_SPARE_TABLE: &str = "sealane-services-spare";
+
 /// The nft table of a node that keeps questions to its own DNS server from being tracked and translated, in the
 /// families `ip` and `ip6`.
 pub const DNS_TABLE: &str = "sealane-dns";

@@ -36,6 +36,15 @@ impl Backend {
         }
     }
 
+    /// Reads what takes long to read, and may be so still when it is taken over.
+    pub fn look_ahead(&mut self) {
+        match self {
+            Self::Nft(nft, _) => nft.look_ahead(),
+            // Its tools are asked once it is known for what.
+            Self::Iptables(..) => {}
+        }
+    }
+
     /// Takes over what the kernel holds, makes it what the table says, and takes the other backend's away.
     pub fn take_over(&mut self, table: &ServiceTable) -> Result<Done, Refused> {
         match self {

@@ -1,12 +1,26 @@
 //! Services in nftables: a table for each family of the node's pods.
+//!
+//! A table with other rules, of another version of this program or edited by somebody, is made anew while a spare one
+//! serves:
+//!
+//! ```text
+//! old           ██████████████████┐
+//! spare                  ▒▒▒▒▒▒▒▒▒██████████████████┐      ▒ filled, behind which the other one serves
+//! new                             └▒▒▒▒▒▒▒▒▒▒▒▒▒████████
+//! ```
+//!
+//! Of two tables the younger one is asked first, and what it does not have yet the other one serves. Rejected: one
+//! transaction that deletes and makes. A packet keeps the rules that it has begun with, but finds the old maps empty
+//! from the moment of the commit: a connection that comes just then would be reset, as if its cluster IP did not have
+//! the port. And all Services at once are a long transaction.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use sealane_net::{Family, IpNet, names};
 use sealane_netlink::{Error, Netlink};
-use sealane_ruleset::Loaded;
 use sealane_ruleset::services::{Image, Pickers, ServiceProgram, Sizes, Transaction, static_table};
+use sealane_ruleset::{Change, Loaded, Table};
 use sealane_service::{PortChange, ServiceTable};
 
 use super::LOCALNET;
@@ -15,6 +29,14 @@ use super::LOCALNET;
 pub struct Nft {
     kernel: Netlink,
     programs: BTreeMap<Family, ServiceProgram>,
+    ahead: Option<Ahead>,
+}
+
+/// What the kernel was found to hold before it was known what it should.
+struct Ahead {
+    /// It does so as long as this has not changed.
+    generation: u32,
+    images: BTreeMap<Family, Image>,
 }
 
 /// What was done.
@@ -29,11 +51,40 @@ impl Nft {
         Self {
             kernel,
             programs: BTreeMap::new(),
+            ahead: None,
         }
+    }
+
+    /// Reads what an earlier agent has loaded, while Services are still listed: both take as long. What fails here is
+    /// told when it is read again.
+    pub fn look_ahead(&mut self) {
+        let Ok(generation) = self.kernel.table_generation() else {
+            return;
+        };
+        let Ok(observed) = self.kernel.tables_now() else {
+            return;
+        };
+        let ours = Family::ALL.into_iter().filter(|family| {
+            let fixed = static_table(*family).as_loaded();
+            observed.contains(&fixed)
+        });
+        let images = ours.filter_map(|family| Some((family, self.as_loaded(family)?)));
+        let images = images.collect();
+        self.ahead = Some(Ahead { generation, images });
+    }
+
+    /// What was found then, if it is still so.
+    fn still_ahead(&mut self) -> BTreeMap<Family, Image> {
+        let ahead = self.ahead.take().filter(|ahead| {
+            let now = self.kernel.table_generation();
+            now.is_ok_and(|now| now == ahead.generation)
+        });
+        ahead.map_or_else(BTreeMap::new, |ahead| ahead.images)
     }
 
     /// Takes over what the kernel holds and makes it what the table says. Families that have no pods have no table.
     pub fn take_over(&mut self, table: &ServiceTable) -> Result<Done, Error> {
+        let mut ahead = self.still_ahead();
         let observed = self.kernel.tables_now()?;
         let mut done = Done::default();
         for family in Family::ALL {
@@ -46,7 +97,7 @@ impl Nft {
             let fixed = static_table(family);
             let is_ours = found.is_some_and(|found| *found == fixed.as_loaded());
             let image = match is_ours {
-                true => self.as_loaded(family),
+                true => ahead.remove(&family).or_else(|| self.as_loaded(family)),
                 false => None,
             };
             let is_current = image.is_some();
@@ -59,13 +110,11 @@ impl Nft {
                 }
                 done.add(self.bring_along(family, &program, image)?);
             } else {
-                // Of another version of this program: all in one, so that no connection meets half of it.
-                let transactions = program.difference(&image);
-                self.kernel.replace_services(&fixed, &transactions)?;
-                transactions.iter().for_each(|t| done.count(t));
+                done.add(self.replace(family, &program)?);
             }
             self.programs.insert(family, program);
         }
+        self.remove_spares()?;
         self.let_loopback_through(table);
         Ok(done)
     }
@@ -105,12 +154,46 @@ impl Nft {
     pub fn reload(&mut self) -> Result<Done, Error> {
         let mut done = Done::default();
         for (family, program) in &self.programs {
-            let transactions = program.difference(&Image::default());
-            let fixed = static_table(*family);
-            self.kernel.replace_services(&fixed, &transactions)?;
-            transactions.iter().for_each(|t| done.count(t));
+            done.add(self.replace(*family, program)?);
         }
         Ok(done)
+    }
+
+    /// Makes the table anew, whatever is there, while a spare one serves.
+    fn replace(&self, family: Family, program: &ServiceProgram) -> Result<Done, Error> {
+        let table = static_table(family);
+        let spare = Table {
+            name: names::SERVICES_SPARE_TABLE.into(),
+            ..table.clone()
+        };
+        self.fill(&spare, family, program)?;
+        // Those that have found nothing in the spare one yet find all in the old one.
+        self.kernel.await_packets();
+        let done = self.fill(&table, family, program)?;
+        self.remove_spares()?;
+        Ok(done)
+    }
+
+    fn fill(&self, table: &Table, family: Family, program: &ServiceProgram) -> Result<Done, Error> {
+        let mut done = Done::default();
+        self.kernel.replace_services(table, &[])?;
+        program.bring_along(Image::default(), &mut |transaction| {
+            done.count(transaction);
+            self.kernel
+                .change_services_in(&table.name, family, transaction)
+        })?;
+        Ok(done)
+    }
+
+    /// Also those that an agent has left that was killed: the other table has everything now.
+    fn remove_spares(&self) -> Result<(), Error> {
+        let observed = self.kernel.tables_now()?;
+        let spares = observed.iter().filter(|loaded| is_spare(loaded));
+        let changes: Vec<_> = spares.map(Change::Delete).collect();
+        if !changes.is_empty() {
+            self.kernel.await_packets();
+        }
+        self.kernel.change_tables_now(&changes)
     }
 
     /// Takes in changes of Services.
@@ -130,7 +213,7 @@ impl Nft {
             let fixed = static_table(*family).as_loaded();
             observed.contains(&fixed)
         };
-        if !self.programs.keys().all(stands) {
+        if !self.programs.keys().all(stands) || observed.iter().any(is_spare) {
             return self.take_over(table);
         }
         self.let_loopback_through(table);
@@ -174,7 +257,7 @@ impl Nft {
             let found = observed.iter().find(|loaded| is_table(loaded, family));
             self.remove_table(found)?;
         }
-        Ok(())
+        self.remove_spares()
     }
 
     /// Whether there is a table of ours whose rules keep others from the node's loopback addresses.
@@ -184,10 +267,7 @@ impl Nft {
     }
 
     fn remove_table(&self, found: Option<&Loaded>) -> Result<(), Error> {
-        let changes: Vec<_> = found
-            .map(sealane_ruleset::Change::Delete)
-            .into_iter()
-            .collect();
+        let changes: Vec<_> = found.map(Change::Delete).into_iter().collect();
         self.kernel.change_tables_now(&changes)
     }
 
@@ -228,6 +308,10 @@ impl Done {
 
 fn is_table(loaded: &Loaded, family: Family) -> bool {
     loaded.name == names::SERVICES_TABLE && loaded.family == family.into()
+}
+
+fn is_spare(loaded: &Loaded) -> bool {
+    loaded.name == names::SERVICES_SPARE_TABLE
 }
 
 /// The families that this node's pods have.

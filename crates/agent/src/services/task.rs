@@ -106,6 +106,7 @@ pub fn start(parts: Parts) -> std::io::Result<JoinHandle<()>> {
 
 impl Task {
     fn run(&mut self, inputs: &Receiver) {
+        self.backend.look_ahead();
         loop {
             let patience = self.compare_at.saturating_duration_since(Instant::now());
             let first = match inputs.recv_timeout(patience) {

@@ -7,6 +7,7 @@
 //! | [`ask`], [`sctp`] | a row with real packets, there and back |
 //! | [`walked`] | a row in the encoded program |
 //! | [`moved`] | affinity that ends, and flows whose endpoint goes |
+//! | [`upgrade`] | a table of another version in the kernel, and connections all the while |
 //!
 //! All Services are loaded at once, in both families and for three protocols, by the task that the agent runs.
 
@@ -15,6 +16,7 @@ mod moved;
 pub mod net;
 mod sctp;
 mod table;
+mod upgrade;
 mod walked;
 
 use std::sync::Mutex;
@@ -70,6 +72,12 @@ fn every_flow_comes_out_as_the_table_says_in_nftables() {
     spread(&net);
     move_datagrams(&net, &alone);
     alone.finish();
+}
+
+#[test]
+fn an_upgrade_of_the_table_loses_no_connection() {
+    let net = Net::new();
+    upgrade::loses_no_connection(&net, &objects());
 }
 
 #[test]

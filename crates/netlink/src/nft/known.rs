@@ -21,6 +21,8 @@ use crate::netlink::Failure;
 
 const NFT_MSG_GETSET: u16 = 10;
 const NFTA_SET_COUNT: u16 = 20;
+const NFT_MSG_GETGEN: u16 = 16;
+const NFTA_GEN_ID: u16 = 1;
 
 /// Each element is a datagram in our queue, of at most a page and what the kernel adds.
 const AT_ONCE: usize = 500;
@@ -52,6 +54,21 @@ impl Socket {
         let body = message.get(MESSAGE_HEADER + FAMILY_HEADER..);
         let count = body.and_then(|body| u32_at(find(body, NFTA_SET_COUNT)?, 0));
         Ok(count.map(|count| u32::from_be(count) as usize))
+    }
+
+    /// The number of the last transaction, on whosever tables.
+    pub(super) fn generation(&self) -> Result<u32, Failure> {
+        let request = request(NFT_MSG_GETGEN, NLM_F_REQUEST, TableFamily::Ip, |_| {});
+        self.begin(&request)?;
+        let datagram = self.receive()?;
+        let message = messages(&datagram).next().unwrap_or_default();
+        if let Some(Answer::Refused(_, refusal)) = end(message) {
+            return Err(Failure::Refused(refusal));
+        }
+        let body = message.get(MESSAGE_HEADER + FAMILY_HEADER..);
+        let number = body.and_then(|body| u32_at(find(body, NFTA_GEN_ID)?, 0));
+        let unnumbered = || Failure::Unexpected("an answer without a number".into());
+        number.map(u32::from_be).ok_or_else(unnumbered)
     }
 
     /// Shows a message for each of these keys that a set has.

@@ -130,6 +130,16 @@ impl Netlink {
         Ok(image)
     }
 
+    /// The number of the last transaction on any table of the namespace: while it stays, nothing has changed but what
+    /// packets put into maps.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub fn table_generation(&self) -> Result<u32> {
+        let answer = self.nft().generation();
+        answer.map_err(self.failed(|| "ask for the generation of nft tables"))
+    }
+
     /// Shows all elements of the table of Services of a family but those that packets have put there, and holds
     /// none of them. Whether they were of one moment: if not, some may have been shown twice or not at all.
     ///

@@ -1,5 +1,7 @@
 //! Tables of Services: maps, transactions of elements, and reading all of it back.
 
+use std::time::Duration;
+
 use rtnetlink::packet_core::NLM_F_CREATE;
 use sealane_net::{Family, names};
 use sealane_ruleset::Table;
@@ -189,10 +191,36 @@ impl Netlink {
     /// # Errors
     /// Names what the kernel refused; nothing has changed then.
     pub fn change_services(&self, family: Family, transaction: &Transaction) -> Result<()> {
-        let table = Table::new(family, names::SERVICES_TABLE);
+        self.change_services_in(names::SERVICES_TABLE, family, transaction)
+    }
+
+    /// As [`Netlink::change_services`], to a table of Services with another name.
+    ///
+    /// # Errors
+    /// As [`Netlink::change_services`].
+    pub fn change_services_in(
+        &self,
+        name: &str,
+        family: Family,
+        transaction: &Transaction,
+    ) -> Result<()> {
+        let table = Table::new(family, name);
         let mut batch = Batch::new();
         add_transaction(&mut batch, &table, transaction);
         self.commit_services(batch)
+    }
+
+    /// Waits until no packet is under way any more that has met the rules before the last transaction.
+    pub fn await_packets(&self) {
+        /// Longer than a packet is in the rules, unless its processor is taken away.
+        const OTHERWISE: Duration = Duration::from_millis(20);
+        /// `MEMBARRIER_CMD_GLOBAL`: waits for a grace period of RCU, under which packets meet rules.
+        const GLOBAL: nix::libc::c_int = 1;
+        // SAFETY: takes numbers and touches no memory.
+        let done = unsafe { nix::libc::syscall(nix::libc::SYS_membarrier, GLOBAL, 0, 0) };
+        if done != 0 {
+            std::thread::sleep(OTHERWISE);
+        }
     }
 
     fn commit_services(&self, batch: Batch<'_>) -> Result<()> {
