@@ -27,9 +27,21 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        let name = format!("sl-bench-{}", std::process::id());
+        Self::named(format!("sl-bench-{}", std::process::id()))
+    }
+
+    /// Another one, which goes by itself.
+    pub fn beside(&self, word: &str) -> Self {
+        Self::named(format!("{}-{word}", self.name))
+    }
+
+    fn named(name: String) -> Self {
         let netns = netns::create_named(&name).unwrap();
         Self { name, netns }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn netns(&self) -> &OwnedFd {
