@@ -58,6 +58,7 @@ const CRATES: &[(&str, Layer)] = &[
     ("sealane-image", Layer::Edges),
     ("sealane-introspect", Layer::Tasks),
     ("sealane-echo", Layer::Tasks),
+    ("sealane-role", Layer::Tasks),
     ("sealane-runtime", Layer::Tasks),
     ("sealane-cni", Layer::Tasks),
     ("sealane-apiserver", Layer::Tasks),

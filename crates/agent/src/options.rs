@@ -1,9 +1,8 @@
 //! What a user may say: flags, a file with the same settings, and defaults.
 
 use std::{
-    fs,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -15,6 +14,7 @@ use clap::{
 use sealane_cni::types::is_valid_identifier;
 use sealane_kube::Access;
 use sealane_net::{AntiSpoofing, Attachment, IpNet, ProxyMode, Ranges, names, parse_network};
+use sealane_role::{node_name, read_settings};
 use sealane_route::Routing;
 use sealane_service::NodePortAddresses;
 use serde::{Deserialize, Serialize};
@@ -252,7 +252,7 @@ impl Options {
     /// A file that cannot be read, an unknown or malformed setting, no node name.
     pub fn resolve(self) -> anyhow::Result<Settings> {
         let file = match &self.config {
-            Some(path) => read_file(path)?,
+            Some(path) => read_settings(path)?,
             None => FileOptions::default(),
         };
         let ec2 = match self.ipam.or(file.ipam).unwrap_or_default() {
@@ -414,29 +414,10 @@ fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
     std::path::absolute(&path).with_context(|| format!("use folder {}", path.display()))
 }
 
-fn read_file(path: &Path) -> anyhow::Result<FileOptions> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("read config file {}", path.display()))?;
-    // An empty document is null, not an empty mapping.
-    let options: Option<FileOptions> = serde_yaml_ng::from_str(&text)
-        .with_context(|| format!("read config file {}", path.display()))?;
-    Ok(options.unwrap_or_default())
-}
-
-fn node_name(given: Option<String>) -> anyhow::Result<String> {
-    let name = given
-        .or_else(|| std::env::var("NODE_NAME").ok())
-        .or_else(|| nix::unistd::gethostname().ok()?.into_string().ok())
-        .filter(|name| !name.is_empty());
-    match name {
-        // The name of a Node is a DNS name, so lower case, whatever the host is called.
-        Some(name) => Ok(name.to_lowercase()),
-        None => bail!("find this node's name: give --node-name NAME or set NODE_NAME"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
 
     fn with_file(text: &str, flags: Options) -> anyhow::Result<Settings> {
