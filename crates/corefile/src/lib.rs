@@ -25,6 +25,7 @@ mod hosts;
 mod lex;
 mod log;
 mod pattern;
+mod plugins;
 mod read;
 mod rewrite;
 mod source;
@@ -46,7 +47,13 @@ pub use rewrite::{Back, Rewrites, Rewritten};
 pub use source::{Given, Source, glob};
 pub use template::{TemplateAnswer, TemplateFound, Templates, TextRecord};
 
-/// The Corefile that is used where nobody gives one: that of a usual cluster.
+/// The Corefile that is used where nobody gives one: [`DEFAULT`] with the domain of the cluster.
+#[must_use]
+pub fn usual(domain: &str) -> String {
+    DEFAULT.replace("cluster.local", domain)
+}
+
+/// The Corefile of a usual cluster.
 pub const DEFAULT: &str = "\
 .:53 {
     errors

@@ -8,6 +8,7 @@
 //! probes      where it is looked whether names are answered
 //! query_log   which queries are written down
 //! serve       queries in, replies out: sockets and limits
+//! state       what the node last knew, on disk
 //! watch       what the API server tells, into the zone
 //! worker      the process without rights: answers
 //! ```
@@ -21,6 +22,7 @@ pub mod pipeline;
 pub mod probes;
 pub mod query_log;
 pub mod serve;
+mod state;
 mod watch;
 mod worker;
 

@@ -1,20 +1,20 @@
 //! What a user may say: flags, a file with the same settings, and defaults.
 
-use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use sealane_kube::Access;
-use sealane_net::{Family, names};
+use sealane_net::{ClusterDomain, Family, names};
+use sealane_role::{node_name, read_settings};
 use serde::{Deserialize, Serialize};
 
 use crate::keeper::Inherited;
 
-const CLUSTER_DOMAIN: &str = "cluster.local";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const RUN_DIR: &str = "/run/sealane";
+const STATE_DIR: &str = "/var/lib/sealane/dns";
 /// The port of CoreDNS' metrics, by which Prometheus' usual rules find them.
 const HEALTH_PORT: u16 = 9153;
 
@@ -33,7 +33,7 @@ pub struct Options {
 
     /// Domain of the cluster's names, as kubelets know it [default: cluster.local]
     #[arg(long, value_name = "DOMAIN")]
-    pub cluster_domain: Option<String>,
+    pub cluster_domain: Option<ClusterDomain>,
 
     /// Corefile to follow [default: key Corefile of ConfigMap kube-system/coredns, else built in]
     #[arg(long, value_name = "FILE")]
@@ -54,6 +54,11 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
 
+    /// Folder for what the node last knew, which is answered after a start without an API server
+    /// [default: /var/lib/sealane/dns]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
     /// Port on the node's addresses for /healthz, /readyz and /metrics, 0 for none [default: 9153]
     #[arg(long, value_name = "PORT")]
     pub health_port: Option<u16>,
@@ -65,6 +70,10 @@ pub struct Options {
     /// What the process that answers is given by the one that starts it.
     #[arg(long, hide = true, value_name = "NAME=FD")]
     pub inherit: Vec<Inherited>,
+
+    /// How many workers before it have panicked.
+    #[arg(long, hide = true, value_name = "NUMBER", default_value_t = 0)]
+    pub panics: u64,
 
     // Last, since its heading would go on to what follows.
     #[command(flatten)]
@@ -80,11 +89,12 @@ struct FileOptions {
     api_server: Option<String>,
     node_name: Option<String>,
     cluster_dns: Option<Vec<IpAddr>>,
-    cluster_domain: Option<String>,
+    cluster_domain: Option<ClusterDomain>,
     corefile: Option<PathBuf>,
     resolv_conf: Option<PathBuf>,
     at_once: Option<bool>,
     run_dir: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
     health_port: Option<u16>,
 }
 
@@ -97,15 +107,19 @@ pub struct Settings {
     pub node_name: String,
     /// Where this node answers: the cluster's addresses, then the local one of each of their families.
     pub addresses: Vec<IpAddr>,
-    pub cluster_domain: String,
+    pub cluster_domain: ClusterDomain,
     /// `None`: from the API.
     pub corefile: Option<PathBuf>,
     pub resolv_conf: PathBuf,
     /// Whether the addresses are taken before names are known.
     pub at_once: bool,
     pub run_dir: PathBuf,
+    pub state_dir: PathBuf,
     /// `None`: health and metrics on the debug socket alone.
     pub health_port: Option<u16>,
+    /// Workers of this keeper that have panicked.
+    #[serde(skip)]
+    pub panics: u64,
 }
 
 impl Options {
@@ -115,7 +129,7 @@ impl Options {
     /// A file that cannot be read, an unknown or malformed setting, no node name, no address.
     pub fn resolve(self) -> anyhow::Result<Settings> {
         let file = match &self.config {
-            Some(path) => read_file(path)?,
+            Some(path) => read_settings(path)?,
             None => FileOptions::default(),
         };
         let or = |flag: Option<PathBuf>, file: Option<PathBuf>, default: &str| {
@@ -131,12 +145,14 @@ impl Options {
             },
             node_name: node_name(self.node_name.or(file.node_name))?,
             addresses: addresses(self.cluster_dns.or(file.cluster_dns).unwrap_or_default())?,
-            cluster_domain: cluster_domain(domain.as_deref().unwrap_or(CLUSTER_DOMAIN))?,
+            cluster_domain: domain.unwrap_or_default(),
             corefile: self.corefile.or(file.corefile),
             resolv_conf: or(self.resolv_conf, file.resolv_conf, RESOLV_CONF),
             at_once: self.at_once.or(file.at_once).unwrap_or(false),
             run_dir: or(self.run_dir, file.run_dir, RUN_DIR),
+            state_dir: or(self.state_dir, file.state_dir, STATE_DIR),
             health_port: Some(health_port.unwrap_or(HEALTH_PORT)).filter(|port| *port != 0),
+            panics: self.panics,
         })
     }
 }
@@ -186,42 +202,11 @@ fn list(addresses: &[IpAddr]) -> String {
     texts.join(",")
 }
 
-/// Without a dot at the end, in small letters.
-fn cluster_domain(given: &str) -> anyhow::Result<String> {
-    let domain = given.trim_end_matches('.').to_ascii_lowercase();
-    let label = |label: &str| {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        !label.is_empty() && label.len() <= 63 && label.bytes().all(fits)
-    };
-    if domain.len() > 200 || !domain.split('.').all(label) {
-        bail!("use --cluster-domain {given:?}: expected a DNS name such as {CLUSTER_DOMAIN}");
-    }
-    Ok(domain)
-}
-
-fn read_file(path: &Path) -> anyhow::Result<FileOptions> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("read config file {}", path.display()))?;
-    // An empty document is null, not an empty mapping.
-    let options: Option<FileOptions> = serde_yaml_ng::from_str(&text)
-        .with_context(|| format!("read config file {}", path.display()))?;
-    Ok(options.unwrap_or_default())
-}
-
-fn node_name(given: Option<String>) -> anyhow::Result<String> {
-    let name = given
-        .or_else(|| std::env::var("NODE_NAME").ok())
-        .or_else(|| nix::unistd::gethostname().ok()?.into_string().ok())
-        .filter(|name| !name.is_empty());
-    match name {
-        // The name of a Node is a DNS name, so lower case, whatever the host is called.
-        Some(name) => Ok(name.to_lowercase()),
-        None => bail!("find this node's name: give --node-name NAME or set NODE_NAME"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     fn resolve(dns: &[&str], file: &str) -> anyhow::Result<Settings> {
@@ -257,7 +242,7 @@ mod tests {
     fn the_file_says_the_same_as_flags() {
         let text = "cluster-dns: [10.0.0.10]\ncluster-domain: K8S.example.\nhealth-port: 0\nrun-dir: /r\ncorefile: /c\n";
         let settings = resolve(&[], text).unwrap();
-        assert_eq!(settings.cluster_domain, "k8s.example");
+        assert_eq!(settings.cluster_domain.as_str(), "k8s.example");
         assert_eq!(settings.health_port, None);
         assert_eq!(settings.control_socket(), Path::new("/r/dns.sock"));
         assert_eq!(settings.corefile.as_deref(), Some(Path::new("/c")));

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! start ─► never more rights ─► reads kubeconfig, keys ─► an ordinary user ─► watches, Corefile
-//!                                                                                 │ both known
+//!                                                                                 │ both known, or no word of
+//!                                                                                 │ them but what was known before
 //!       SIGTERM: reads no more, finishes, ends ◄── answers ◄── tells the keeper ◄─┘
 //! ```
 //!
@@ -17,6 +18,7 @@ mod handed;
 mod stand_in;
 
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,23 +34,27 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::configure::{self, Configuration, Live, Source, Surroundings};
+use crate::configure::{self, Configuration, Live, Source, Surroundings, Texts};
 use crate::keeper::{self, Inherited};
 use crate::options::Settings;
 use crate::pipeline::Pipeline;
+use crate::state::{self, Folder, Knowledge, Known};
 use crate::watch::{Asked, World};
 use crate::{probes, serve};
 use handed::Handed;
 
 /// How often files of the configuration are looked at, and what follows from it.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long the API server is waited for by one who knows something. Resolvers wait five seconds.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers until SIGTERM, or until another process has taken over.
 ///
 /// # Errors
 /// Sockets that were not handed over, access that cannot be used.
 pub fn run(settings: Settings, inherited: Vec<Inherited>) -> anyhow::Result<()> {
-    keeper::never_more()?;
+    sealane_role::never_more()?;
+    end_by_panics();
     let handed = Handed::take(inherited)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -64,8 +70,14 @@ async fn answer(settings: Settings, handed: Handed) -> anyhow::Result<()> {
     tokio::spawn(keep_small());
     let introspect = Introspect::new("dns");
     introspect.config(&settings);
+    let panics = introspect.counter(
+        "coredns_panics_total",
+        "Workers of this node's DNS server that have panicked; the next one answered at once.",
+        &[],
+    );
+    panics.add(settings.panics);
     let client = sealane_kube::client(&settings.access, "dns").await?;
-    keeper::drop_all()?;
+    sealane_role::become_user(keeper::WORKER)?;
     let served: Result<Vec<Served>, _> = (handed.health.into_iter())
         .map(|listener| introspect.serve_tcp_on(listener))
         .chain(
@@ -76,8 +88,11 @@ async fn answer(settings: Settings, handed: Handed) -> anyhow::Result<()> {
         .collect();
     let _served = served?;
 
+    let mut before = handed.state.as_ref().and_then(last_known);
+    let texts = before.as_mut().and_then(|known| known.texts.take());
+    let written = before.as_ref().map(|known| known.written);
     let configuration = configure::start(
-        source(&settings, &client),
+        source(&settings, &client, texts),
         surroundings(&settings, &introspect),
     );
     let _probes = probes::start(
@@ -86,29 +101,87 @@ async fn answer(settings: Settings, handed: Handed) -> anyhow::Result<()> {
         &introspect,
     );
     let asked = asked(&configuration);
-    let mut world = World::follow(&client, &settings, asked, &introspect);
-    let known = async {
-        configuration.read().await;
-        world.synced().await;
-    };
-    tokio::select! {
-        () = known => {}
-        () = drain.cancelled() => return Ok(()),
-    }
+    let mut world = World::follow(&client, &settings, asked, before, &introspect);
     let (zone, clients) = (Arc::clone(&world.zone), Arc::clone(&world.clients));
-    let pipeline = Pipeline::new(configuration.live(), zone, clients, &introspect);
+    let pipeline = Pipeline::new(
+        configuration.live(),
+        Arc::clone(&zone),
+        Arc::clone(&clients),
+        &introspect,
+    );
+    let knowledge = Knowledge {
+        zone,
+        clients,
+        configuration,
+    };
+    let mut told = pin!(async {
+        knowledge.configuration.read().await;
+        world.synced().await;
+    });
+    let is_told = tokio::select! {
+        () = &mut told => true,
+        () = without_word(written) => false,
+        () = drain.cancelled() => return Ok(()),
+    };
     let serving = serve::start(handed.sockets, &serve_settings(&settings), pipeline)?;
     answers.store(true, Ordering::Release);
     tell(handed.ready)?;
+    let keep = async {
+        if !is_told {
+            told.await;
+            tracing::info!("the API server has told what there is");
+        }
+        if let Some(folder) = handed.state {
+            state::keep(folder, &knowledge).await;
+        }
+    };
+    drain.run_until_cancelled(keep).await;
     drain.cancelled().await;
     serving.drain().await;
     Ok(())
 }
 
-fn source(settings: &Settings, client: &Client) -> Source {
+/// What was known when somebody last wrote it down; what cannot be read is told, and is as if it were not there.
+fn last_known(folder: &Folder) -> Option<Known> {
+    let bytes = folder.read().map_err(anyhow::Error::from);
+    let known = bytes.and_then(|bytes| Ok(bytes.map(|bytes| state::read(&bytes)).transpose()?));
+    known.unwrap_or_else(|error| {
+        tracing::warn!(
+            "read the names of before: {error:#}; without the API server none are known"
+        );
+        None
+    })
+}
+
+/// Waits until it is time to answer what was known before; for ever, if nothing was.
+async fn without_word(written: Option<SystemTime>) {
+    let Some(written) = written else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep(PATIENCE).await;
+    let age = SystemTime::now()
+        .duration_since(written)
+        .unwrap_or_default();
+    tracing::warn!(
+        "no word from the API server within {} s: answering what was known {} s ago",
+        PATIENCE.as_secs(),
+        age.as_secs()
+    );
+}
+
+/// A thread that is gone would be missed by nobody but those who ask; the keeper replaces a process at once.
+fn end_by_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        usual(info);
+        std::process::abort();
+    }));
+}
+
+fn source(settings: &Settings, client: &Client, before: Option<Texts>) -> Source {
     match &settings.corefile {
         Some(path) => Source::File(path.clone()),
-        None => Source::ConfigMap(client.clone()),
+        None => Source::ConfigMap(client.clone(), before),
     }
 }
 
@@ -119,7 +192,7 @@ fn surroundings(settings: &Settings, introspect: &Introspect) -> Surroundings {
         introspect: introspect.clone(),
         addresses: settings.addresses.clone(),
         port: names::DNS_PORT,
-        cluster_domain: settings.cluster_domain.clone(),
+        cluster_domain: settings.cluster_domain.to_string(),
         resolv_conf: settings.resolv_conf.clone(),
         // Serial numbers wrap around (RFC 1982).
         first_serial: seconds as u32,

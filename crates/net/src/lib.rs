@@ -11,6 +11,7 @@
 
 mod anti_spoofing;
 mod attachment;
+mod cluster_domain;
 pub mod ec2;
 mod family;
 mod fingerprint;
@@ -25,6 +26,7 @@ mod route;
 
 pub use anti_spoofing::{AntiSpoofing, UnknownAntiSpoofing};
 pub use attachment::{Attachment, UnknownAttachment};
+pub use cluster_domain::{ClusterDomain, NoClusterDomain};
 pub use family::Family;
 pub use fingerprint::fingerprint;
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

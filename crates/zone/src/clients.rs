@@ -34,6 +34,7 @@ pub struct Clients {
     settings: SearchSettings,
     by_address: HashMap<IpAddr, Vec<Arc<Client>>, FixedState>,
     pods: HashMap<ObjectName, Known, FixedState>,
+    changes: u32,
 }
 
 #[derive(Debug)]
@@ -199,6 +200,7 @@ impl Clients {
         if known == pod.as_ref() {
             return;
         }
+        self.changes = self.changes.wrapping_add(1);
         if let Some(known) = self.pods.remove(name) {
             for address in &known.pod.addresses {
                 let Some(clients) = self.by_address.get_mut(address) else {
@@ -227,6 +229,7 @@ impl Clients {
     pub fn replace_pods(&mut self, all: impl IntoIterator<Item = (ObjectName, PodDns)>) {
         self.pods.clear();
         self.by_address.clear();
+        self.changes = self.changes.wrapping_add(1);
         for (name, pod) in all {
             self.set_pod(&name, Some(pod));
         }
@@ -254,6 +257,17 @@ impl Clients {
             Some([client]) => Some(client),
             _ => None,
         }
+    }
+
+    /// All pods, in no order.
+    pub fn pods(&self) -> impl Iterator<Item = (&ObjectName, &PodDns)> {
+        self.pods.iter().map(|(name, known)| (name, &known.pod))
+    }
+
+    /// How often a pod has changed.
+    #[must_use]
+    pub fn changes(&self) -> u32 {
+        self.changes
     }
 
     /// How many pods there are.

@@ -42,7 +42,7 @@ pub use explain::{Because, Cause, Subject};
 pub use find::Found;
 pub use search::NoSearch;
 pub use settings::{Fallthrough, PodRecords, Settings};
-pub use zone::Zone;
+pub use zone::{Part, PartKey, Zone};
 
 #[cfg(test)]
 mod tests;

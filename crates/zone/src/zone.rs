@@ -1,5 +1,6 @@
 //! The objects that names are made of, taken in one by one.
 
+mod parts;
 mod slices;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -11,6 +12,7 @@ use sealane_objects::{ObjectName, PodDns, ServiceDns};
 
 use crate::label::{Key, Label, key, label, parts};
 use crate::service::{Object, Service};
+pub use parts::{Part, PartKey};
 use slices::Slice;
 
 /// Tables that are asked for every name. The hash has no secret: who may write the objects that are in

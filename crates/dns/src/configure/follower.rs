@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use sealane_corefile::{Config, DEFAULT, Given, parse};
+use sealane_corefile::{Config, Given, parse, usual};
 use sealane_kube::events::{Recorder, Severity};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -36,7 +36,7 @@ impl Follower {
     pub fn new(source: Source, surroundings: Surroundings, done: watch::Sender<bool>) -> Self {
         let limit = Arc::new(Limit::new(&surroundings.introspect));
         let mut meters = Meters::new(&surroundings.introspect);
-        let text = DEFAULT.replace("cluster.local", &surroundings.cluster_domain);
+        let text = usual(&surroundings.cluster_domain);
         let text = text.replace(":53", &format!(":{}", surroundings.port));
         let config = parse(&text, &Given::default());
         // A domain that is no name leaves nothing to serve, and says so in the log.
@@ -44,8 +44,8 @@ impl Follower {
             tracing::error!("read the built-in Corefile: {faults}");
             Config::default()
         });
-        meters.in_force(&text, 0);
         let live = Live::new(config, "built-in", &surroundings, &limit, None);
+        meters.in_force(&text, &live.blocks, 0);
         let live = Arc::new(ArcSwap::from_pointee(live));
         let shown = Arc::clone(&live);
         let state = move || shown.load().shown();
@@ -61,6 +61,7 @@ impl Follower {
             done,
         };
         follower.read_file();
+        follower.read_before();
         follower
     }
 
@@ -68,12 +69,13 @@ impl Follower {
         Arc::clone(&self.live)
     }
 
-    pub async fn run(mut self) {
-        let (known, mut maps) = watch::channel(Maps::default());
+    /// Follows what there is to follow, and passes on what it knows of ConfigMaps.
+    pub async fn run(mut self, known: watch::Sender<Maps>) {
+        let mut maps = known.subscribe();
         let mut recorder = None;
         let mut _feed = None;
         match self.source.clone() {
-            Source::ConfigMap(client) => {
+            Source::ConfigMap(client, _) => {
                 let host = &self.surroundings.node_name;
                 recorder = Some(Recorder::new(client.clone(), "sealane-dns", host));
                 _feed = Some(Feed(tokio::spawn(config_map::follow(client, known))));
@@ -119,6 +121,19 @@ impl Follower {
                     "read Corefile {from}: it is not there, or cannot be read by this process; what was in force stays in force"
                 );
             }
+        }
+    }
+
+    /// What ConfigMaps said when somebody last knew them.
+    fn read_before(&mut self) {
+        let Source::ConfigMap(_, Some(texts)) = self.source.clone() else {
+            return;
+        };
+        if let Some(text) = texts.coredns.get(config_map::KEY) {
+            let files = Files::of_config_maps(&texts.coredns, &texts.custom);
+            // What is wrong is told in the log, and again by an Event once the ConfigMap is read.
+            let _told = self.take(text, "what ConfigMap kube-system/coredns last said", files);
+            self.last.clear();
         }
     }
 
@@ -173,10 +188,10 @@ impl Follower {
                 );
             }
         }
-        self.meters.in_force(text, config.notices.len());
         let before = self.live.load_full();
-        let limit = &self.limit;
+        let (limit, notices) = (&self.limit, config.notices.len());
         let live = Live::new(config, from, &self.surroundings, limit, Some(&before));
+        self.meters.in_force(text, &live.blocks, notices);
         let blocks = live.blocks.len();
         self.live.store(Arc::new(live));
         tracing::info!("{from} is in force: {blocks} server blocks");

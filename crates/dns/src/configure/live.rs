@@ -9,7 +9,7 @@ use sealane_message::Name;
 use sealane_zone as zone;
 use serde_json::{Value, json};
 
-use super::{Surroundings, translate};
+use super::{Labels, Surroundings, translate};
 use crate::query_log::{Limit, QueryLog};
 
 /// What is done with questions, by their names.
@@ -26,6 +26,8 @@ pub struct Live {
 pub struct Block {
     /// What it says.
     pub server: Server,
+    /// What its metrics call it.
+    pub labels: Labels,
     /// How names of the cluster are answered, with `kubernetes`.
     pub zone: Option<zone::Settings>,
     /// Who answers for others, with `forward`.
@@ -104,6 +106,7 @@ impl Block {
         limit: &Arc<Limit>,
         previous: Option<&Live>,
     ) -> Self {
+        let labels = Labels::of(&server, surroundings.port);
         let zone = server.kubernetes.as_ref();
         let Surroundings {
             addresses,
@@ -117,11 +120,12 @@ impl Block {
             let around = sealane_forward::Surroundings {
                 introspect: surroundings.introspect.clone(),
                 own: surroundings.sockets(),
-                server: format!("dns://:{}", surroundings.port),
+                server: labels.server.clone(),
             };
             Resolver::start(settings, &around, of_same)
         });
         Self {
+            labels,
             zone,
             resolver,
             log: QueryLog::new(server.log.clone(), Arc::clone(limit)),

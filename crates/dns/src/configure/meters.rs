@@ -1,13 +1,19 @@
 //! How reading went, under `CoreDNS`'s names.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use ring::digest::{SHA512, digest};
 use sealane_introspect::{Counter, Gauge, Introspect};
 
+use super::live::Block;
+
 pub struct Meters {
     introspect: Introspect,
     version: Option<(String, Gauge)>,
+    /// By block and name; those that are gone stand at zero.
+    plugins: BTreeMap<[String; 3], Gauge>,
     failed: Counter,
     notices: Gauge,
 }
@@ -17,6 +23,7 @@ impl Meters {
         Self {
             introspect: introspect.clone(),
             version: None,
+            plugins: BTreeMap::new(),
             failed: introspect.counter(
                 "coredns_reload_failed_total",
                 "Corefiles that were not sound; the former one stayed in force.",
@@ -34,9 +41,10 @@ impl Meters {
         self.failed.inc();
     }
 
-    /// Another Corefile is in force: its text, and how much of it has no effect.
-    pub fn in_force(&mut self, text: &str, notices: usize) {
+    /// Another Corefile is in force: its text, its blocks, and how much of it has no effect.
+    pub fn in_force(&mut self, text: &str, blocks: &[Arc<Block>], notices: usize) {
         self.notices.set(notices as f64);
+        self.count_plugins(blocks);
         let value = hash([text]);
         let same = |(before, _): &(String, Gauge)| *before == value;
         if self.version.as_ref().is_some_and(same) {
@@ -52,6 +60,34 @@ impl Meters {
         );
         gauge.set(1.0);
         self.version = Some((value, gauge));
+    }
+
+    fn count_plugins(&mut self, blocks: &[Arc<Block>]) {
+        for gauge in self.plugins.values() {
+            gauge.set(0.0);
+        }
+        for block in blocks {
+            for name in block.server.plugins() {
+                let labels = &block.labels;
+                let key = [name.to_owned(), labels.server.clone(), labels.zone.clone()];
+                let gauge = self
+                    .plugins
+                    .entry(key)
+                    .or_insert_with_key(|[name, server, zone]| {
+                        self.introspect.gauge(
+                            "coredns_plugin_enabled",
+                            "1 for each plugin of each server block in force.",
+                            &[
+                                ("name", name),
+                                ("server", server),
+                                ("view", ""),
+                                ("zone", zone),
+                            ],
+                        )
+                    });
+                gauge.set(1.0);
+            }
+        }
     }
 }
 

@@ -24,6 +24,7 @@
 mod config_map;
 mod files;
 mod follower;
+mod labels;
 mod live;
 mod meters;
 mod translate;
@@ -37,14 +38,17 @@ use arc_swap::ArcSwap;
 use sealane_corefile::{Config, Faults, parse};
 use sealane_introspect::Introspect;
 use sealane_kube::Client;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use config_map::{CUSTOM, NAME, NAMESPACE};
 pub use files::Keys;
+pub use labels::Labels;
 pub use live::{Block, Live};
 pub use translate::zone as zone_settings;
 
+use config_map::Maps;
 use files::Files;
 use follower::Follower;
 
@@ -53,10 +57,20 @@ use follower::Follower;
 pub enum Source {
     /// A file.
     File(PathBuf),
-    /// Key `Corefile` of ConfigMap `kube-system/coredns`, if it is there.
-    ConfigMap(Client),
+    /// Key `Corefile` of ConfigMap `kube-system/coredns`, if it is there; and what it said before, which is in
+    /// force until it is looked for.
+    ConfigMap(Client, Option<Texts>),
     /// Nowhere: the built-in one.
     BuiltIn,
+}
+
+/// What ConfigMaps `coredns` and `coredns-custom` say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Texts {
+    /// The Corefile, and files beside it.
+    pub coredns: Keys,
+    /// What it may import.
+    pub custom: Keys,
 }
 
 /// What a Corefile does not say.
@@ -93,6 +107,7 @@ impl Surroundings {
 pub struct Configuration {
     live: Arc<ArcSwap<Live>>,
     read: watch::Receiver<bool>,
+    maps: watch::Receiver<Maps>,
     task: JoinHandle<()>,
 }
 
@@ -107,6 +122,16 @@ impl Configuration {
     #[must_use]
     pub fn live(&self) -> Arc<ArcSwap<Live>> {
         Arc::clone(&self.live)
+    }
+
+    /// What the ConfigMaps say, once they have been looked for.
+    #[must_use]
+    pub fn texts(&self) -> Option<Texts> {
+        let maps = self.maps.borrow();
+        maps.known().map(|(coredns, custom)| Texts {
+            coredns: coredns.data.clone(),
+            custom: custom.data.clone(),
+        })
     }
 
     /// Waits until it has been looked for a Corefile, sound or not.
@@ -126,10 +151,16 @@ impl Configuration {
 #[must_use]
 pub fn start(source: Source, surroundings: Surroundings) -> Configuration {
     let (done, read) = watch::channel(false);
+    let (known, maps) = watch::channel(Maps::default());
     let follower = Follower::new(source, surroundings, done);
     let live = follower.live();
-    let task = tokio::spawn(follower.run());
-    Configuration { live, read, task }
+    let task = tokio::spawn(follower.run(known));
+    Configuration {
+        live,
+        read,
+        maps,
+        task,
+    }
 }
 
 /// Reads the Corefile of ConfigMaps `coredns` and `coredns-custom`, away from the nodes: without files of

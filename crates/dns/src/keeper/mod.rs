@@ -42,11 +42,13 @@ use nix::unistd::{Pid as UnixPid, pipe2};
 
 use crate::kernel::Kernel;
 use crate::options::Settings;
+use crate::state::Folder;
 use crew::{Act, Crew, Event, Pid};
 
 pub use handover::{give, has_taken_over};
-pub use privileges::{WORKER, drop_all, never_more};
+pub use privileges::WORKER;
 pub use sockets::{Inherited, Purpose, Sockets};
+use spawn::Outfit;
 
 /// How often the kernel is looked at although no bell has rung, and memory is given back.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -74,6 +76,12 @@ pub fn run(settings: &Settings, args: Vec<OsString>) -> anyhow::Result<()> {
         None => (None, Sockets::default()),
     };
     sockets.complete(settings)?;
+    // Giving it to another user needs a right that is given up with the others.
+    let state = Folder::make(&settings.state_dir, WORKER)
+        .inspect_err(|error| {
+            tracing::warn!("{error:#}; without the API server a new worker knows no names");
+        })
+        .ok();
     privileges::keep_few()?;
     let (life, _ends_with_us) = pipe2(OFlag::O_CLOEXEC).context("make a pipe")?;
     let now = Instant::now();
@@ -83,7 +91,7 @@ pub fn run(settings: &Settings, args: Vec<OsString>) -> anyhow::Result<()> {
         sockets,
         kernel,
         signals,
-        life,
+        outfit: Outfit { life, state },
         before,
         newcomers: Vec::new(),
         crew: Crew::new(now),
@@ -91,6 +99,7 @@ pub fn run(settings: &Settings, args: Vec<OsString>) -> anyhow::Result<()> {
         mend_at: None,
         shrink_at: now + STARTED,
         handed_over: false,
+        panics: 0,
     };
     if settings.at_once || keeper.kernel.is_set_up()? {
         keeper.mend(now);
@@ -133,8 +142,7 @@ struct Keeper {
     control: UnixListener,
     kernel: Kernel,
     signals: SignalFd,
-    /// The reading end of a pipe of which nobody else has the other.
-    life: OwnedFd,
+    outfit: Outfit,
     /// The process whose sockets these were, until a worker of ours answers.
     before: Option<UnixStream>,
     /// Processes that have our sockets, and no worker that answers yet.
@@ -146,6 +154,8 @@ struct Keeper {
     mend_at: Option<Instant>,
     shrink_at: Instant,
     handed_over: bool,
+    /// Workers that have panicked.
+    panics: u64,
 }
 
 /// What a descriptor stands for.
@@ -280,6 +290,10 @@ impl Keeper {
             };
             let Some(pid) = status.pid() else { continue };
             let pid = pid.as_raw();
+            self.panics += u64::from(matches!(
+                status,
+                WaitStatus::Signaled(_, Signal::SIGABRT, _)
+            ));
             if self.crew.has(pid) {
                 tracing::warn!("worker {pid}: {}", ending(status));
             }
@@ -322,7 +336,7 @@ impl Keeper {
     }
 
     fn start(&mut self, now: Instant) {
-        match spawn::start(&self.args, &self.sockets, &self.life) {
+        match spawn::start(&self.args, &self.sockets, &self.outfit, self.panics) {
             Ok(started) => {
                 tracing::info!("started worker {}", started.pid);
                 self.ready.insert(started.pid, started.ready);

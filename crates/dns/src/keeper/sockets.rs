@@ -35,6 +35,8 @@ pub enum Purpose {
     Ready,
     /// Ends when the keeper does. Not handed on.
     Life,
+    /// The folder in which a worker keeps what it knows. Not handed on.
+    State,
 }
 
 impl fmt::Display for Purpose {
@@ -47,6 +49,7 @@ impl fmt::Display for Purpose {
             Self::Control => write!(f, "control"),
             Self::Ready => write!(f, "ready"),
             Self::Life => write!(f, "life"),
+            Self::State => write!(f, "state"),
         }
     }
 }
@@ -66,6 +69,7 @@ impl FromStr for Purpose {
             "control" => Self::Control,
             "ready" => Self::Ready,
             "life" => Self::Life,
+            "state" => Self::State,
             _ => return Err(unknown()),
         })
     }
@@ -180,7 +184,9 @@ fn open(purpose: Purpose, settings: &Settings) -> anyhow::Result<OwnedFd> {
             .with_context(|| format!("listen on {at} for health and metrics (--health-port)")),
         Purpose::Debug => unix(settings.debug_socket()),
         Purpose::Control => unix(settings.control_socket()),
-        Purpose::Ready | Purpose::Life => anyhow::bail!("{purpose} is made for one worker"),
+        Purpose::Ready | Purpose::Life | Purpose::State => {
+            anyhow::bail!("{purpose} is made for one worker")
+        }
     }
 }
 
@@ -230,6 +236,7 @@ mod tests {
             Purpose::Control,
             Purpose::Ready,
             Purpose::Life,
+            Purpose::State,
         ] {
             let told = Inherited { purpose, fd: 7 };
             assert_eq!(told.to_string().parse(), Ok(told));

@@ -26,21 +26,37 @@ pub struct Started {
     pub ready: OwnedFd,
 }
 
+/// What every worker is given besides the sockets.
+#[derive(Debug)]
+pub struct Outfit {
+    /// The reading end of a pipe that ends with this process.
+    pub life: OwnedFd,
+    /// The folder to keep in what is known.
+    pub state: Option<OwnedFd>,
+}
+
 /// Starts a worker with the keeper's own command line, so that it reads the settings anew.
 ///
-/// `life` is the reading end of a pipe that ends with this process.
+/// `panics` is what its metrics tell of those before it.
 ///
 /// # Errors
 /// When the system has no room for it.
-pub fn start(args: &[OsString], sockets: &Sockets, life: &OwnedFd) -> io::Result<Started> {
+pub fn start(
+    args: &[OsString],
+    sockets: &Sockets,
+    outfit: &Outfit,
+    panics: u64,
+) -> io::Result<Started> {
     let (ready, told) = pipe2(OFlag::O_CLOEXEC)?;
     let own = [
         (Purpose::Ready, told.as_fd()),
-        (Purpose::Life, life.as_fd()),
+        (Purpose::Life, outfit.life.as_fd()),
     ];
+    let state = outfit.state.iter().map(|fd| (Purpose::State, fd.as_fd()));
     let all: Vec<Inherited> = sockets
         .iter()
         .chain(own)
+        .chain(state)
         .map(|(purpose, fd)| Inherited {
             purpose,
             fd: fd.as_raw_fd(),
@@ -48,6 +64,7 @@ pub fn start(args: &[OsString], sockets: &Sockets, life: &OwnedFd) -> io::Result
         .collect();
     let mut command = Command::new(PROGRAM);
     command.arg0("sealane").args(args).stdin(Stdio::null());
+    command.args(["--panics", &panics.to_string()]);
     for inherited in &all {
         command.arg("--inherit").arg(inherited.to_string());
     }

@@ -10,7 +10,7 @@ use sealane_introspect::{Counter, Histogram, Introspect};
 use sealane_message::{Kind, Rcode};
 
 use crate::{
-    configure::{Block, Live},
+    configure::{Labels, Live},
     serve::{Ask, Sent, Transport},
 };
 
@@ -95,7 +95,7 @@ pub struct OfLive {
 /// Counters of one block. Each is registered when it counts for the first time.
 pub struct BlockMeters {
     introspect: Introspect,
-    zone: String,
+    labels: Labels,
     requests: Box<[[[OnceLock<Counter>; KINDS.len() + 1]; 2]; 2]>,
     responses: Box<[[OnceLock<Counter>; 24]; PLUGINS.len()]>,
     dnssec_ok: OnceLock<Counter>,
@@ -112,7 +112,7 @@ impl Meters {
         Self {
             introspect: introspect.clone(),
             blocks: ArcSwap::from_pointee(none),
-            dropped: BlockMeters::new(introspect, "dropped".into()),
+            dropped: BlockMeters::new(introspect, no_block()),
         }
     }
 
@@ -120,8 +120,8 @@ impl Meters {
     pub fn sent(&self, live: &Arc<Live>, ask: &Ask, sent: &Sent<'_>) {
         let mut blocks = self.blocks.load();
         if !blocks.live.as_ref().is_some_and(|of| Arc::ptr_eq(of, live)) {
-            let zones = live.blocks.iter().map(|block| zone_label(block));
-            let meters = zones.map(|zone| BlockMeters::new(&self.introspect, zone));
+            let labels = live.blocks.iter().map(|block| block.labels.clone());
+            let meters = labels.map(|labels| BlockMeters::new(&self.introspect, labels));
             self.blocks.store(Arc::new(OfLive {
                 live: Some(Arc::clone(live)),
                 blocks: meters.collect(),
@@ -142,10 +142,10 @@ impl Meters {
 }
 
 impl BlockMeters {
-    fn new(introspect: &Introspect, zone: String) -> Self {
+    fn new(introspect: &Introspect, labels: Labels) -> Self {
         Self {
             introspect: introspect.clone(),
-            zone,
+            labels,
             requests: Box::default(),
             responses: Box::new([const { [const { OnceLock::new() }; 24] }; PLUGINS.len()]),
             dnssec_ok: OnceLock::new(),
@@ -184,10 +184,10 @@ impl BlockMeters {
                 &[
                     ("family", FAMILIES[family]),
                     ("proto", PROTOCOLS[protocol]),
-                    ("server", SERVER),
+                    ("server", &self.labels.server),
                     ("type", kind.unwrap_or("other")),
                     ("view", ""),
-                    ("zone", &self.zone),
+                    ("zone", &self.labels.zone),
                 ],
             )
         })
@@ -204,9 +204,9 @@ impl BlockMeters {
                 &[
                     ("plugin", PLUGINS[plugin]),
                     ("rcode", &rcode.to_string()),
-                    ("server", SERVER),
+                    ("server", &self.labels.server),
                     ("view", ""),
-                    ("zone", &self.zone),
+                    ("zone", &self.labels.zone),
                 ],
             )
         })
@@ -217,7 +217,11 @@ impl BlockMeters {
             self.introspect.counter(
                 "coredns_dns_do_requests_total",
                 "Counter of DNS requests with DO bit set per zone.",
-                &[("server", SERVER), ("view", ""), ("zone", &self.zone)],
+                &[
+                    ("server", &self.labels.server),
+                    ("view", ""),
+                    ("zone", &self.labels.zone),
+                ],
             )
         })
     }
@@ -227,7 +231,11 @@ impl BlockMeters {
             self.introspect.histogram(
                 "coredns_dns_request_duration_seconds",
                 "Histogram of the time (in seconds) each request took per zone.",
-                &[("server", SERVER), ("view", ""), ("zone", &self.zone)],
+                &[
+                    ("server", &self.labels.server),
+                    ("view", ""),
+                    ("zone", &self.labels.zone),
+                ],
                 &DURATIONS,
             )
         })
@@ -246,9 +254,9 @@ impl BlockMeters {
                 "Size of the EDNS0 UDP buffer or of the message in bytes (64K for TCP) per zone and protocol.",
                 &[
                     ("proto", PROTOCOLS[protocol]),
-                    ("server", SERVER),
+                    ("server", &self.labels.server),
                     ("view", ""),
-                    ("zone", &self.zone),
+                    ("zone", &self.labels.zone),
                 ],
                 &SIZES,
             )
@@ -256,11 +264,10 @@ impl BlockMeters {
     }
 }
 
-/// The label `server`: dashboards sum over it, and all our sockets have one port.
-const SERVER: &str = "dns://:53";
-
-/// The name of a block in metrics: its first zone.
-fn zone_label(block: &Block) -> String {
-    let zone = block.server.keys.first().map(|key| key.zone);
-    zone.unwrap_or(sealane_message::Name::ROOT).to_string()
+/// What is no question belongs to no block.
+fn no_block() -> Labels {
+    Labels {
+        server: "dns://:53".into(),
+        zone: "dropped".into(),
+    }
 }

@@ -29,6 +29,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::options::Settings;
+use crate::state::Known;
 
 /// What of the configuration changes what is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,16 +51,25 @@ pub struct World {
 }
 
 impl World {
-    /// Begins to watch.
+    /// Begins to watch, with what was known before until it is told anew.
     pub fn follow(
         client: &Client,
         settings: &Settings,
         asked: watch::Receiver<Asked>,
+        before: Option<Known>,
         introspect: &Introspect,
     ) -> Self {
-        let search = search_settings(&settings.cluster_domain, &settings.resolv_conf);
-        let zone = Arc::new(RwLock::new(Zone::new()));
-        let clients = Arc::new(RwLock::new(Clients::new(search)));
+        let search = search_settings(settings.cluster_domain.as_str(), &settings.resolv_conf);
+        let mut clients = Clients::new(search);
+        let zone = match before {
+            Some(known) => {
+                clients.replace_pods(known.pods);
+                known.zone
+            }
+            None => Zone::new(),
+        };
+        let zone = Arc::new(RwLock::new(zone));
+        let clients = Arc::new(RwLock::new(clients));
         let kinds = vec![
             "services",
             "endpointslices",

@@ -9,6 +9,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::keeper::{Inherited, Purpose, Sockets};
 use crate::serve;
+use crate::state::Folder;
 
 /// The keeper's sockets, by use.
 pub struct Handed {
@@ -22,6 +23,8 @@ pub struct Handed {
     pub ready: OwnedFd,
     /// Ends with the keeper.
     pub life: OwnedFd,
+    /// Where to keep what is known.
+    pub state: Option<Folder>,
     /// Copies of all that another keeper would need.
     pub all: Sockets,
 }
@@ -34,7 +37,7 @@ impl Handed {
     pub fn take(inherited: Vec<Inherited>) -> anyhow::Result<Self> {
         let mut sockets = serve::Sockets::default();
         let (mut health, mut debug) = (Vec::new(), None);
-        let (mut ready, mut life) = (None, None);
+        let (mut ready, mut life, mut state) = (None, None, None);
         let mut all = Vec::new();
         for Inherited { purpose, fd } in inherited {
             if fd <= 2 {
@@ -46,7 +49,7 @@ impl Handed {
             // Not for programs that this one might start.
             fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
                 .with_context(|| format!("take {purpose}, which the keeper was to leave open"))?;
-            if !matches!(purpose, Purpose::Ready | Purpose::Life) {
+            if !matches!(purpose, Purpose::Ready | Purpose::Life | Purpose::State) {
                 let copy = fd.try_clone().with_context(|| format!("copy {purpose}"))?;
                 all.push((purpose, copy));
             }
@@ -57,6 +60,7 @@ impl Handed {
                 Purpose::Debug => debug = Some(UnixListener::from(fd)),
                 Purpose::Ready => ready = Some(fd),
                 Purpose::Life => life = Some(fd),
+                Purpose::State => state = Some(Folder::taken(fd)),
                 Purpose::Control => {}
             }
         }
@@ -67,6 +71,7 @@ impl Handed {
             ready: ready
                 .context("find the pipe to the keeper; `sealane dns` starts workers itself")?,
             life: life.context("find the pipe from the keeper")?,
+            state,
             all: Sockets::taken(all),
         })
     }

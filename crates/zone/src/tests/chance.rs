@@ -202,6 +202,12 @@ proptest! {
         left.fill(&mut fresh);
         let expected = everything(&fresh);
         prop_assert_eq!(everything(&zone), expected.clone());
+        // One that is made of its parts says the same.
+        let mut again = Zone::new();
+        for key in zone.parts() {
+            again.put(zone.part(&key).unwrap());
+        }
+        prop_assert_eq!(everything(&again), expected.clone());
         // A list after a gap brings the zone to the same.
         left.fill(&mut resynced);
         prop_assert_eq!(everything(&resynced), expected);

@@ -14,9 +14,9 @@ use crate::service::{Endpoint, Service, ports};
 /// What a slice has added to its Service.
 #[derive(Debug)]
 pub(super) struct Slice {
-    service: Key,
+    pub(super) service: Key,
     /// In order.
-    endpoints: Box<[Endpoint]>,
+    pub(super) endpoints: Box<[Endpoint]>,
     not_ready: u32,
 }
 

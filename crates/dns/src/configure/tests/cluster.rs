@@ -108,7 +108,10 @@ async fn a_config_map_is_in_force_and_an_unsound_one_is_an_event() {
     let server = Server::default();
     server.0.lock().unwrap().corefile = Some("a.org {\n  whoami\n}\n".into());
     let surroundings = surroundings();
-    let configuration = start(Source::ConfigMap(server.client()), surroundings.clone());
+    let configuration = start(
+        Source::ConfigMap(server.client(), None),
+        surroundings.clone(),
+    );
     configuration.read().await;
     let serves = |of: &str| configuration.live().load().block(&name(of)).is_some();
     assert!(serves("a.org") && !serves("cluster.local"));
@@ -135,7 +138,7 @@ async fn a_config_map_is_in_force_and_an_unsound_one_is_an_event() {
 #[tokio::test]
 async fn without_a_config_map_the_built_in_one_stays_until_there_is_one() {
     let server = Server::default();
-    let configuration = start(Source::ConfigMap(server.client()), surroundings());
+    let configuration = start(Source::ConfigMap(server.client(), None), surroundings());
     configuration.read().await;
     assert!(configuration.live().load().blocks[0].zone.is_some());
     let watched = || !server.0.lock().unwrap().watchers.is_empty();
@@ -150,7 +153,7 @@ async fn while_the_api_is_away_the_built_in_one_is_in_force() {
         future::pending::<Result<Response<Full<Bytes>>, Infallible>>()
     });
     let configuration = start(
-        Source::ConfigMap(Client::new(never, "default")),
+        Source::ConfigMap(Client::new(never, "default"), None),
         surroundings(),
     );
     assert!(

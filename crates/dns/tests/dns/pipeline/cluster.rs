@@ -114,6 +114,7 @@ async fn what_is_answered_is_counted_under_the_names_of_coredns() {
         r#"coredns_dns_responses_total{plugin="",rcode="FORMERR",server="dns://:53",view="",zone="dropped"} 1"#,
         r#"coredns_dns_request_duration_seconds_count{server="dns://:53",view="",zone="."} 2"#,
         r#"coredns_dns_response_size_bytes_count{proto="udp",server="dns://:53",view="",zone="."} 2"#,
+        r#"coredns_plugin_enabled{name="kubernetes",server="dns://:53",view="",zone="."} 1"#,
     ] {
         assert!(
             metrics.lines().any(|found| found == line),
