@@ -7,7 +7,7 @@
 //!   kubeconfigs/      one for each role                supervisor.sock    status, a line a change
 //!   pki/              authority, certificates, keys    pids/ROLE.json     who runs
 //!   apiserver/        the store                        ROLE/debug.sock    /debug of cluster-wide roles
-//!   nodes/node-N/     cni/, agent/, pods/              node-N/            a node's sockets
+//!   nodes/node-N/     cni/, agent/, dns/, pods/        node-N/            a node's sockets
 //!   images/           the image store, unless STATE is in the default place: see below
 //!   logs/ROLE.log     what each process says
 //! ```
@@ -31,8 +31,8 @@ pub const STATE_ROOT: &str = "/var/lib/sealane";
 /// Where clusters with their state in the default place keep images, all in one store.
 pub const IMAGES: &str = "/var/lib/sealane/images";
 /// What stands beside the clusters' states and so cannot be the name of one: images, and the default
-/// folders of an agent without a cluster and of stand-alone bridges.
-pub const NO_CLUSTERS: [&str; 3] = ["images", "agent", "bridge"];
+/// folders of an agent and of a DNS server without a cluster, and of stand-alone bridges.
+pub const NO_CLUSTERS: [&str; 4] = ["images", "agent", "dns", "bridge"];
 /// Where clusters keep what does not survive a reboot.
 pub const RUN_ROOT: &str = "/run/sealane";
 

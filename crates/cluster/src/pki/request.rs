@@ -103,11 +103,12 @@ fn client(file: &str, common_name: &str, organisation: &'static str) -> Request 
 }
 
 fn apiserver(plan: &Plan) -> Request {
+    let whole = format!("kubernetes.default.svc.{}", plan.cluster_domain);
     let names = [
         "kubernetes",
         "kubernetes.default",
         "kubernetes.default.svc",
-        "kubernetes.default.svc.cluster.local",
+        &whole,
         "localhost",
     ];
     let mut addresses = plan.kubernetes_service_addresses();

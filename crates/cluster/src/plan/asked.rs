@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sealane_net::{AntiSpoofing, Attachment, Family, IpNet, ProxyMode, Ranges};
+use sealane_net::{AntiSpoofing, Attachment, ClusterDomain, Family, IpNet, ProxyMode, Ranges};
 use sealane_objects::ImageAlias;
 use sealane_route::Routing;
 
@@ -26,6 +26,8 @@ pub struct Asked {
     pub node_mask_v4: Option<u8>,
     /// `--no-internet`
     pub no_internet: bool,
+    /// `--cluster-domain`
+    pub cluster_domain: Option<ClusterDomain>,
     /// `--image-alias`, in the order of the command line
     pub image_aliases: Vec<ImageAlias>,
     /// `--node-cpu`
@@ -130,6 +132,11 @@ impl Asked {
             "--no-internet",
             internet(plan.internet),
             self.no_internet.then(|| internet(false)),
+        );
+        compare(
+            "--cluster-domain",
+            plan.cluster_domain.to_string(),
+            text(&self.cluster_domain),
         );
         let all = |part: &Option<String>| part.clone().unwrap_or_else(|| "all".to_owned());
         compare("--node-cpu", all(&plan.node_cpu), self.node_cpu.clone());

@@ -33,7 +33,9 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use sealane_net::{AntiSpoofing, Attachment, Family, Mtu, ProxyMode, Ranges, Use, names};
+use sealane_net::{
+    AntiSpoofing, Attachment, ClusterDomain, Family, Mtu, ProxyMode, Ranges, Use, names,
+};
 use sealane_objects::ImageAlias;
 use sealane_route::Routing;
 use serde::{Deserialize, Serialize};
@@ -78,6 +80,9 @@ pub struct Plan {
     pub mtu: Mtu,
     /// Whether pods may reach the world beyond this machine.
     pub internet: bool,
+    /// The domain of the cluster's names.
+    #[serde(default)]
+    pub cluster_domain: ClusterDomain,
     /// Which images stand in for others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_aliases: Vec<ImageAlias>,

@@ -66,6 +66,7 @@ pub fn resolve(asked: &Asked, observed: &Observed) -> Result<Plan, PlanErrors> {
         local_port: API_PORT,
         mtu: observed.uplink_mtu.unwrap_or_default(),
         internet: !asked.no_internet,
+        cluster_domain: asked.cluster_domain.clone().unwrap_or_default(),
         image_aliases: asked.image_aliases.clone(),
         routing: asked.routing.unwrap_or_default(),
         attachment: asked.attachment.unwrap_or_default(),

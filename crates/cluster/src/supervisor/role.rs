@@ -81,6 +81,10 @@ fn apiserver(layout: &Layout, plan: &Plan) -> Role {
             "--service-account-key-file",
             &pki(&format!("{SERVICE_ACCOUNTS}.key")),
         )
+        .flag(
+            "--service-account-issuer",
+            format!("https://kubernetes.default.svc.{}", plan.cluster_domain),
+        )
         .flag("--service-cluster-ip-range", &plan.service_cidr)
         .flag(
             "--default-not-ready-toleration-seconds",
@@ -164,9 +168,11 @@ fn dns(layout: &Layout, plan: &Plan, node: &NodePlan, resolv_conf: &Path) -> Opt
         .path("--kubeconfig", &layout.role_kubeconfig(&name))
         .flag("--node-name", &node.name)
         .flag("--cluster-dns", addresses)
+        .flag("--cluster-domain", &plan.cluster_domain)
         // Nobody else answers there.
         .flag("--at-once", true)
         .path("--resolv-conf", upstreams)
+        .path("--state-dir", &layout.node_state(&node.name).join("dns"))
         .path("--run-dir", &layout.node_run(&node.name));
     Some(Role {
         name,
@@ -223,7 +229,9 @@ fn kubelet(layout: &Layout, plan: &Plan, node: &NodePlan, resolv_conf: &Path) ->
         args = args.flag("--kubernetes-service", at);
     }
     if let Some(addresses) = cluster_dns(plan) {
-        args = args.flag("--cluster-dns", addresses);
+        args = args
+            .flag("--cluster-dns", addresses)
+            .flag("--cluster-domain", &plan.cluster_domain);
     }
     for path in layout.hidden() {
         args = args.path("--hide", &path);
@@ -326,7 +334,8 @@ mod tests {
              --client-ca pki/ca.crt --tls-cert pki/apiserver.crt --tls-key pki/apiserver.key \
              --kubelet-client-cert pki/apiserver-kubelet-client.crt \
              --kubelet-client-key pki/apiserver-kubelet-client.key --kubelet-ca pki/ca.crt \
-             --service-account-key-file pki/sa.key --service-cluster-ip-range 10.96.0.0/12 \
+             --service-account-key-file pki/sa.key \
+             --service-account-issuer https://kubernetes.default.svc.cluster.local --service-cluster-ip-range 10.96.0.0/12 \
              --default-not-ready-toleration-seconds 4 --default-unreachable-toleration-seconds 4 \
              --debug-socket /run/sealane/sealane/apiserver/debug.sock"
         );
@@ -346,7 +355,8 @@ mod tests {
         assert_eq!(
             lines[3],
             "dns --kubeconfig /S/kubeconfigs/dns-node-1.kubeconfig --node-name node-1 --cluster-dns 10.96.0.10 \
-             --at-once true --resolv-conf /etc/resolv.conf --run-dir /run/sealane/sealane/node-1"
+             --cluster-domain cluster.local --at-once true --resolv-conf /etc/resolv.conf \
+             --state-dir /S/nodes/node-1/dns --run-dir /run/sealane/sealane/node-1"
         );
         assert_eq!(
             lines[4],
@@ -355,7 +365,8 @@ mod tests {
              --cni-bin-dir /S/nodes/node-1/cni/bin --cni-conf-dir /S/nodes/node-1/cni/net.d \
              --tls-cert /S/pki/node-1.crt --tls-key /S/pki/node-1.key --client-ca /S/pki/ca.crt \
              --cgroup sealane/sealane/node-1 --image-dir /S/images --resolv-conf /etc/resolv.conf \
-             --node-lease-duration-seconds 5 --kubernetes-service 10.96.0.1:443 --cluster-dns 10.96.0.10 --hide /var/lib/sealane --hide /run/sealane --hide /S"
+             --node-lease-duration-seconds 5 --kubernetes-service 10.96.0.1:443 --cluster-dns 10.96.0.10 \
+             --cluster-domain cluster.local --hide /var/lib/sealane --hide /run/sealane --hide /S"
         );
     }
 

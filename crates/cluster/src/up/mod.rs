@@ -26,7 +26,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
-use sealane_net::{AntiSpoofing, Attachment, Family, ProxyMode, Ranges, parse_network};
+use sealane_net::{
+    AntiSpoofing, Attachment, ClusterDomain, Family, ProxyMode, Ranges, parse_network,
+};
 use sealane_objects::{ImageAlias, quantity};
 use sealane_route::Routing;
 use serde::Serialize;
@@ -66,6 +68,10 @@ pub struct Options {
     /// Prefix length of each node's part of the pods' addresses [default: 24].
     #[arg(long, value_name = "LENGTH")]
     pub node_cidr_mask_size_ipv4: Option<u8>,
+
+    /// Domain of the cluster's names [default: cluster.local].
+    #[arg(long, value_name = "DOMAIN")]
+    pub cluster_domain: Option<ClusterDomain>,
 
     /// Address families of pods and nodes [default: those of the ranges, else ipv4].
     #[arg(long, value_name = "FAMILY")]
@@ -139,6 +145,7 @@ impl Options {
             service_cidr: self.service_cluster_ip_range.clone(),
             node_mask_v4: self.node_cidr_mask_size_ipv4,
             no_internet: self.no_internet,
+            cluster_domain: self.cluster_domain.clone(),
             image_aliases: self.image_alias.clone(),
             routing: self.routing,
             attachment: self.attachment,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use sealane_cluster::plan::Plan;
 use sealane_cluster::record::Record;
 use sealane_kube::Access;
-use sealane_net::{Attachment, Family, IpNet, ProxyMode, names};
+use sealane_net::{Attachment, ClusterDomain, Family, IpNet, ProxyMode, names};
 use sealane_netlink::netns;
 use sealane_trace::live::{Here, OWN_NETNS, live};
 use sealane_trace::{Colour, From, Known, NodePortAddresses, Outcome, Settings, To};
@@ -85,6 +85,10 @@ struct Agents {
     /// Addresses at which nodes answer names themselves, where they run `sealane dns` [default: none].
     #[arg(long, value_name = "IP[,IP]", value_delimiter = ',')]
     cluster_dns: Vec<IpAddr>,
+
+    /// Domain of the cluster's names [default: cluster.local].
+    #[arg(long, value_name = "DOMAIN")]
+    cluster_domain: Option<ClusterDomain>,
 }
 
 const HELP: &str = "\
@@ -168,6 +172,7 @@ fn cluster(args: &Args) -> anyhow::Result<Cluster> {
                 settings.internet = Some(plan.internet);
                 settings.proxy_mode = plan.proxy_mode;
                 settings.dns = plan.dns_addresses();
+                settings.domain = plan.cluster_domain.to_string();
                 here = Some(here_of(&plan));
             }
             Access::from_kubeconfig(layout.kubeconfig())
@@ -180,6 +185,7 @@ fn cluster(args: &Args) -> anyhow::Result<Cluster> {
         proxy_mode,
         nodeport_addresses,
         cluster_dns,
+        cluster_domain,
     } = &args.agents;
     if !node_cidr.is_empty() {
         settings.node_ranges.clone_from(node_cidr);
@@ -190,6 +196,9 @@ fn cluster(args: &Args) -> anyhow::Result<Cluster> {
     settings.node_port_addresses = nodeport_addresses.clone().unwrap_or_default();
     if !cluster_dns.is_empty() {
         settings.dns.clone_from(cluster_dns);
+    }
+    if let Some(domain) = cluster_domain {
+        settings.domain = domain.to_string();
     }
     if !settings.dns.is_empty() {
         settings.dns.extend(Family::ALL.map(names::dns_local));

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use sealane_cluster::layout::Layout;
+use sealane_cluster::record::Record;
 use sealane_dns::lookup::{self, NodeResolver, Outcome, Wanted};
 use sealane_kube::Access;
 use sealane_message::Kind;
+use sealane_net::ClusterDomain;
 use sealane_trace::From;
 
 use crate::output::Format;
@@ -45,9 +48,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     corefile: Option<PathBuf>,
 
-    /// The cluster's domain.
-    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
-    cluster_domain: String,
+    /// The cluster's domain [default: on the machine of the cluster, that cluster's; else cluster.local].
+    #[arg(long, value_name = "DOMAIN")]
+    cluster_domain: Option<ClusterDomain>,
 
     /// resolv.conf of the pod's node [default: on the machine of the cluster, that machine's; else not known].
     #[arg(long, value_name = "FILE")]
@@ -90,7 +93,7 @@ pub fn run(args: &Args, log_level: Option<String>) -> anyhow::Result<ExitCode> {
     };
     let wanted = Wanted {
         corefile: args.corefile.as_deref().map(read).transpose()?,
-        domain: args.cluster_domain.clone(),
+        domain: domain(args, local.as_ref())?.to_string(),
         node: match node {
             Some(path) => Some(NodeResolver::parse(&read(&path)?)),
             None => None,
@@ -110,6 +113,16 @@ pub fn run(args: &Args, log_level: Option<String>) -> anyhow::Result<ExitCode> {
         Outcome::Records | Outcome::Forwarded => ExitCode::SUCCESS,
         Outcome::NoData | Outcome::NoName | Outcome::Failed => ExitCode::from(NOTHING),
     })
+}
+
+fn domain(args: &Args, local: Option<&Layout>) -> anyhow::Result<ClusterDomain> {
+    let record = match (&args.cluster_domain, local) {
+        (Some(domain), _) => return Ok(domain.clone()),
+        (None, Some(layout)) => Record::read(&layout.cluster_file())?,
+        (None, None) => None,
+    };
+    let domain = record.map(|record| record.plan.cluster_domain);
+    Ok(domain.unwrap_or_default())
 }
 
 /// An address is looked up by its name, unless a type says otherwise.
