@@ -27,6 +27,7 @@
 //! | [`capture`], [`packet`] | the packets seen at an interface, parsed, from before the first one is sent |
 //! | [`frame`] | frames made by hand, sent and received whole |
 //! | [`datagram`] | UDP datagrams that are not cut up |
+//! | [`dns`] | questions of DNS as bytes |
 //! | [`stream`] | a TCP stream that notices when it is cut or stalls |
 //! | [`leftovers`] | everything that a cluster may leave in the kernel and on disk, compared before and after |
 //! | [`machine`] | this machine shared with the clusters of other tests, or alone |
@@ -56,6 +57,7 @@ pub mod cni;
 pub mod command;
 pub mod datagram;
 pub mod deadline;
+pub mod dns;
 pub mod folder;
 pub mod frame;
 pub mod history;

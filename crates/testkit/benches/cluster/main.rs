@@ -2,12 +2,13 @@
 //!
 //! `make bench`, or `cargo bench --package sealane-testkit --bench cluster -- [PART…]` after a
 //! release build of the binary. Parts: up, pods, replicas, memory, cni,
-//! datapath, probes, flips, services; all of them by default.
+//! datapath, probes, flips, services, names; all of them by default.
 //! Prints a table for people, and as the last line JSON for programs.
 
 mod cni;
 mod datapath;
 mod memory;
+mod names;
 mod pods;
 mod probes;
 mod replicas;
@@ -53,6 +54,9 @@ fn main() {
     }
     if wanted("services") {
         services::measure(&mut report);
+    }
+    if wanted("names") {
+        names::measure(&mut report);
     }
     println!("{report}");
     println!("{}", report.json());

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sealane_testkit::cluster::Role;
+use sealane_testkit::dns::{A, AAAA, question};
 use sealane_testkit::process::Process;
 use sealane_testkit::{Cluster, LATER, Namespace, Pod, SOON, eventually};
 
@@ -14,8 +15,6 @@ use super::cluster;
 
 const SERVER: &str = "10.96.0.10:53";
 const NAME: &str = "kubernetes.default.svc.cluster.local";
-const A: u16 = 1;
-const AAAA: u16 = 28;
 /// Longer, and it is lost: resolvers would ask again after five.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PODS: usize = 50;
@@ -26,25 +25,12 @@ fn lookups() -> usize {
     asked.map_or(10_000, |text| text.parse().unwrap())
 }
 
-/// A question without EDNS (RFC 1035 §4.1).
-fn question(id: u16, kind: u16) -> Vec<u8> {
-    let mut bytes = id.to_be_bytes().to_vec();
-    bytes.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    for label in NAME.split('.') {
-        bytes.push(label.len() as u8);
-        bytes.extend(label.as_bytes());
-    }
-    bytes.push(0);
-    bytes.extend([kind.to_be_bytes(), 1_u16.to_be_bytes()].concat());
-    bytes
-}
-
 /// Both families at once from one socket, as glibc does; which of the two were answered, without an error.
 fn look_up(socket: &UdpSocket, number: usize) -> Result<(), String> {
     let first = (number * 2 % 65_536) as u16;
     for (id, kind) in [(first, A), (first + 1, AAAA)] {
         socket
-            .send(&question(id, kind))
+            .send(&question(id, NAME, kind))
             .map_err(|error| format!("send: {error}"))?;
     }
     let (mut missing, began) = (vec![first, first + 1], Instant::now());

@@ -90,8 +90,16 @@ fn names_survive_what_happens_to_their_server_its_rules_and_the_api() {
     let signal = |number| unsafe { libc::kill(api.pid, number) };
     signal(libc::SIGSTOP);
     let answered = dig(&node, &[NAME]);
+    let keeper = cluster.process(Role::Dns(1)).unwrap();
+    workers(&keeper).iter().for_each(Process::kill9);
+    let by_next = dig(&node, &[NAME]);
     signal(libc::SIGCONT);
     assert_eq!(answered.unwrap(), "10.96.0.1");
+    assert_eq!(
+        by_next.unwrap(),
+        "10.96.0.1",
+        "it was on disk for the next worker"
+    );
 
     outside(&cluster, &node);
     let keeper = cluster.process(Role::Dns(1)).unwrap();
@@ -178,7 +186,7 @@ fn outside(cluster: &Cluster, node: &Namespace) {
     let address = cluster.node_ip(1).to_string();
     let _unbound = Unbound::start(node, &address);
     let corefile = format!(
-        ".:53 {{\n    kubernetes cluster.local in-addr.arpa ip6.arpa {{\n        fallthrough in-addr.arpa ip6.arpa\n    }}\n    forward . {address}:5300\n    cache 30\n}}\n"
+        ".:53 {{\n    kubernetes cluster.local in-addr.arpa ip6.arpa {{\n        pods verified\n        endpoint_pod_names\n        fallthrough in-addr.arpa ip6.arpa\n    }}\n    forward . {address}:5300\n    cache 30\n}}\n"
     );
     let patch = json!({"data": {"Corefile": corefile}}).to_string();
     let line = [
@@ -205,4 +213,32 @@ fn outside(cluster: &Cluster, node: &Namespace) {
     }
     let found = dig(node, &["far.default.svc.cluster.local", "AAAA"]).unwrap();
     assert_eq!(found, "outside.example.\n2001:db8::77");
+    called_as_pods(cluster, node);
+}
+
+/// With `pods verified` and `endpoint_pod_names`.
+fn called_as_pods(cluster: &Cluster, node: &Namespace) {
+    cluster
+        .kubectl(["label", "pod", "asks", "app=crowd"])
+        .succeeds();
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: crowd}\nspec: {clusterIP: None, selector: {app: crowd}}\n";
+    cluster.apply(service).succeeds();
+    let address = cluster.pod_ip("asks").to_string();
+    let spelled = address.replace('.', "-");
+    for name in [
+        format!("{spelled}.default.pod.cluster.local"),
+        "asks.crowd.default.svc.cluster.local".to_owned(),
+    ] {
+        eventually(SOON, &name, || match dig(node, &[&name])? {
+            found if found == address => Ok(()),
+            found => Err(found),
+        });
+    }
+    for name in [
+        "10-244-0-250.default.pod.cluster.local".to_owned(),
+        format!("{spelled}.kube-system.pod.cluster.local"),
+        format!("{spelled}.crowd.default.svc.cluster.local"),
+    ] {
+        assert_eq!(dig(node, &[&name]).unwrap(), "", "{name}");
+    }
 }

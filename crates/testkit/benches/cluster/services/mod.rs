@@ -1,7 +1,7 @@
 //! Services of a whole cluster: from an EndpointSlice to the first connection, what a connection through a cluster
 //! IP costs, what the agent holds in memory, and its restart; with few and with many other Services.
 
-mod objects;
+pub mod objects;
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
@@ -63,7 +63,7 @@ pub fn measure(report: &mut Report) {
             scene.prefer_legacy();
         }
         for services in backend.sizes {
-            scene.objects().fill(*services);
+            scene.objects().fill(*services, 2);
             let what = |what: &str| format!("{}, {services} Services: {what}", backend.name);
             // With the first connection all Services have been taken in.
             scene.served_after(|| {});

@@ -48,13 +48,12 @@ impl Objects<'_> {
         let _ = self.0.delete(&format!("{SLICES}/{service}"));
     }
 
-    /// Makes so many others, as far as they are not there.
-    pub fn fill(&self, services: usize) {
+    /// Makes so many others, as far as they are not there, beside `own` ones and `kubernetes`.
+    pub fn fill(&self, services: usize, own: usize) {
         let made = self.0.get(&format!("{SERVICES}?limit=1"));
         let made = made.unwrap_or_else(|error| panic!("{error}"));
         let rest = made["metadata"]["remainingItemCount"].as_u64().unwrap_or(0) as usize;
-        // Ours, `kubernetes`, and nobody else's.
-        let known = (rest + 1).saturating_sub(3);
+        let known = rest.saturating_sub(own);
         thread::scope(|scope| {
             for first in 0..AT_ONCE {
                 scope.spawn(move || {
