@@ -1,7 +1,8 @@
 //! The task that writes what is known, again and again.
 
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use sealane_zone::{Clients, Zone};
@@ -13,9 +14,13 @@ use crate::configure::{Configuration, Texts};
 /// How old what is on disk may be, in a cluster that is not large.
 const SHORTEST: Duration = Duration::from_secs(2);
 /// How much longer it is left alone than it takes to write.
-const PAUSES: u32 = 100;
+const PAUSES: u32 = 25;
 /// Objects that are read while changes wait: some ten microseconds.
 const PORTION: usize = 64;
+/// After each portion the processor is somebody else's for so many times as long as it took, since a change and its
+/// answer would wait for a thread that has been at work for milliseconds. A lower priority would be worse:
+/// who holds the lock of the zone must not have to wait for a processor.
+const LEISURE: u32 = 3;
 
 /// Where what is known can be read.
 pub struct Knowledge {
@@ -42,7 +47,7 @@ pub async fn keep(folder: Folder, knowledge: &Knowledge) {
             let begun = Instant::now();
             let work = work(Arc::clone(&folder), knowledge, version.1.clone());
             let done = tokio::task::spawn_blocking(work).await;
-            match done.unwrap_or_else(|gone| Err(std::io::Error::other(gone))) {
+            match done.unwrap_or_else(|gone| Err(io::Error::other(gone))) {
                 Ok(()) => complained = false,
                 Err(error) if !complained => {
                     tracing::warn!("keep names on disk: {error}; trying again after each change");
@@ -74,7 +79,7 @@ fn work(
     folder: Arc<Folder>,
     knowledge: &Knowledge,
     texts: Option<Texts>,
-) -> impl FnOnce() -> std::io::Result<()> + use<> {
+) -> impl FnOnce() -> io::Result<()> + use<> {
     let (zone, clients) = (Arc::clone(&knowledge.zone), Arc::clone(&knowledge.clients));
     move || {
         folder.replace(|file| {
@@ -92,12 +97,14 @@ fn work(
             }
             let keys = read(&zone, Zone::parts);
             for portion in keys.chunks(PORTION) {
+                let begun = Instant::now();
                 let parts: Vec<_> = read(&zone, |zone| {
                     portion.iter().filter_map(|key| zone.part(key)).collect()
                 });
                 for part in parts {
                     writer.part(part)?;
                 }
+                thread::sleep(begun.elapsed() * LEISURE);
             }
             writer.end()?.flush()
         })

@@ -1,5 +1,5 @@
-//! Names: from a change of an EndpointSlice to the answer that shows it, with few and with many other Services, and
-//! what the DNS server of a node holds in memory then.
+//! Names: from a change of an EndpointSlice to the answer that shows it, with few and with many other Services; what
+//! the DNS server of a node holds in memory then; and what a pod is answered while another one asks as fast as it can.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc;
@@ -26,6 +26,10 @@ const PORT: u16 = 80;
 /// Whoever asks leaves the processors to others between two questions; so long, a figure may be too large.
 const PAUSE: Duration = Duration::from_micros(100);
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a pod asks as fast as it can.
+const FLOOD: Duration = Duration::from_secs(5);
+/// After so long, resolvers ask again.
+const LOST: Duration = Duration::from_secs(1);
 
 /// Measures a cluster of one node.
 pub fn measure(report: &mut Report) {
@@ -50,13 +54,15 @@ pub fn measure(report: &mut Report) {
             crate::memory::add(report, &what(&format!("memory of the {title}")), &process);
         }
     }
+    scene.flood(report);
     scene.cluster.down();
 }
 
-/// A headless Service, and a pod that asks for its name.
+/// A headless Service, a pod that asks for its name, and one that does so without end.
 struct Scene {
     cluster: Cluster,
     client: Namespace,
+    hostile: Namespace,
 }
 
 impl Scene {
@@ -65,9 +71,13 @@ impl Scene {
             nodes: 1,
             ..UpOptions::default()
         });
-        cluster.start(&[Pod::idle("client")]);
-        let client = cluster.pod_netns("client");
-        let scene = Self { cluster, client };
+        cluster.start(&["client", "hostile"].map(Pod::idle));
+        let [client, hostile] = ["client", "hostile"].map(|pod| cluster.pod_netns(pod));
+        let scene = Self {
+            cluster,
+            client,
+            hostile,
+        };
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": SERVICE},
             "spec": {"clusterIP": "None", "ports": [{"port": PORT, "protocol": "TCP"}]},
@@ -125,6 +135,54 @@ impl Scene {
             )
         })
     }
+}
+
+impl Scene {
+    fn flood(&self, report: &mut Report) {
+        let (mut times, mut lost) = (Samples::default(), 0);
+        let until = Instant::now() + FLOOD;
+        let sent = thread::scope(|scope| {
+            let flood = scope.spawn(|| flood(&self.hostile.enter(socket), until));
+            let socket = self.client.enter(socket);
+            socket
+                .set_read_timeout(Some(LOST))
+                .expect("limit its patience");
+            let mut reply = [0; 512];
+            for id in (0..=u16::MAX).cycle() {
+                let begun = Instant::now();
+                if begun >= until {
+                    break;
+                }
+                socket
+                    .send(&dns::question(id, NAME, dns::A))
+                    .expect("send a question");
+                match socket.recv(&mut reply) {
+                    Ok(_) => times.push(begun.elapsed()),
+                    Err(_) => lost += 1,
+                }
+                thread::sleep(PAUSE);
+            }
+            flood.join().expect("the flood ends")
+        });
+        let a_second = sent as f64 / FLOOD.as_secs_f64();
+        let row = json!({"questions_a_second": a_second.round(), "lost_by_the_other": lost});
+        report.row("names, a pod asks as fast as it can", row);
+        report.times(
+            "names, a pod asks as fast as it can: another's answers",
+            &times,
+        );
+    }
+}
+
+/// Asks and does not listen; how often.
+fn flood(socket: &UdpSocket, until: Instant) -> u64 {
+    let question = dns::question(1, NAME, dns::A);
+    let mut sent = 0;
+    while Instant::now() < until {
+        // A full queue is what is wanted.
+        sent += u64::from(socket.send(&question).is_ok());
+    }
+    sent
 }
 
 /// Addresses that nobody has.
