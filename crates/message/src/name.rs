@@ -107,30 +107,34 @@ impl Name {
     ///
     /// # Errors
     ///
-    /// Anything that is not a name; each pointer has to lead to before the labels that it ends,
-    /// so no name can loop.
+    /// Anything that is not a name; each pointer has to lead to before the labels that it ends, and
+    /// what it leads to has to end there, too: so no name can loop, and none runs through its own
+    /// pointer into what follows it.
     pub fn from_message(message: &[u8], at: usize) -> Result<(Self, usize), NameFault> {
         let mut name = Self::ROOT;
         let mut cursor = at;
         let mut before = at;
         let mut end = None;
+        // What is to be read, and what is wrong with a name that leaves it.
+        let (mut message, mut beyond) = (message, NameFault::Short);
         loop {
-            let length = *message.get(cursor).ok_or(NameFault::Short)?;
+            let length = *message.get(cursor).ok_or(beyond)?;
             match length {
                 0 => return Ok((name, end.unwrap_or(cursor + 1))),
                 1..=0x3F => {
                     let next = cursor + 1 + usize::from(length);
-                    let label = message.get(cursor + 1..next).ok_or(NameFault::Short)?;
+                    let label = message.get(cursor + 1..next).ok_or(beyond)?;
                     name.push(label)?;
                     cursor = next;
                 }
                 0xC0.. => {
-                    let low = *message.get(cursor + 1).ok_or(NameFault::Short)?;
+                    let low = *message.get(cursor + 1).ok_or(beyond)?;
                     let target = usize::from(length & 0x3F) << 8 | usize::from(low);
                     end.get_or_insert(cursor + 2);
                     if target >= before {
                         return Err(NameFault::Pointer);
                     }
+                    (message, beyond) = (&message[..before], NameFault::Pointer);
                     before = target;
                     cursor = target;
                 }

@@ -100,7 +100,7 @@ impl World {
         tasks.spawn(async move { into.keep(pods, take::client).await });
         tasks.spawn(verify(client.clone(), Arc::clone(&zone), asked));
 
-        show(introspect, &zone, &clients);
+        show(introspect, &zone, &clients, unknown.clone());
         Self {
             zone,
             clients,
@@ -245,7 +245,12 @@ fn search_settings(domain: &str, resolv_conf: &Path) -> SearchSettings {
     settings
 }
 
-fn show(introspect: &Introspect, zone: &Arc<RwLock<Zone>>, clients: &Arc<RwLock<Clients>>) {
+fn show(
+    introspect: &Introspect,
+    zone: &Arc<RwLock<Zone>>,
+    clients: &Arc<RwLock<Clients>>,
+    unknown: watch::Receiver<Vec<&'static str>>,
+) {
     let (zone, clients) = (Arc::clone(zone), Arc::clone(clients));
     introspect.state("names", move || {
         let zone = zone.read().unwrap_or_else(PoisonError::into_inner);
@@ -256,6 +261,7 @@ fn show(introspect: &Introspect, zone: &Arc<RwLock<Zone>>, clients: &Arc<RwLock<
             "endpoints": endpoints,
             "podsOfThisNode": clients.len(),
             "changes": zone.changes(),
+            "notListedYet": *unknown.borrow(),
         })
     });
 }

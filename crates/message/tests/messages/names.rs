@@ -139,12 +139,14 @@ fn a_pointer_leads_backwards_or_nowhere() {
     let message = b"\x03www\x07example\0\x01a\xc0\x04\xc0\x0d\xc0\x11";
     assert_eq!(Name::from_message(message, 13), Ok((name("a.example"), 17)));
     assert_eq!(Name::from_message(message, 17), Ok((name("a.example"), 19)));
-    // One that leads forward, one to itself, and two that would go in circles.
+    // One that leads forward, one to itself, two that would go in circles, and one to a byte before it, from which
+    // the pointer itself would be a label, and what follows it another.
     for (bytes, at) in [
         (&b"\xc0\x02\0"[..], 0),
         (b"\xc0\x00", 0),
         (b"\x01a\xc0\x00", 0),
         (b"\xc0\x02\xc0\x00", 2),
+        (b"\x01\xc0\x00\0", 1),
     ] {
         assert_eq!(
             Name::from_message(bytes, at),

@@ -148,21 +148,27 @@ async fn without_a_config_map_the_built_in_one_stays_until_there_is_one() {
 }
 
 #[tokio::test]
-async fn while_the_api_is_away_the_built_in_one_is_in_force() {
+async fn while_the_api_is_away_what_it_last_said_is_in_force_or_the_built_in_one() {
     let never = tower::service_fn(|_: Request<Body>| {
         future::pending::<Result<Response<Full<Bytes>>, Infallible>>()
     });
-    let configuration = start(
-        Source::ConfigMap(Client::new(never, "default"), None),
-        surroundings(),
-    );
-    assert!(
-        configuration
-            .live()
-            .load()
-            .block(&name("a.cluster.local"))
-            .is_some()
-    );
-    let read = tokio::time::timeout(Duration::from_millis(20), configuration.read());
-    assert!(read.await.is_err(), "nobody has looked yet");
+    let keys = |key: &str, text: &str| [(key.to_owned(), text.to_owned())].into();
+    let last_said = Texts {
+        coredns: keys("Corefile", "a.org {\n  import custom/*.part\n}\n"),
+        custom: keys("log.part", "log\n"),
+    };
+    for (before, zone) in [(None, "a.cluster.local"), (Some(last_said), "a.org")] {
+        let client = Client::new(never, "default");
+        let configuration = start(Source::ConfigMap(client, before), surroundings());
+        let live = configuration.live().load_full();
+        assert!(live.block(&name(zone)).is_some(), "{zone}");
+        let has_cluster = live.block(&name("a.cluster.local")).is_some();
+        assert_eq!(has_cluster, zone != "a.org");
+        let read = configuration.read();
+        assert!(
+            futures::poll!(std::pin::pin!(read)).is_pending(),
+            "nobody has said anything"
+        );
+        assert_eq!(configuration.texts(), None);
+    }
 }
