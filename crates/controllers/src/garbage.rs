@@ -17,6 +17,9 @@
 //!                                                        └──── tick, ended <──────┘
 //! ```
 //!
+//! Kinds come and go with custom resource definitions: whenever one has changed, the collector asks
+//! again which kinds there are, and begins anew if they are others.
+//!
 //! One task owns the [`collect::Collector`], as [`crate::lead`] does the other
 //! controllers; it is apart from them because its kinds are known at run time
 //! only. Up to [`AT_ONCE`] requests are in flight, the others wait in order.
@@ -49,20 +52,23 @@ use kube::Client;
 use kube::api::ApiResource;
 use sealane_introspect::{Counter, Introspect};
 use sealane_kube::events::Recorder;
-use sealane_kube::watch_metadata;
+use sealane_kube::{Change, watch_metadata};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use act::Actor;
 use action::{Action, Outcome};
 use collect::{Collector, Input};
-use kinds::Kinds;
+use kinds::{KindId, Kinds};
 use object::Meta;
 
 /// Requests in flight: each holds a connection.
 const AT_ONCE: usize = 8;
 /// Nobody waits for garbage, but nodes wait for their subnets when a cluster comes up.
 const START_PAUSE: Duration = Duration::from_millis(500);
+
+/// Definitions come in crowds, and are served a moment after they change.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 /// The collector's state, shared with `/debug/state` alone; none until the kinds are known.
 pub type Shared = Arc<Mutex<Option<Collector>>>;
@@ -80,21 +86,31 @@ pub async fn run(client: Client, events: Recorder, shared: Shared, introspect: &
         &[],
     );
     tokio::time::sleep(START_PAUSE).await;
-    let (kinds, resources) = discover::discover(&client).await;
-    *lock(&shared) = Some(Collector::new(kinds.clone(), Instant::now()));
-    let inputs = inputs(&client, &kinds, &resources);
-    let task = Task {
-        shared,
-        inputs,
-        actor: Actor::new(client, events, kinds, resources),
-        waiting: VecDeque::new(),
-        running: JoinSet::new(),
-        performed,
-    };
-    task.run().await;
+    loop {
+        let (kinds, resources) = discover::discover(&client).await;
+        *lock(&shared) = Some(Collector::new(kinds.clone(), Instant::now()));
+        let inputs = inputs(&client, &kinds, &resources);
+        let task = Task {
+            client: client.clone(),
+            definitions: kinds.resolve("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+            look_at: None,
+            shared: Arc::clone(&shared),
+            inputs,
+            actor: Actor::new(client.clone(), events.clone(), kinds, resources),
+            waiting: VecDeque::new(),
+            running: JoinSet::new(),
+            performed: performed.clone(),
+        };
+        task.run().await;
+    }
 }
 
 struct Task {
+    client: Client,
+    /// The kind whose objects make other kinds.
+    definitions: Option<KindId>,
+    /// When to look which kinds there are, since a definition has changed.
+    look_at: Option<Instant>,
     shared: Shared,
     inputs: BoxStream<'static, Input>,
     actor: Actor,
@@ -104,6 +120,7 @@ struct Task {
 }
 
 impl Task {
+    /// Runs until there are other kinds: those that are new, or that are no more.
     async fn run(mut self) {
         loop {
             let wake_at = self.with(|collector| collector.wake_at()).flatten();
@@ -117,12 +134,25 @@ impl Task {
                     Err(error) => tracing::error!("a request of the garbage collector broke off: {error}"),
                 },
                 () = sleep_until(wake_at) => self.take(Input::Tick),
+                () = sleep_until(self.look_at) => {
+                    self.look_at = None;
+                    let (kinds, _) = discover::discover(&self.client).await;
+                    if self.with(|collector| *collector.kinds() != kinds) == Some(true) {
+                        return;
+                    }
+                }
             }
             self.start_waiting();
         }
     }
 
     fn take(&mut self, input: Input) {
+        if let Input::Changed(kind, change) = &input
+            && Some(*kind) == self.definitions
+            && !matches!(change, Change::Reset(all) if all.is_empty())
+        {
+            self.look_at = Some(Instant::now() + LOOK_PAUSE);
+        }
         let mut actions = Vec::new();
         self.with(|collector| collector.handle(input, Instant::now(), &mut actions));
         self.waiting.extend(actions);

@@ -92,16 +92,24 @@ pub fn annotations(field: &str, annotations: &Value, findings: &mut Findings) {
 /// Finalizers without a domain that mean something.
 const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
-fn finalizers(finalizers: &Value, findings: &mut Findings) {
-    let all = list(finalizers);
+/// Finds finalizers that are nobody's: of Kubernetes' own kinds each has the domain of whoever
+/// removes it.
+pub fn check_finalizers(object: &Value, findings: &mut Findings) {
+    let all = list(&object["metadata"]["finalizers"]);
     for (index, finalizer) in all.iter().enumerate() {
         let text = finalizer.as_str().unwrap_or("");
-        for why in format::qualified_name(text) {
-            findings.invalid("metadata.finalizers", finalizer, why);
-        }
         if !text.contains('/') && !STANDARD.contains(&text) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             findings.invalid(format!("metadata.finalizers[{index}]"), finalizer, why);
+        }
+    }
+}
+
+fn finalizers(finalizers: &Value, findings: &mut Findings) {
+    let all = list(finalizers);
+    for finalizer in all {
+        for why in format::qualified_name(finalizer.as_str().unwrap_or("")) {
+            findings.invalid("metadata.finalizers", finalizer, why);
         }
     }
     if ["orphan", "foregroundDeletion"]
@@ -195,7 +203,9 @@ mod tests {
 
     fn found(rule: NameRule, metadata: Value) -> String {
         let mut findings = Findings::default();
-        check_metadata(rule, &json!({ "metadata": metadata }), &mut findings);
+        let object = json!({ "metadata": metadata });
+        check_metadata(rule, &object, &mut findings);
+        check_finalizers(&object, &mut findings);
         if findings.is_empty() {
             String::new()
         } else {

@@ -12,5 +12,7 @@ mod rules;
 
 pub use field_path::{FieldPath, Place};
 pub use findings::Findings;
-pub use metadata::{NameRule, annotations, check_metadata, check_metadata_update, labels};
+pub use metadata::{
+    NameRule, annotations, check_finalizers, check_metadata, check_metadata_update, labels,
+};
 pub use rules::{Check, Rule, run};

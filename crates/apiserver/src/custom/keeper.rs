@@ -11,7 +11,7 @@ use sealane_store::{Entry, Watch};
 use serde_json::{Value, json};
 
 use super::{
-    Definition,
+    Definition, collecting,
     definition::{Names, Written},
     empty, kinds_of,
     names::{self, Conflict, Taken},
@@ -191,7 +191,9 @@ impl Keeper {
         let told = news
             .iter()
             .map(|(entry, verdict)| verdict.tell(server, entry));
-        try_join_all(told).await.map(drop)
+        try_join_all(told).await?;
+        // What collects them begins a while after they are established.
+        collecting::allow(server, self.definitions().map(Arc::as_ref)).await
     }
 
     /// Judges one definition; with it comes what is to be served of it.

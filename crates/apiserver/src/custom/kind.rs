@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Definition, ScalePaths, definition::Version, schema};
 use crate::{
     check::Findings,
-    kinds::{Generation, Kind, PLAIN, Subresource},
+    kinds::{Generation, Kind, PLAIN, Subresource, Warnings},
     object::{self, Decoded, TypeError},
 };
 
@@ -49,11 +49,26 @@ fn kind(definition: &Arc<Definition>, version: usize, of: &Version) -> Kind {
         fields: of.fields,
         generation: Generation::AllButMetadata,
         names_version: true,
+        warnings: Warnings::OnCreate(warn_of_finalizers),
         custom: Some(Custom {
             definition: definition.clone(),
             version,
         }),
         ..PLAIN
+    }
+}
+
+/// Names that others may come to use too.
+fn warn_of_finalizers(object: &Value, said: &mut Vec<String>) {
+    let all = object["metadata"]["finalizers"].as_array();
+    let texts = all.into_iter().flatten().filter_map(Value::as_str);
+    for text in texts.filter(|text| !text.contains('/')) {
+        if !["orphan", "foregroundDeletion"].contains(&text) {
+            said.push(format!(
+                "metadata.finalizers: {text:?}: prefer a domain-qualified finalizer name including \
+                 a path (/) to avoid accidental conflicts with other finalizer writers"
+            ));
+        }
     }
 }
 
@@ -162,10 +177,13 @@ impl Custom {
         Ok(object)
     }
 
-    /// The `apiVersion` that objects are stored with.
-    pub fn stored_api_version(&self) -> String {
-        let storage = &self.definition.versions[self.definition.storage()];
-        format!("{}/{}", self.definition.group, storage.name)
+    /// An object of this version as the one that is stored, which may know less.
+    pub fn as_stored(&self, mut object: Value) -> Value {
+        let storage = self.definition.storage();
+        self.definition.schema(storage).prune(&mut object);
+        let name = self.definition.versions[storage].name;
+        object["apiVersion"] = format!("{}/{name}", self.definition.group).into();
+        object
     }
 
     /// How tables describe its columns.

@@ -15,6 +15,7 @@
 //! Objects are stored as one version and served as all: without conversion webhooks, which are
 //! refused, versions differ in their `apiVersion` and in what their schemas know.
 
+mod collecting;
 mod columns;
 mod definition;
 mod empty;

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Kind, fill};
+use super::{CUSTOM_RESOURCE_DEFINITION, Kind, fill};
 use crate::{
     check::{self, FieldPath, Findings},
     object::{Decoded, TypeError},
@@ -38,6 +38,9 @@ impl Kind {
     pub fn judge(&self, new: &Value, old: Option<&Value>) -> Findings {
         let mut findings = Findings::default();
         check::check_metadata(self.names, new, &mut findings);
+        if !self.is_extension() {
+            check::check_finalizers(new, &mut findings);
+        }
         check::run(self.rules, new, &mut findings);
         (self.validate)(new, &mut findings);
         if let Some(old) = old {
@@ -50,6 +53,11 @@ impl Kind {
             custom.validate(new, old, &mut findings);
         }
         findings
+    }
+
+    /// Whether it is of the part of Kubernetes that extends it, which is less strict.
+    fn is_extension(&self) -> bool {
+        self.custom.is_some() || self.group == CUSTOM_RESOURCE_DEFINITION.group
     }
 
     /// Fields of the row that are set stay as they are.

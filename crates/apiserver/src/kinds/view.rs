@@ -36,11 +36,7 @@ impl Kind {
         let stored = self.custom.as_ref().filter(|custom| !custom.is_storage());
         let object = match stored {
             None => Cow::Borrowed(object),
-            Some(custom) => {
-                let mut object = object.clone();
-                object["apiVersion"] = custom.stored_api_version().into();
-                Cow::Owned(object)
-            }
+            Some(custom) => Cow::Owned(custom.as_stored(object.clone())),
         };
         object::template(&object)
     }

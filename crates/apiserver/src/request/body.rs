@@ -24,12 +24,11 @@ pub struct Payload {
     pub bytes: Bytes,
 }
 
+/// Kubernetes' own binary form, which each of its kinds has.
+pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
 /// The media types of objects that are read.
-const MEDIA: &[&str] = &[
-    "application/json",
-    "application/yaml",
-    "application/vnd.kubernetes.protobuf",
-];
+const MEDIA: &[&str] = &["application/json", "application/yaml", PROTOBUF];
 
 /// The largest body that is taken: 3 MiB, as kube-apiserver.
 const LIMIT_BYTES: usize = 3 << 20;
@@ -90,7 +89,7 @@ pub fn read_value(payload: &Payload) -> Result<Input, ApiError> {
     let parsed = match payload.media.as_str() {
         "" | "application/json" | "*/*" => parse_json(&payload.bytes),
         "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(&payload.bytes),
-        "application/vnd.kubernetes.protobuf" => parse_protobuf(&payload.bytes),
+        PROTOBUF => parse_protobuf(&payload.bytes),
         _ => return Err(ApiError::unsupported_media_type(MEDIA)),
     };
     parsed.map_err(|cause| {

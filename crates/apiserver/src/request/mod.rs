@@ -8,7 +8,7 @@ mod path;
 mod query;
 
 pub use accept::{Accept, Form, Include, Syntax};
-pub use body::{Payload, read, read_value};
+pub use body::{PROTOBUF, Payload, read, read_value};
 pub use delete_options::{DeleteOptions, Propagation};
 pub use options::{FieldValidation, ListOptions, VersionMatch, WriteOptions};
 pub use path::{Path, Target};

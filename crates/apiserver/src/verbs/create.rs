@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    decode::{Incoming, cannot, decode, judge},
+    decode::{self, Incoming, cannot, decode, judge},
     finish::{Outcome, commit, prepare},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     object,
     owners::{Writing, put_entries},
     priority,
-    request::{Payload, WriteOptions, read_value},
+    request::{Payload, WriteOptions},
     server::{Context, Server},
     service_account,
     status::ApiError,
@@ -39,7 +39,7 @@ pub async fn create(context: &Context, payload: Payload) -> Result<Response<Body
     let kind = &*context.kind;
     let options = WriteOptions::parse(&context.query, "CreateOptions")?;
     let Incoming { object, problems } =
-        decode(kind, read_value(&payload)?, |why| cannot(kind, why))?;
+        decode(kind, decode::read(kind, &payload)?, |why| cannot(kind, why))?;
     let warnings = judge(problems, options.field_validation, |why| cannot(kind, &why))?;
     admission::check(context, Some(&object), None)?;
     let writing = Writing::of(context, &payload, &options);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     kinds::Kind,
     object::{self, Input},
-    request::FieldValidation,
+    request::{FieldValidation, PROTOBUF, Payload, read_value},
     status::ApiError,
 };
 
@@ -15,6 +15,22 @@ pub struct Incoming {
     pub object: Value,
     /// Unknown and doubled fields, in the API's words.
     pub problems: Vec<String>,
+}
+
+/// Reads an object of this kind out of a body.
+///
+/// # Errors
+///
+/// 415 for a type that we do not read: protobuf, of a kind that has no such form. 400 for a body
+/// that is not what its type says.
+pub fn read(kind: &Kind, payload: &Payload) -> Result<Input, ApiError> {
+    if kind.custom.is_some() && payload.media == PROTOBUF {
+        return Err(ApiError::unsupported_media_type(&[
+            "application/json",
+            "application/yaml",
+        ]));
+    }
+    read_value(payload)
 }
 
 /// Checks kind and types of an object.

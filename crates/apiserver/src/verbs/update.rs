@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     create::create_object,
-    decode::{Incoming, cannot, decode, judge},
+    decode::{self, Incoming, cannot, decode, judge},
     delete::remove,
     finish::{Outcome, commit, settle},
 };
@@ -17,7 +17,7 @@ use crate::{
     kinds::{Deletion, Generation, Kind},
     object,
     owners::{Writing, put_entries, take_entries},
-    request::{Payload, WriteOptions, read_value},
+    request::{Payload, WriteOptions},
     server::{Context, Server},
     status::ApiError,
 };
@@ -58,7 +58,7 @@ pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body
     let Incoming {
         mut object,
         problems,
-    } = decode(kind, read_value(&payload)?, |why| cannot(kind, why))?;
+    } = decode(kind, decode::read(kind, &payload)?, |why| cannot(kind, why))?;
     let warnings = judge(problems, options.field_validation, |why| cannot(kind, &why))?;
     let name = object::name(&object);
     if name != target.name {

@@ -7,6 +7,7 @@ mod apply;
 mod caches;
 mod corpus;
 mod crashes;
+mod custom;
 mod deletion;
 mod disk;
 mod durability;

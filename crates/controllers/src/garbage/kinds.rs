@@ -22,7 +22,7 @@ pub struct Kind {
 }
 
 /// All kinds whose objects can be listed, watched and deleted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
     all: Vec<Kind>,
 }
