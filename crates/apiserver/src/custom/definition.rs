@@ -5,7 +5,7 @@
 //! reads an object of theirs; a definition whose objects nobody touches costs next to nothing.
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -152,8 +152,8 @@ pub struct Definition {
     uid: String,
     generation: i64,
     names: Names,
-    /// The schemas are in it.
-    entry: Arc<Entry>,
+    /// As it is stored, with the schemas.
+    entry: Mutex<Arc<Entry>>,
     /// Objects that are newer were written by the schemas of now.
     pub since: u64,
     pub group: &'static str,
@@ -173,6 +173,8 @@ pub struct Definition {
 /// One version of a definition.
 pub struct Version {
     pub name: &'static str,
+    /// How objects begin that are stored as this version.
+    pub begin: Box<str>,
     pub served: bool,
     pub deprecation: Option<String>,
     pub columns: Box<[Column]>,
@@ -203,7 +205,7 @@ impl Definition {
             uid: written.metadata.uid.clone(),
             generation: written.metadata.generation,
             names: names.clone(),
-            entry,
+            entry: Mutex::new(entry),
             since,
             group: texts::text(&spec.group)?,
             plural: texts::text(&names.plural)?,
@@ -224,10 +226,23 @@ impl Definition {
         })
     }
 
-    /// Whether this is what `written` says, with these names.
+    /// Whether this is what `written` says, with these names. That it is to go counts as a
+    /// generation, too, and changes nothing for those who watch its objects go.
     pub fn is_of(&self, written: &Written, names: &Names) -> bool {
         let metadata = &written.metadata;
-        (&self.uid, self.generation, &self.names) == (&metadata.uid, metadata.generation, names)
+        let goes = metadata.deletion_timestamp.is_some();
+        self.uid == metadata.uid
+            && self.names == *names
+            && (goes || self.generation == metadata.generation)
+    }
+
+    /// Lets go of the text that it was made from: this one says the same, and is kept anyhow.
+    pub fn renew(&self, entry: &Arc<Entry>) {
+        self.entry().clone_from(entry);
+    }
+
+    fn entry(&self) -> MutexGuard<'_, Arc<Entry>> {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Differs from that of any other definition, and of this one before it was changed.
@@ -276,7 +291,8 @@ impl Definition {
 
     /// The schema of a version as it is written, `null` if there is none.
     pub fn written_schema(&self, version: &str) -> Value {
-        let read = serde_json::from_slice::<WithSchemas>(&self.entry.object);
+        let entry = self.entry().clone();
+        let read = serde_json::from_slice::<WithSchemas>(&entry.object);
         let versions = read.map(|read| read.spec.versions).unwrap_or_default();
         let found = versions.into_iter().find(|one| one.name == version);
         found.map_or(Value::Null, |mut found| {
@@ -298,6 +314,7 @@ impl WrittenVersion {
         let said = self.deprecation_warning.clone();
         Ok(Version {
             name: texts::text(&self.name)?,
+            begin: format!("{{\"apiVersion\":\"{}/{}\",", spec.group, self.name).into(),
             served: self.served,
             deprecation: self.deprecated.then(|| said.unwrap_or_else(usual)),
             columns: columns.into_iter().map(Column::from).collect(),

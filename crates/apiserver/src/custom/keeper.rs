@@ -42,6 +42,30 @@ pub struct Known {
     pub definition: Option<Arc<Definition>>,
 }
 
+impl Known {
+    /// Whether it is served as it is written, and says so: it has all names that it wants, so
+    /// those of others do not matter.
+    fn is_settled(&self) -> bool {
+        let (names, status) = (&self.written.spec.names, &self.written.status);
+        let Some(definition) = &self.definition else {
+            return false;
+        };
+        let verdict = Verdict {
+            names: names.clone(),
+            conflict: None,
+            why_not: None,
+        };
+        let settled = status.accepted_names == *names
+            && definition.is_of(&self.written, names)
+            && verdict.is_told(&self.written)
+            && self.written.metadata.deletion_timestamp.is_none();
+        if settled {
+            definition.renew(&self.entry);
+        }
+        settled
+    }
+}
+
 /// What is to be said of a definition.
 struct Verdict {
     names: Names,
@@ -165,7 +189,8 @@ impl Keeper {
     /// Judges all definitions, serves those that can be, and tells them.
     async fn establish(&mut self, server: &Server) -> Result<(), ApiError> {
         let (mut fresh, mut ended, mut news) = (Vec::new(), Vec::new(), Vec::new());
-        let names: Vec<String> = self.known.keys().cloned().collect();
+        let unsettled = self.known.iter().filter(|(_, known)| !known.is_settled());
+        let names: Vec<String> = unsettled.map(|(name, _)| name.clone()).collect();
         for name in names {
             let (verdict, definition) = self.judge(server, &name);
             let Some(known) = self.known.get_mut(&name) else {
@@ -211,6 +236,7 @@ impl Keeper {
             let why = "not all names are accepted".to_owned();
             (None, Some(("NotAccepted", why)))
         } else if let Some(was) = was.as_ref().filter(stays) {
+            was.renew(entry);
             (Some(was.clone()), None)
         } else {
             let since = server.store.revision();

@@ -146,13 +146,8 @@ impl Custom {
     /// The bytes of an object as they are stored, if clients of this version get just these: it
     /// was written as this version and by this schema.
     pub fn shared(&self, entry: &Entry) -> Option<Bytes> {
-        let begin = format!(
-            "{{\"apiVersion\":\"{}/{}\",",
-            self.definition.group,
-            self.version().name
-        );
-        let same =
-            entry.revision > self.definition.since && entry.object.starts_with(begin.as_bytes());
+        let begin = self.version().begin.as_bytes();
+        let same = entry.revision > self.definition.since && entry.object.starts_with(begin);
         same.then(|| entry.object.clone())
     }
 

@@ -40,6 +40,16 @@ fn outside_it_does_what_its_users_do() {
 }
 
 #[test]
+fn outside_it_handles_a_kind_of_its_own() {
+    let cluster = Shared::cluster();
+    let mut python = Command::new(environment().join("bin/python"));
+    python
+        .arg(scripts().join("custom.py"))
+        .env("KUBECONFIG", cluster.kubeconfig());
+    eprintln!("{}", finish(python).succeeds());
+}
+
+#[test]
 fn inside_a_pod_it_finds_the_api_and_may_do_what_its_account_may() {
     let cluster = Shared::cluster();
     allow(&cluster);

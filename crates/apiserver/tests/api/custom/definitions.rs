@@ -74,7 +74,7 @@ fn whoever_was_there_first_has_the_name() {
     assert!(!server.kubectl("get mules").ok);
     server.ok("delete crd mills.example.com");
     wait_established(&server, "mules.example.com");
-    assert_eq!(server.ok("get ml -o name"), "");
+    assert_eq!(server.ok("get mules -o name"), "");
 
     // What the table has cannot be taken either, and stays as it is.
     server.apply(
