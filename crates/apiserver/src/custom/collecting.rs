@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Definition;
 use crate::{
     kinds::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, Kind},
+    owners::Writing,
     server::Server,
     status::ApiError,
     verbs::{Part, create_object, replace},
@@ -40,7 +41,15 @@ pub async fn allow<'a>(
         return Ok(());
     }
     role["rules"] = json!(rules);
-    let written = replace(server, &CLUSTER_ROLE, Part::Main, role, &current, false).await;
+    let written = replace(
+        server,
+        &CLUSTER_ROLE,
+        Part::Main,
+        role,
+        &current,
+        &Writing::ours(),
+    )
+    .await;
     written.map(drop).or_else(is_settled)
 }
 
@@ -65,7 +74,7 @@ fn binding() -> Value {
 async fn make(server: &Server, kind: &Kind, mut object: Value) -> Result<(), ApiError> {
     object["apiVersion"] = kind.api_version().into();
     object["kind"] = kind.kind.into();
-    let made = create_object(server, kind, "", object, false).await;
+    let made = create_object(server, kind, "", object, &Writing::ours()).await;
     made.map(drop).or_else(is_settled)
 }
 
