@@ -9,7 +9,7 @@
 //! | [`scheduler`] | which node a pod gets |
 //! | [`lifecycle`] | when a node counts as lost, and what becomes of its pods |
 //! | [`garbage`] | which objects have lost their owners |
-//! | [`workloads`] | which pods Deployments, ReplicaSets, StatefulSets, DaemonSets and ReplicationControllers have |
+//! | [`workloads`] | which pods Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs and ReplicationControllers have, which Jobs CronJobs have, and how many pods may be evicted |
 //! | [`mod@endpoints`] | where the traffic of Services goes |
 //!
 //! Each is a pure state machine ([`action::Controller`]): inputs and the time

@@ -10,7 +10,7 @@
 //!
 //! A plan is made from an object, its children and the time, and nothing else:
 //! [`replica_set::plan`], [`rollout::step`], [`progress::status`],
-//! [`stateful_set::plan`], [`daemon_set::plan`], [`job::plan`], [`cron_job::plan`],
+//! [`stateful_set::plan`], [`daemon_set::plan`], [`job::plan()`], [`cron_job::plan`],
 //! [`budget::plan`]. The [`desk`] remembers what has been asked for and not been seen, so that
 //! nothing is asked for twice. Nothing polls: who waits for a time has a timer.
 

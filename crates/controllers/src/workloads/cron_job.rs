@@ -166,14 +166,20 @@ pub fn plan(cron: &CronJob, jobs: &[&Job], busy: bool, now: Timestamp) -> Plan {
     let next = schedule.next(now.as_second(), cron.offset());
     plan.next = next.and_then(|second| Timestamp::from_second(second).ok());
     if !busy {
-        plan.serve(cron, schedule, &active, now);
+        plan.serve(cron, schedule, (jobs, &active), now);
     }
     plan
 }
 
 impl Plan {
     /// Asks for the Job of the last time that is not served.
-    fn serve(&mut self, cron: &CronJob, schedule: &Schedule, active: &[&Job], now: Timestamp) {
+    fn serve(
+        &mut self,
+        cron: &CronJob,
+        schedule: &Schedule,
+        (jobs, active): (&[&Job], &[&Job]),
+        now: Timestamp,
+    ) {
         let served = self.status.last_schedule_time.as_ref().map(|time| time.0);
         let Some(mut since) = served.or(cron.head.created) else {
             return;
@@ -186,6 +192,12 @@ impl Plan {
         let Some(due) = due.and_then(|second| Timestamp::from_second(second).ok()) else {
             return;
         };
+        let name = format!("{}-{}", cron.head.name.name, due.as_second() / 60);
+        if jobs.iter().any(|job| job.head.name.name == name) {
+            // Of several times in a minute, the first is served.
+            self.status.last_schedule_time = Some(Time(due));
+            return;
+        }
         let missed = schedule.count(since, until, MANY + 1, cron.offset());
         if missed > MANY && cron.deadline.is_none() {
             let message = "too many missed start times. Set or decrease \
@@ -206,7 +218,6 @@ impl Plan {
             }
             Concurrency::Forbid | Concurrency::Allow => {}
         }
-        let name = format!("{}-{}", cron.head.name.name, due.as_second() / 60);
         self.create = Some((name, due));
     }
 

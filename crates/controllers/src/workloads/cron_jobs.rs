@@ -50,8 +50,9 @@ impl Workloads {
             reason,
             message,
         }));
-        if let Some(next) = plan.next {
-            self.alarms.insert((next, key.clone()));
+        if let Some(next) = plan.next
+            && self.alarms.insert((next, key.clone()))
+        {
             self.desk.wake(now + cron_job::wait(wall, next), key);
         }
     }

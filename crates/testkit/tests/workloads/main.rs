@@ -1,9 +1,12 @@
-//! Deployments, StatefulSets, DaemonSets and Services as users work with them, by kubectl.
+//! Deployments, StatefulSets, DaemonSets, Jobs and Services as users work with them, by kubectl.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a test fails by panicking, in its helpers too"
 )]
+
+mod disruption;
+mod jobs;
 
 use serde_json::{Value, json};
 
