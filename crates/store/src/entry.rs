@@ -4,66 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::Key;
-
-/// Label and field values that selectors ask for, kept beside the bytes so that no list or watch
-/// has to decode an object. Both are sorted by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
-    labels: Pairs,
-    fields: Pairs,
-}
-
-type Pairs = Box<[(Box<str>, Box<str>)]>;
-
-impl Attributes {
-    /// Attributes from names and values in any order.
-    pub fn new<'a>(
-        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
-        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Self {
-        Self {
-            labels: pairs(labels),
-            fields: pairs(fields),
-        }
-    }
-
-    /// The value of a label.
-    pub fn label(&self, name: &str) -> Option<&str> {
-        lookup(&self.labels, name)
-    }
-
-    /// The value of a field, by the name that field selectors use (`spec.nodeName`).
-    pub fn field(&self, name: &str) -> Option<&str> {
-        lookup(&self.fields, name)
-    }
-
-    /// Labels in order of their names.
-    pub fn labels(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.labels.iter().map(|(name, value)| (&**name, &**value))
-    }
-
-    /// Fields in order of their names.
-    pub fn fields(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.fields.iter().map(|(name, value)| (&**name, &**value))
-    }
-}
-
-fn pairs<'a>(from: impl IntoIterator<Item = (&'a str, &'a str)>) -> Pairs {
-    let mut pairs: Vec<(Box<str>, Box<str>)> = from
-        .into_iter()
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect();
-    pairs.sort();
-    pairs.into()
-}
-
-fn lookup<'a>(pairs: &'a Pairs, name: &str) -> Option<&'a str> {
-    let found = pairs
-        .binary_search_by(|(candidate, _)| (**candidate).cmp(name))
-        .ok()?;
-    Some(&pairs[found].1)
-}
+use crate::{Attributes, Key};
 
 /// One committed object.
 #[derive(Debug, PartialEq, Eq)]
@@ -178,19 +119,6 @@ impl Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn attributes_are_found_by_name_in_any_order() {
-        let attributes = Attributes::new([("b", "2"), ("a", "1")], [("spec.nodeName", "n")]);
-        assert_eq!(attributes.label("a"), Some("1"));
-        assert_eq!(attributes.label("b"), Some("2"));
-        assert_eq!(attributes.label("c"), None);
-        assert_eq!(attributes.field("spec.nodeName"), Some("n"));
-        assert_eq!(
-            attributes.labels().collect::<Vec<_>>(),
-            [("a", "1"), ("b", "2")]
-        );
-    }
 
     #[test]
     fn each_form_is_encoded_once() {

@@ -70,13 +70,20 @@ impl Key {
 
     /// Reads what [`fmt::Display`] wrote; `None` if it is no such thing.
     pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::parse_after(text, None)
+    }
+
+    /// The same, where many come in their order: whoever is in the bucket of the one before shares its name.
+    pub(crate) fn parse_after(text: &str, before: Option<&Bucket>) -> Option<Self> {
         let mut parts = text.strip_prefix('/')?.split('/');
-        let (group, resource) = (parts.next()?, parts.next()?);
+        let of = (parts.next()?, parts.next()?);
         let (namespace, name) = (parts.next()?, parts.next()?);
-        parts
-            .next()
-            .is_none()
-            .then(|| Self::new(&Bucket::new(group, resource), namespace, name))
+        if parts.next().is_some() {
+            return None;
+        }
+        let known = before.filter(|bucket| bucket.parts() == of);
+        let bucket = known.map_or_else(|| Bucket::new(of.0, of.1), Bucket::clone);
+        Some(Self::new(&bucket, namespace, name))
     }
 }
 
@@ -102,6 +109,16 @@ mod tests {
             assert_eq!(Key::parse(text), Some(key.clone()));
             assert_eq!((key.namespace(), key.name()), (namespace, name));
             assert_eq!(key.bucket().parts(), (group, resource));
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_shared_by_those_in_it() {
+        let first = Key::parse("//pods/a/1").unwrap();
+        for (text, shared) in [("//pods/b/1", true), ("/apps/pods/b/1", false)] {
+            let next = Key::parse_after(text, Some(first.bucket())).unwrap();
+            assert_eq!(next.to_string(), text);
+            assert_eq!(Arc::ptr_eq(&first.bucket.0, &next.bucket.0), shared);
         }
     }
 

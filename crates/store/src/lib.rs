@@ -25,11 +25,13 @@
 //! A log in memory instead was rejected: it would have to be read back at each start for
 //! watchers to resume, and it is the larger part of the memory of an idle server.
 
+mod attributes;
 mod disk;
 mod entry;
 mod error;
 mod index;
 mod key;
+mod load;
 mod log;
 mod store;
 #[cfg(test)]
@@ -37,7 +39,8 @@ mod tests;
 mod watch;
 mod writer;
 
-pub use entry::{Attributes, Change, ChangeKind, Entry, Form, Previous, Template};
+pub use attributes::Attributes;
+pub use entry::{Change, ChangeKind, Entry, Form, Previous, Template};
 pub use error::{OpenError, WatchError, WriteError};
 pub use key::{Bucket, Key};
 pub use store::{Bounds, Describe, Expect, Listing, Options, Store, Write};

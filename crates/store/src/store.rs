@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Attributes, Bucket, Change, Entry, Key, OpenError, Template, Watch, WatchError, WriteError,
     disk::{Disk, Medium},
     index::Index,
+    load::load,
     writer::{self, Request, Writer},
 };
 
@@ -149,15 +149,8 @@ impl Store {
             bounds,
             describe,
         } = options;
-        let mut entries = Vec::new();
-        let (disk, position) = Disk::open(&path, bounds, medium, |key, revision, object| {
-            let attributes = describe(&key, object);
-            entries.push(Entry {
-                key,
-                revision,
-                attributes,
-                object: Bytes::copy_from_slice(object),
-            });
+        let (disk, position, entries) = load(&describe, |object| {
+            Disk::open(&path, bounds, medium, object)
         })?;
         let mut index = Index::new(position);
         entries.into_iter().for_each(|entry| index.load(entry));

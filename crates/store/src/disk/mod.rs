@@ -208,9 +208,10 @@ fn read_objects(
     let objects = read
         .open_table(OBJECTS)
         .map_err(|cause| fail(cause.into()))?;
+    let mut bucket = None;
     for row in objects.iter().map_err(|cause| fail(cause.into()))? {
         let (key, value) = row.map_err(|cause| fail(cause.into()))?;
-        let parsed = Key::parse(key.value()).ok_or_else(|| {
+        let parsed = Key::parse_after(key.value(), bucket.as_ref()).ok_or_else(|| {
             OpenError::damaged(path, format!("{:?} is no key of an object", key.value()))
         })?;
         let (revision, bytes) = decode_object(value.value())
@@ -218,6 +219,7 @@ fn read_objects(
             .ok_or_else(|| {
                 OpenError::damaged(path, format!("the row of {parsed} cannot be read"))
             })?;
+        bucket = Some(parsed.bucket().clone());
         object(parsed, revision, bytes);
     }
     Ok(())
