@@ -16,6 +16,7 @@ mod harness;
 mod hostile;
 mod kubectl;
 mod measure;
+mod measure_many;
 mod networking;
 mod pki;
 mod requests;
@@ -23,7 +24,6 @@ mod rollout;
 mod scale;
 mod semantics;
 mod streams;
-
 mod watchers;
 mod workloads;
 

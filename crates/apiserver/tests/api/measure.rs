@@ -17,7 +17,8 @@ const OBJECTS: usize = 10_000;
 const WATCHERS: usize = 1_000;
 const AT_ONCE: usize = 64;
 
-fn pod(number: usize) -> Pod {
+/// Of about 4 KB.
+pub fn pod(number: usize) -> Pod {
     serde_json::from_value(json!({
         "metadata": {"name": format!("pod-{number}"), "labels": {"app": format!("app-{}", number % 100)},
             // What `kubectl apply` and controllers add to a pod of an ordinary cluster.
