@@ -41,6 +41,7 @@ const CRATES: &[(&str, Layer)] = &[
     ("sealane-route", Layer::Decisions),
     ("sealane-service", Layer::Decisions),
     ("sealane-scheduling", Layer::Decisions),
+    ("sealane-autoscaling", Layer::Decisions),
     ("sealane-cloud", Layer::Decisions),
     ("sealane-zone", Layer::Decisions),
     ("sealane-corefile", Layer::Decisions),
