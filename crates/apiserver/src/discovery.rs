@@ -27,6 +27,8 @@ const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 pub fn verbs(kind: &Kind) -> &'static [&'static str] {
     if kind.review.is_some() {
         &["create"]
+    } else if kind.measured.is_some() {
+        &["get", "list"]
     } else {
         VERBS
     }

@@ -36,6 +36,7 @@ mod expiry;
 pub mod fuzzing;
 mod kinds;
 mod listen;
+mod metrics;
 mod namespaces;
 mod node_client;
 mod object;
@@ -150,6 +151,7 @@ fn assemble(
         kinds,
         store,
         pages: pages::Pages::default(),
+        metrics: metrics::Metrics::default(),
         shutdown,
     });
     Ok((server, introspect))

@@ -15,6 +15,7 @@ use crate::{
     default_tolerations::DefaultTolerations,
     discovery,
     kinds::{KindRef, Kinds, Subresource},
+    metrics::{self, Metrics},
     node_client::NodeClient,
     openapi,
     pages::Pages,
@@ -45,6 +46,8 @@ pub struct Server {
     pub nodes: NodeClient,
     /// Lists that are being read page by page.
     pub pages: Pages,
+    /// What pods take of processor and memory, lately.
+    pub metrics: Metrics,
     /// Ends watches when the server stops.
     pub shutdown: CancellationToken,
 }
@@ -243,6 +246,9 @@ async fn resource(
         }
         let payload = request::read(&parts.headers, body).await?;
         return reviews::review(&context, review, &payload);
+    }
+    if let Some(measured) = kind.measured {
+        return metrics::answer(&context, measured, &parts.method).await;
     }
     match parts.method {
         Method::GET if one && !target.watch => verbs::get(&context),

@@ -51,7 +51,6 @@ pub struct Current {
     pub average_milli: i64,
 }
 
-
 impl Metric {
     /// A metric that is fetched from elsewhere: `Pods`, with its name.
     pub fn pods(name: &str) -> Self {

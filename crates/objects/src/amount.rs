@@ -58,6 +58,34 @@ impl Quantity {
         let milli = if negative { -milli } else { milli };
         Some(Self { milli, form })
     }
+
+    /// A whole number.
+    pub fn whole(number: i128) -> Self {
+        Self {
+            milli: number.saturating_mul(1000),
+            form: Form::Decimal,
+        }
+    }
+
+    /// Another amount, written in the same way.
+    #[must_use]
+    pub fn with_milli(self, milli: i128) -> Self {
+        Self { milli, ..self }
+    }
+
+    /// Both amounts together, written as this one; nothing takes the other's form.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let form = if self.milli == 0 {
+            other.form
+        } else {
+            self.form
+        };
+        Self {
+            milli: self.milli.saturating_add(other.milli),
+            form,
+        }
+    }
 }
 
 /// The form of a suffix, its power of two and its power of ten.

@@ -31,6 +31,7 @@ use crate::desired::Desired;
 use crate::heartbeat::Returns;
 use crate::node::Node;
 use crate::record::End;
+use crate::summary;
 use crate::worker::{View, Worker};
 
 /// Whether a UID can be a part of a path; an API server is not trusted that far.
@@ -70,6 +71,15 @@ impl Directory {
         entries
             .values()
             .map(|entry| (*entry.view.borrow().desired.pod).clone())
+            .collect()
+    }
+
+    /// Pods of which something runs.
+    pub fn running(&self) -> Vec<summary::Pod> {
+        let entries = self.lock();
+        let present = entries.values().filter(|entry| !entry.done);
+        present
+            .filter_map(|entry| summary::Pod::of(&entry.view.borrow()))
             .collect()
     }
 

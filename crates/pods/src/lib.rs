@@ -57,6 +57,7 @@ mod seccomp;
 mod server;
 mod sources;
 mod status;
+mod summary;
 mod sysctls;
 mod tokens;
 mod usage;

@@ -16,6 +16,7 @@ use crate::env::links::Link;
 use crate::node::{Node, Parts};
 use crate::options::Options;
 use crate::server::{Server, Service, tls};
+use crate::summary::Figures;
 use crate::{adopt, heartbeat, images, machine, network, node_status};
 
 /// Runs the node's part until `shutdown`; pods go on running without it.
@@ -35,7 +36,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         key: &options.tls_key,
         client_ca: &options.client_ca,
     };
-    let service = Service::new(directory.clone(), tls::config(files)?);
+    let figures = Figures {
+        node: options.node_name.clone(),
+        cgroup: options.cgroup.clone(),
+    };
+    let service = Service::new(directory.clone(), figures, tls::config(files)?);
     let client = sealane_kube::client(&options.access, "node").await?;
     make_folders(&options)?;
 

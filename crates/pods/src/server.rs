@@ -7,6 +7,7 @@
 //! | `/attach/NAMESPACE/POD/CONTAINER` | a container's own process, likewise |
 //! | `/portForward/NAMESPACE/POD` | ports of the pod, likewise, or the bytes of one connection |
 //! | `/pods` | the pods of this node, a `PodList` |
+//! | `/stats/summary` | what the node and its containers take of processor and memory |
 //! | `/healthz` | `ok` |
 //!
 //! ```text
@@ -34,6 +35,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::dispatch::Directory;
+use crate::summary::Figures;
 
 mod answer;
 mod attach;
@@ -74,14 +76,16 @@ pub struct Server {
 #[derive(Clone)]
 pub struct Service {
     directory: Directory,
+    figures: Figures,
     acceptor: TlsAcceptor,
 }
 
 impl Service {
-    /// Serves the pods of `directory` with this certificate.
-    pub fn new(directory: Directory, tls: rustls::ServerConfig) -> Self {
+    /// Serves the pods of `directory` and their `figures` with this certificate.
+    pub fn new(directory: Directory, figures: Figures, tls: rustls::ServerConfig) -> Self {
         Self {
             directory,
+            figures,
             acceptor: TlsAcceptor::from(Arc::new(tls)),
         }
     }
@@ -136,8 +140,8 @@ async fn converse(service: Service, stream: TcpStream) {
     };
     let master = tls::is_master(stream.get_ref().1.peer_certificates());
     let answers = service_fn(|request| {
-        let directory = service.directory.clone();
-        async move { Ok::<_, std::convert::Infallible>(answer(&directory, master, request).await) }
+        let service = service.clone();
+        async move { Ok::<_, std::convert::Infallible>(answer(&service, master, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -149,10 +153,10 @@ async fn converse(service: Service, stream: TcpStream) {
     }
 }
 
-async fn answer(directory: &Directory, master: bool, request: Request<Incoming>) -> Response<Body> {
+async fn answer(service: &Service, master: bool, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let result = match master {
-        true => route(directory, request).await,
+        true => route(service, request).await,
         false => Err(Refusal::forbidden(
             "this server answers members of system:masters, such as the API server, alone",
         )),
@@ -163,10 +167,8 @@ async fn answer(directory: &Directory, master: bool, request: Request<Incoming>)
     })
 }
 
-async fn route(
-    directory: &Directory,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Refusal> {
+async fn route(service: &Service, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let directory = &service.directory;
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match parts.as_slice() {
@@ -174,6 +176,7 @@ async fn route(
         ["pods"] => Ok(answer::json_text(&json!({
             "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": directory.pods(),
         }))),
+        ["stats", "summary"] => summary(service).await,
         ["containerLogs", namespace, pod, container] => {
             let target = Target::find(directory, namespace, pod, container)?;
             logs::answer(target, request.uri().query().unwrap_or_default())
@@ -189,4 +192,15 @@ async fn route(
         }
         _ => Err(Refusal::not_found(format!("there is no path {path} here"))),
     }
+}
+
+/// Reads the figures beside the tasks of pods, which must not wait for a hundred small files.
+async fn summary(service: &Service) -> Result<Response<Body>, Refusal> {
+    let (figures, pods) = (service.figures.clone(), service.directory.running());
+    let read = tokio::task::spawn_blocking(move || figures.read(&pods)).await;
+    let read = read.map_err(io::Error::other).and_then(|read| read);
+    let summary = read.map_err(|error| {
+        Refusal::internal(format!("read what pods take of the machine: {error}"))
+    })?;
+    Ok(answer::json_text(&summary))
 }

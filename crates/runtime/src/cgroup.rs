@@ -13,6 +13,7 @@
 
 mod hierarchy;
 mod limits;
+mod usage;
 
 use std::fs;
 use std::io;
@@ -23,6 +24,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 pub(crate) use hierarchy::{Hierarchy, Version, mounted};
+pub use usage::{Meters, Usage};
 
 /// A group: the same path in every hierarchy.
 #[derive(Debug)]

@@ -34,6 +34,7 @@ mod sys;
 mod timestamp;
 mod wire;
 
+pub use cgroup::{Meters, Usage};
 pub use client::{Attach, Exec, ExecIo, Launcher, Shim, adopt, cleanup, create, reset};
 pub use error::{Error, Result};
 pub use image::{Image, ImageError, Layers, resolve_image, warm_up};

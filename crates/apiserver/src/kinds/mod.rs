@@ -18,6 +18,7 @@ mod ip_pool;
 mod judge;
 pub mod label_selector;
 mod lease;
+mod metrics;
 mod namespace;
 mod networking;
 mod node;
@@ -121,6 +122,17 @@ pub struct Kind {
     pub review: Option<Review>,
     /// Set if this is no row of the table but described by a CustomResourceDefinition.
     pub custom: Option<Custom>,
+    /// Set if objects are measured when somebody asks, and not kept.
+    pub measured: Option<Measured>,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measured {
+    /// What pods take of processor and memory.
+    Pods,
+    /// What the pods of each node take together.
+    Nodes,
 }
 
 /// Questions about access.
@@ -326,6 +338,7 @@ pub const PLAIN: Kind = Kind {
     stored_as: None,
     review: None,
     custom: None,
+    measured: None,
 };
 
 /// All kinds, in the order of discovery.
@@ -363,6 +376,8 @@ pub static KINDS: &[&Kind] = &[
     &rbac::ROLE_BINDING,
     &priority_class::PRIORITY_CLASS,
     &ip_pool::IP_POOL,
+    &metrics::NODE_METRICS,
+    &metrics::POD_METRICS,
     &review::SELF_SUBJECT_REVIEW,
     &review::TOKEN_REVIEW,
     &review::LOCAL_SUBJECT_ACCESS_REVIEW,
@@ -416,7 +431,10 @@ impl Kind {
     /// Whether there are objects of this kind in the store, under its own name.
     pub fn is_stored(&self) -> bool {
         let custom = self.custom.as_ref();
-        self.stored_as.is_none() && self.review.is_none() && custom.is_none_or(Custom::is_storage)
+        self.stored_as.is_none()
+            && self.review.is_none()
+            && self.measured.is_none()
+            && custom.is_none_or(Custom::is_storage)
     }
 
     /// Whether clients may ask for it.

@@ -17,6 +17,7 @@ mod hostile;
 mod kubectl;
 mod measure;
 mod measure_many;
+mod metrics;
 mod networking;
 mod pki;
 mod requests;

@@ -28,27 +28,44 @@ use tokio_tungstenite::{
 use crate::{harness::Server, pki::Pki};
 
 /// A node that has one container: it answers logs with its path, and exec by WebSocket.
-struct FakeNode {
+pub struct FakeNode {
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
+    /// What `/stats/summary` answers; nothing without.
+    pub summary: Summary,
 }
+
+/// Makes a summary anew for each who asks.
+pub type Summary = Arc<Mutex<Option<Box<dyn Fn() -> String + Send>>>>;
 
 impl FakeNode {
     /// Must be started in a runtime that goes on while kubectl runs.
-    async fn start(pki: &Pki) -> Self {
+    pub async fn start(pki: &Pki) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, asked) = (listener.local_addr().unwrap().port(), Arc::default());
         let acceptor = acceptor(pki);
         let seen: Arc<Mutex<Vec<String>>> = Arc::clone(&asked);
+        let summary = Summary::default();
+        let told = summary.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, seen) = (acceptor.clone(), seen.clone());
+                let (acceptor, seen, told) = (acceptor.clone(), seen.clone(), told.clone());
                 tokio::spawn(async move {
                     let stream = acceptor.accept(stream).await.unwrap();
                     let service = service_fn(move |request: Request<Incoming>| {
                         let path = request.uri().to_string();
                         seen.lock().unwrap().push(path.clone());
-                        async move { Ok::<_, std::convert::Infallible>(answer(request, &path)) }
+                        let summary = match (path.as_str(), told.lock().unwrap().as_ref()) {
+                            ("/stats/summary", Some(make)) => Some(make()),
+                            _ => None,
+                        };
+                        async move {
+                            let answer = match summary {
+                                Some(summary) => Response::new(Full::from(summary)),
+                                None => answer(request, &path),
+                            };
+                            Ok::<_, std::convert::Infallible>(answer)
+                        }
                     });
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -57,7 +74,11 @@ impl FakeNode {
                 });
             }
         });
-        Self { port, asked }
+        Self {
+            port,
+            asked,
+            summary,
+        }
     }
 }
 
@@ -204,13 +225,15 @@ async fn shout(upgrade: hyper::upgrade::OnUpgrade) {
 }
 
 /// A server, a node, and a pod on it.
-fn with_pod(server: &Server, node: &FakeNode) {
+pub fn with_pod(server: &Server, node: &FakeNode) {
     let object = json!({
         "apiVersion": "v1", "kind": "List", "items": [
             {
                 "apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"},
                 "status": {
                     "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                    "allocatable": {"cpu": "2", "memory": "1Gi"},
                     "daemonEndpoints": {"kubeletEndpoint": {"Port": node.port}},
                 },
             },
@@ -283,6 +306,7 @@ async fn a_node_that_does_not_answer_is_named() {
     let node = FakeNode {
         port: closed.local_addr().unwrap().port(),
         asked: Arc::default(),
+        summary: Summary::default(),
     };
     drop(closed);
     tokio::task::block_in_place(|| {

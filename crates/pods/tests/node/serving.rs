@@ -154,6 +154,19 @@ async fn logs_are_read_from_the_end_and_followed_to_it() {
         "{stamped}"
     );
 
+    let (_, text) = client.get("/stats/summary").await.unwrap();
+    let summary: Value = serde_json::from_str(&text).unwrap();
+    let container = &summary["pods"][0]["containers"][0];
+    let taken = |of: &Value| {
+        let (cpu, memory) = (&of["cpu"], &of["memory"]);
+        let cpu = cpu["usageCoreNanoSeconds"].as_u64().unwrap_or(0);
+        cpu > 0 && memory["workingSetBytes"].as_u64() > Some(0)
+    };
+    assert_eq!(summary["pods"][0]["podRef"]["name"], "a");
+    assert_eq!(container["name"], "c");
+    let all = [container, &summary["pods"][0], &summary["node"]];
+    assert!(all.into_iter().all(taken), "{text}");
+
     let followed = client
         .begin(&format!("{path}?follow=true&tailLines=2"))
         .await
