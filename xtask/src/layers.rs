@@ -42,6 +42,7 @@ const CRATES: &[(&str, Layer)] = &[
     ("sealane-service", Layer::Decisions),
     ("sealane-scheduling", Layer::Decisions),
     ("sealane-autoscaling", Layer::Decisions),
+    ("sealane-quota", Layer::Decisions),
     ("sealane-cloud", Layer::Decisions),
     ("sealane-zone", Layer::Decisions),
     ("sealane-corefile", Layer::Decisions),

@@ -17,7 +17,8 @@
 //! the job of kube-apiserver and etcd.
 //!
 //! Tasks, all on one thread beside the store's writer: one for each connection, one that fills
-//! and empties namespaces, one that looks after the addresses of Services, one that keeps the Service
+//! and empties namespaces, one that looks after the addresses of Services, one that counts what
+//! quotas are used of, one that keeps the Service
 //! `kubernetes`, one that looks after custom resource definitions, one that forgets old events. A watcher that does not read waits in
 //! its own connection; it costs others nothing, and catches up from the event log.
 
@@ -46,6 +47,7 @@ mod owners;
 mod pages;
 mod patch;
 mod priority;
+mod quota;
 mod request;
 mod reviews;
 mod schema;
@@ -101,6 +103,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     tasks.spawn(definitions.run(server.clone()));
     tasks.spawn(bootstrap::keep(server.clone(), options.clone()));
     tasks.spawn(expiry::run(server.clone()));
+    tasks.spawn(quota::run(server.clone()));
     let _debug = debug::serve(&introspect, &server, &options)?;
     for listener in listeners {
         tasks.spawn(serve::accept(listener, acceptor.clone(), server.clone()));
@@ -152,6 +155,7 @@ fn assemble(
         store,
         pages: pages::Pages::default(),
         metrics: metrics::Metrics::default(),
+        quotas: quota::Locks::default(),
         shutdown,
     });
     Ok((server, introspect))

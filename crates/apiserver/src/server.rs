@@ -19,6 +19,7 @@ use crate::{
     node_client::NodeClient,
     openapi,
     pages::Pages,
+    quota,
     request::{self, Accept, Path, Query, Target},
     reviews,
     service_addresses::ServiceAddresses,
@@ -48,6 +49,8 @@ pub struct Server {
     pub pages: Pages,
     /// What pods take of processor and memory, lately.
     pub metrics: Metrics,
+    /// Who charges the quotas of a namespace.
+    pub quotas: quota::Locks,
     /// Ends watches when the server stops.
     pub shutdown: CancellationToken,
 }

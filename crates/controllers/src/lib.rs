@@ -8,6 +8,7 @@
 //! | [`subnets`] | which pod subnets a node gets |
 //! | [`scheduler`] | which node a pod gets |
 //! | [`lifecycle`] | when a node counts as lost, and what becomes of its pods |
+//! | [`autoscale`] | how many pods HorizontalPodAutoscalers want |
 //! | [`garbage`] | which objects have lost their owners |
 //! | [`workloads`] | which pods Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs and ReplicationControllers have, which Jobs CronJobs have, and how many pods may be evicted |
 //! | [`mod@endpoints`] | where the traffic of Services goes |
@@ -25,6 +26,7 @@
 
 mod act;
 mod action;
+mod autoscale;
 mod controllers;
 mod elect;
 mod endpoints;
@@ -88,6 +90,10 @@ pub struct Options {
     #[command(flatten)]
     pub nodes: NodeOptions,
 
+    /// Time between two looks of each HorizontalPodAutoscaler.
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = options::duration)]
+    pub horizontal_pod_autoscaler_sync_period: Duration,
+
     /// Name under which this process leads; must differ between processes of one cluster [default: the host name].
     ///
     /// A process that is restarted under the same name goes on at once.
@@ -106,6 +112,7 @@ struct Resolved<'a> {
     node_cidr_mask_size_ipv4: u8,
     node_cidr_mask_size_ipv6: u8,
     nodes: &'a NodeOptions,
+    horizontal_pod_autoscaler_sync_period: Duration,
     identity: &'a str,
 }
 
@@ -132,7 +139,16 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         loop {
             *controllers.lock().unwrap_or_else(PoisonError::into_inner) = fresh()?;
             *garbage.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            lead_once(&client, &identity, &controllers, &garbage, &introspect).await;
+            let period = options.horizontal_pod_autoscaler_sync_period;
+            lead_once(
+                &client,
+                &identity,
+                period,
+                &controllers,
+                &garbage,
+                &introspect,
+            )
+            .await;
         }
     };
     tokio::select! {
@@ -150,6 +166,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
 async fn lead_once(
     client: &Client,
     identity: &str,
+    autoscaler_period: Duration,
     controllers: &Shared,
     collector: &garbage::Shared,
     introspect: &Introspect,
@@ -173,6 +190,7 @@ async fn lead_once(
         Arc::clone(collector),
         introspect,
     );
+    let autoscalers = autoscale::run(client.clone(), events.clone(), autoscaler_period);
     let leader = Leader::new(
         client,
         events,
@@ -184,6 +202,7 @@ async fn lead_once(
         why = leadership.keep() => tracing::warn!("no longer leading: {why}"),
         () = leader.run() => {}
         () = collector => {}
+        () = autoscalers => {}
     }
     leads.set(0.0);
 }
@@ -239,6 +258,7 @@ impl Options {
             node_cidr_mask_size_ipv4: self.node_cidr_mask_size_ipv4,
             node_cidr_mask_size_ipv6: self.node_cidr_mask_size_ipv6,
             nodes: &self.nodes,
+            horizontal_pod_autoscaler_sync_period: self.horizontal_pod_autoscaler_sync_period,
             identity,
         }
     }

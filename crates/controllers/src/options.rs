@@ -60,7 +60,7 @@ impl NodeOptions {
 }
 
 /// `50s`, `1m30s`, `500ms`; a number alone means seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }

@@ -122,6 +122,7 @@ pub static EVENTS_EVENT: Kind = Kind {
             ("lastTimestamp", "deprecatedLastTimestamp"),
             ("count", "deprecatedCount"),
         ],
+        reshape: None,
     }),
     complete: EVENT.complete,
     validate: EVENT.validate,

@@ -5,6 +5,7 @@
 //! fields with each other.
 
 mod apps;
+mod autoscaling;
 mod batch;
 mod column;
 mod configuration;
@@ -18,6 +19,7 @@ mod ip_pool;
 mod judge;
 pub mod label_selector;
 mod lease;
+mod limit_range;
 mod metrics;
 mod namespace;
 mod networking;
@@ -26,6 +28,7 @@ mod pod;
 mod pod_disruption_budget;
 mod priority_class;
 pub mod rbac;
+mod resource_quota;
 mod review;
 mod served;
 mod service;
@@ -346,10 +349,12 @@ pub static KINDS: &[&Kind] = &[
     &configuration::CONFIG_MAP,
     &endpoints::ENDPOINTS,
     &event::EVENT,
+    &limit_range::LIMIT_RANGE,
     &namespace::NAMESPACE,
     &node::NODE,
     &pod::POD,
     &apps::REPLICATION_CONTROLLER,
+    &resource_quota::RESOURCE_QUOTA,
     &configuration::SECRET,
     &configuration::SERVICE_ACCOUNT,
     &service::SERVICE,
@@ -359,6 +364,8 @@ pub static KINDS: &[&Kind] = &[
     &apps::REPLICA_SET,
     &apps::STATEFUL_SET,
     &custom_resource_definition::CUSTOM_RESOURCE_DEFINITION,
+    &autoscaling::HORIZONTAL_POD_AUTOSCALER,
+    &autoscaling::HORIZONTAL_POD_AUTOSCALER_V1,
     &batch::CRON_JOB,
     &batch::JOB,
     &lease::LEASE,
@@ -394,6 +401,7 @@ pub use custom_resource_definition::CUSTOM_RESOURCE_DEFINITION;
 pub use endpoint_slice::ENDPOINT_SLICE;
 pub use endpoints::{ENDPOINTS, reachable as endpoints_reachable};
 pub use event::EVENT;
+pub use limit_range::LIMIT_RANGE;
 pub use namespace::NAMESPACE;
 pub use networking::{IP_ADDRESS, SERVICE_CIDR};
 pub use node::NODE;
@@ -401,6 +409,7 @@ pub use pod::POD;
 pub use pod_disruption_budget::POD_DISRUPTION_BUDGET;
 pub use priority_class::{PRIORITY_CLASS, SYSTEM as SYSTEM_PRIORITIES};
 pub use rbac::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
+pub use resource_quota::RESOURCE_QUOTA;
 pub use service::{SERVICE, addresses_agree as service_addresses_agree};
 
 impl Kind {

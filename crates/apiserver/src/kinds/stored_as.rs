@@ -10,6 +10,8 @@ pub struct StoredAs {
     pub kind: &'static Kind,
     /// Top-level fields: the stored name, the served name.
     pub renames: &'static [(&'static str, &'static str)],
+    /// What else makes a served object one that is stored, and back.
+    pub reshape: Option<(fn(&mut Value), fn(&mut Value))>,
 }
 
 impl Kind {
@@ -21,6 +23,9 @@ impl Kind {
                 .iter()
                 .map(|(stored, served)| (*served, *stored));
             rename(&mut object, renames);
+            if let Some((to_stored, _)) = stored.reshape {
+                to_stored(&mut object);
+            }
             name(&mut object, stored.kind);
         }
         object
@@ -30,6 +35,9 @@ impl Kind {
     pub fn to_served(&self, mut object: Value) -> Value {
         if let Some(stored) = &self.stored_as {
             rename(&mut object, stored.renames.iter().copied());
+            if let Some((_, to_served)) = stored.reshape {
+                to_served(&mut object);
+            }
             name(&mut object, self);
         }
         object

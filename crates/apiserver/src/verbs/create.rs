@@ -15,7 +15,7 @@ use crate::{
     kinds::{self, Admission, Deletion, Generation, Kind},
     object,
     owners::{Writing, put_entries},
-    priority,
+    priority, quota,
     request::{Payload, WriteOptions},
     server::{Context, Server},
     service_account,
@@ -69,6 +69,9 @@ pub async fn create_object(
     }
     place(kind, namespace, &mut object)?;
     begin(kind, &mut object);
+    if kind.admission == Admission::Pod {
+        quota::fill(server, namespace, &mut object);
+    }
     // What the server adds from here on, nobody owns.
     kind.storage().fill_in(&mut object);
     let owners = writing.first_owners(kind, &object);
@@ -91,11 +94,15 @@ pub async fn create_object(
         if kind.namespaced {
             check_namespace(server, kind, namespace, object::name(&object))?;
         }
+        if kind.admission == Admission::Pod {
+            quota::check(server, namespace, &object)?;
+        }
         if writing.dry_run {
             let taken = kind.key(namespace, object::name(&object));
             if server.store.get(&taken).is_some() {
                 return Err(ApiError::already_exists(kind, object::name(&object)));
             }
+            quota::charge(server, kind, &object, None).await?;
             return Ok(Outcome::Tried(object));
         }
         match commit(server, kind, &object, None, reservation).await {

@@ -6,11 +6,12 @@ use http::{Response, StatusCode};
 use sealane_store::{Entry, Expect, Key, Write, WriteError};
 use serde_json::Value;
 
+use super::update::ATTEMPTS;
 use crate::{
     answer::{self, Body},
     check::Findings,
     kinds::{self, Admission, Kind},
-    object, priority,
+    object, priority, quota,
     server::{Context, Server},
     service_addresses::{self, Reservation, View, release, reserve},
     status::ApiError,
@@ -111,7 +112,7 @@ pub async fn commit(
         writes.extend(reserve(new, reservation.new_addresses()));
         writes.extend(release(&server.store, new, reservation.left_addresses()));
     }
-    let written = server.store.write(writes).await;
+    let written = write_charged(server, kind, (new, current), writes).await?;
     if let Some(reservation) = reservation {
         match &written {
             Ok(_) => reservation.keep(),
@@ -121,6 +122,31 @@ pub async fn commit(
         }
     }
     first(written).map_err(|cause| store_error(kind, &key, cause))
+}
+
+/// Writes, and with it what is used of the namespace's quotas then.
+///
+/// # Errors
+///
+/// 403 if that is more than one of them allows.
+async fn write_charged(
+    server: &Server,
+    kind: &Kind,
+    (new, current): (&Value, Option<&Entry>),
+    writes: Vec<Write>,
+) -> Result<Result<Vec<Arc<Entry>>, WriteError>, ApiError> {
+    for attempt in 1.. {
+        let charged = quota::charge(server, kind, new, current).await?;
+        let all = writes.iter().cloned().chain(charged.writes()).collect();
+        let written = server.store.write(all).await;
+        match &written {
+            // Somebody has changed the quota itself; it is read again.
+            Err(WriteError::Conflict { key, .. } | WriteError::Absent { key })
+                if charged.is_concerned(key) && attempt < ATTEMPTS => {}
+            _ => return Ok(written),
+        }
+    }
+    unreachable!("the last attempt returns")
 }
 
 /// Nothing is made of a kind whose definition is going.

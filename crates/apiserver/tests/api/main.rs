@@ -4,6 +4,7 @@
 
 mod access;
 mod apply;
+mod autoscaling;
 mod caches;
 mod corpus;
 mod crashes;
@@ -20,6 +21,7 @@ mod measure_many;
 mod metrics;
 mod networking;
 mod pki;
+mod quota;
 mod requests;
 mod rollout;
 mod scale;
