@@ -70,7 +70,7 @@ async fn bounds_hold_and_what_is_missing_is_said() {
     let deployments: Api<Deployment> = Api::namespaced(server.admin.clone(), "default");
     let web = serde_json::from_value(deployment(5)).unwrap();
     deployments.create(&post, &web).await.unwrap();
-    let replicas = async || deployments.get("web").await.ok()?.spec.replicas;
+    let replicas = async || deployments.get("web").await.ok()?.spec?.replicas;
     eventually("no more than three", async || {
         (replicas().await == Some(3)).then_some(())
     })
