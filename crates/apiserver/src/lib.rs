@@ -61,6 +61,7 @@ mod streams;
 mod table;
 mod tls;
 mod verbs;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -156,6 +157,7 @@ fn assemble(
         pages: pages::Pages::default(),
         metrics: metrics::Metrics::default(),
         quotas: quota::Locks::default(),
+        webhooks: webhooks::Webhooks::default(),
         shutdown,
     });
     Ok((server, introspect))

@@ -25,6 +25,7 @@ use crate::{
     service_addresses::ServiceAddresses,
     status::ApiError,
     streams, verbs,
+    webhooks::Webhooks,
 };
 
 /// What all requests share.
@@ -49,6 +50,8 @@ pub struct Server {
     pub pages: Pages,
     /// What pods take of processor and memory, lately.
     pub metrics: Metrics,
+    /// Who is asked before what is written.
+    pub webhooks: Webhooks,
     /// Who charges the quotas of a namespace.
     pub quotas: quota::Locks,
     /// Ends watches when the server stops.

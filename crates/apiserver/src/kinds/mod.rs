@@ -35,6 +35,7 @@ mod service;
 mod stored_as;
 mod view;
 mod warnings;
+mod webhooks;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -364,6 +365,8 @@ pub static KINDS: &[&Kind] = &[
     &apps::REPLICA_SET,
     &apps::STATEFUL_SET,
     &custom_resource_definition::CUSTOM_RESOURCE_DEFINITION,
+    &webhooks::MUTATING_WEBHOOK_CONFIGURATION,
+    &webhooks::VALIDATING_WEBHOOK_CONFIGURATION,
     &autoscaling::HORIZONTAL_POD_AUTOSCALER,
     &autoscaling::HORIZONTAL_POD_AUTOSCALER_V1,
     &batch::CRON_JOB,
@@ -411,6 +414,7 @@ pub use priority_class::{PRIORITY_CLASS, SYSTEM as SYSTEM_PRIORITIES};
 pub use rbac::{CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING};
 pub use resource_quota::RESOURCE_QUOTA;
 pub use service::{SERVICE, addresses_agree as service_addresses_agree};
+pub use webhooks::{MUTATING_WEBHOOK_CONFIGURATION, VALIDATING_WEBHOOK_CONFIGURATION};
 
 impl Kind {
     /// `GROUP/VERSION`, or the version alone in the core group.

@@ -44,6 +44,15 @@ impl Writing {
         }
     }
 
+    /// The same, with everything done but the writing.
+    #[must_use]
+    pub fn trial(&self) -> Self {
+        Self {
+            dry_run: true,
+            ..self.clone()
+        }
+    }
+
     /// That of an apply, which has decided who owns what.
     #[must_use]
     pub fn applied(mut self, managers: Managers) -> Self {

@@ -20,7 +20,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{body::Bytes, body::Incoming, upgrade};
 use serde_json::Value;
 
-pub use proxy::proxy;
+pub use proxy::{proxy, to_service};
 
 use crate::{
     answer::{self, Body},

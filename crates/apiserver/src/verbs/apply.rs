@@ -6,11 +6,10 @@ use sealane_ownership::{ApplyError, Conflicts, Managers, apply as merge};
 use serde_json::{Value, json};
 
 use super::{
-    create::create_object,
     decode::{Incoming, decode, judge},
     finish::Outcome,
     patch::{check_name, refuse},
-    update::{ATTEMPTS, Part, replace},
+    update::{ATTEMPTS, Part},
 };
 use crate::{
     admission,
@@ -22,6 +21,7 @@ use crate::{
     request::{Payload, WriteOptions},
     server::Context,
     status::ApiError,
+    webhooks,
 };
 
 /// The media type of configurations.
@@ -34,8 +34,9 @@ pub const MEDIA: &str = "application/apply-patch+yaml";
 /// As Kubernetes: 400, 404, 409, 422.
 pub async fn apply(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
     let applied = Configuration::read(context, &payload)?;
-    let (outcome, code) = applied.write(context, Part::of(context)).await?;
-    Ok(outcome.answer(context, code, &applied.warnings))
+    let (outcome, code, said) = applied.write(context, Part::of(context)).await?;
+    let warnings = [&applied.warnings[..], &said].concat();
+    Ok(outcome.answer(context, code, &warnings))
 }
 
 /// A configuration and how it is to be applied.
@@ -92,7 +93,7 @@ impl<'a> Configuration<'a> {
         &self,
         context: &Context,
         part: Part,
-    ) -> Result<(Outcome, StatusCode), ApiError> {
+    ) -> Result<(Outcome, StatusCode, Vec<String>), ApiError> {
         let (kind, target) = (&*context.kind, &context.target);
         check_kind(kind, &self.value)?;
         let mut config = writable(kind, part, self.value.clone());
@@ -119,9 +120,9 @@ impl<'a> Configuration<'a> {
             if !versioned {
                 object::metadata_mut(&mut new).remove("resourceVersion");
             }
-            let written = replace(&context.server, kind, part, new, &current, &writing).await;
+            let written = webhooks::replace(context, part, new, &current, &writing).await;
             match written {
-                Ok(outcome) => return Ok((outcome, StatusCode::OK)),
+                Ok((outcome, said)) => return Ok((outcome, StatusCode::OK, said)),
                 Err(error) if error.reason == "Conflict" && !versioned && attempt < ATTEMPTS => {}
                 Err(error) => return Err(error),
             }
@@ -134,7 +135,7 @@ impl<'a> Configuration<'a> {
         context: &Context,
         part: Part,
         config: &Value,
-    ) -> Result<(Outcome, StatusCode), ApiError> {
+    ) -> Result<(Outcome, StatusCode, Vec<String>), ApiError> {
         let (kind, target) = (&*context.kind, &context.target);
         if part != Part::Main || !target.subresource.is_empty() {
             return Err(ApiError::not_found(kind, &target.name));
@@ -151,8 +152,8 @@ impl<'a> Configuration<'a> {
         let new = self.decode(context, object)?;
         admission::check_create(context)?;
         admission::check(context, Some(&new), None)?;
-        let made = create_object(&context.server, kind, &target.namespace, new, &writing);
-        Ok((made.await?, StatusCode::CREATED))
+        let (made, said) = webhooks::create(context, new, &writing).await?;
+        Ok((made, StatusCode::CREATED, said))
     }
 
     fn merge(

@@ -20,6 +20,7 @@ use crate::{
     server::{Context, Server},
     service_account,
     status::ApiError,
+    webhooks,
 };
 
 /// Names that are tried when a generated one is taken.
@@ -43,16 +44,9 @@ pub async fn create(context: &Context, payload: Payload) -> Result<Response<Body
     let warnings = judge(problems, options.field_validation, |why| cannot(kind, &why))?;
     admission::check(context, Some(&object), None)?;
     let writing = Writing::of(context, &payload, &options);
-    let outcome = create_object(
-        &context.server,
-        kind,
-        &context.target.namespace,
-        object,
-        &writing,
-    );
-    Ok(outcome
-        .await?
-        .answer(context, StatusCode::CREATED, &warnings))
+    let (outcome, said) = webhooks::create(context, object, &writing).await?;
+    let warnings = [warnings, said].concat();
+    Ok(outcome.answer(context, StatusCode::CREATED, &warnings))
 }
 
 /// Creates `object` in `namespace`.

@@ -25,6 +25,7 @@ use crate::{
     server::{Context, Server},
     service_addresses::{release, spec},
     status::{self, ApiError},
+    webhooks,
 };
 
 /// How long a pod may take to end, if it does not say.
@@ -63,6 +64,7 @@ pub async fn delete(context: &Context, payload: Payload) -> Result<Response<Body
         let old = kind.read(&current).map_err(ApiError::internal)?;
         admission::check(context, None, Some(&old))?;
     }
+    webhooks::delete(context, (&target.namespace, &target.name), &options).await?;
     let deleted = delete_object(
         &context.server,
         kind,
@@ -105,6 +107,7 @@ pub async fn delete_collection(
     let mut entries = Vec::with_capacity(listing.entries.len());
     for entry in listing.entries {
         let (namespace, name) = (entry.key.namespace(), entry.key.name());
+        webhooks::delete(context, (namespace, name), &options).await?;
         match delete_object(&context.server, &context.kind, namespace, name, &options).await {
             Ok(deleted) => entries.push(deleted.entry().clone()),
             Err(error) if error.code == StatusCode::NOT_FOUND => {}

@@ -24,6 +24,7 @@ pub use create::{create, create_object, suffix};
 pub use decode::{Incoming, cannot, decode, judge};
 pub use delete::{delete, delete_collection, delete_object};
 pub use evict::evict;
+pub use finish::Outcome;
 pub use list::{check_fields, get, list_or_watch, selected};
 pub use patch::patch;
 pub use scale::scale;

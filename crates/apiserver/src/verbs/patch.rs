@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     apply,
     decode::{decode, judge},
-    update::{ATTEMPTS, Part, replace},
+    update::{ATTEMPTS, Part},
 };
 use crate::{
     admission,
@@ -20,6 +20,7 @@ use crate::{
     schema::Type,
     server::Context,
     status::ApiError,
+    webhooks,
 };
 
 /// Applies the patch in the body.
@@ -65,9 +66,12 @@ pub async fn patch(context: &Context, payload: Payload) -> Result<Response<Body>
         if !versioned {
             object::metadata_mut(&mut new).remove("resourceVersion");
         }
-        let written = replace(&context.server, kind, part, new, &current, &writing).await;
+        let written = webhooks::replace(context, part, new, &current, &writing).await;
         match written {
-            Ok(outcome) => return Ok(outcome.answer(context, StatusCode::OK, &warnings)),
+            Ok((outcome, said)) => {
+                let warnings = [warnings, said].concat();
+                return Ok(outcome.answer(context, StatusCode::OK, &warnings));
+            }
             Err(error) if error.reason == "Conflict" && !versioned && attempt < ATTEMPTS => {}
             Err(error) => return Err(error),
         }

@@ -98,7 +98,7 @@ async fn apply_replicas(context: &Context, payload: Payload) -> Result<Response<
         "apiVersion": kind.api_version(), "kind": kind.kind, "metadata": metadata,
     });
     set_replicas(kind, &mut applied.value, scale["spec"]["replicas"].take());
-    let (outcome, _) = applied.write(context, Part::Main).await?;
+    let (outcome, ..) = applied.write(context, Part::Main).await?;
     let object = match outcome {
         Outcome::Tried(object) => object,
         Outcome::Written(entry) => kind.read(&entry).map_err(ApiError::internal)?,

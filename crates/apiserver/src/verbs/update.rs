@@ -5,7 +5,6 @@ use sealane_store::Entry;
 use serde_json::{Value, json};
 
 use super::{
-    create::create_object,
     decode::{self, Incoming, cannot, decode, judge},
     delete::remove,
     finish::{Outcome, commit, settle},
@@ -20,6 +19,7 @@ use crate::{
     request::{Payload, WriteOptions},
     server::{Context, Server},
     status::ApiError,
+    webhooks,
 };
 
 /// How often a write without a resource version is tried again after somebody was faster.
@@ -84,24 +84,20 @@ pub async fn update(context: &Context, payload: Payload) -> Result<Response<Body
             object::metadata_mut(&mut object).remove("resourceVersion");
             admission::check_create(context)?;
             admission::check(context, Some(&object), None)?;
-            let made = create_object(&context.server, kind, &target.namespace, object, &writing);
-            return Ok(made.await?.answer(context, StatusCode::CREATED, &warnings));
+            let (made, said) = webhooks::create(context, object, &writing).await?;
+            let warnings = [warnings, said].concat();
+            return Ok(made.answer(context, StatusCode::CREATED, &warnings));
         };
         if admission::is_needed(context) {
             let old = kind.read(&current).map_err(ApiError::internal)?;
             admission::check(context, Some(&object), Some(&old))?;
         }
-        let written = replace(
-            &context.server,
-            kind,
-            part,
-            object.clone(),
-            &current,
-            &writing,
-        )
-        .await;
+        let written = webhooks::replace(context, part, object.clone(), &current, &writing).await;
         match written {
-            Ok(outcome) => return Ok(outcome.answer(context, StatusCode::OK, &warnings)),
+            Ok((outcome, said)) => {
+                let warnings = [warnings, said].concat();
+                return Ok(outcome.answer(context, StatusCode::OK, &warnings));
+            }
             Err(error) if may_retry(&error, &object) && attempt < ATTEMPTS => {}
             Err(error) => return Err(error),
         }

@@ -28,6 +28,7 @@ mod scale;
 mod semantics;
 mod streams;
 mod watchers;
+mod webhooks;
 mod workloads;
 
 use clap::Parser;

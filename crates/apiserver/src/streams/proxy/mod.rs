@@ -30,7 +30,7 @@ use super::switch;
 use crate::{
     answer::{self, Body},
     kinds::{POD, ProxyTo},
-    server::Context,
+    server::{Context, Server},
     status::ApiError,
 };
 
@@ -81,6 +81,26 @@ pub async fn proxy(
         return Ok(switch(&context.server.shutdown, client, response));
     }
     Ok(response.map(|body| body.map_err(std::io::Error::other).boxed_unsync()))
+}
+
+/// Bytes to and from a port of a Service, without TLS.
+///
+/// # Errors
+///
+/// 404 without the Service, 503 without a pod of it, 500 when its node does not answer.
+pub async fn to_service(
+    server: &Server,
+    namespace: &str,
+    name: &str,
+    port: u16,
+) -> Result<Stream, ApiError> {
+    let reference = Reference {
+        name: name.to_owned(),
+        port: port.to_string(),
+        https: false,
+    };
+    let location = service::locate(server, namespace, name, &reference)?;
+    connect::connect(server, &location).await
 }
 
 fn invalid(what: &str, name: &str) -> ApiError {

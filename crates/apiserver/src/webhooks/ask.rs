@@ -1,0 +1,280 @@
+//! Asking the webhooks that want to see a request.
+
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::{
+    Hooks, Operation, call,
+    hook::{Hook, Subject},
+    review::{self, Verdict},
+};
+use crate::{
+    kinds::{KindRef, NAMESPACE},
+    object::{self, Input},
+    server::Context,
+    status::ApiError,
+    verbs,
+};
+
+/// A request and the webhooks that want to see it.
+pub struct Asked<'a> {
+    context: &'a Context,
+    operation: Operation,
+    dry_run: bool,
+    hooks: Arc<Hooks>,
+    mutating: Vec<(usize, KindRef)>,
+    validating: Vec<(usize, KindRef)>,
+    /// What they want people to be told.
+    pub warnings: Vec<String>,
+}
+
+/// Configurations are not subject to themselves, or nobody could mend a wrong one.
+const EXEMPT: &str = "admissionregistration.k8s.io";
+
+impl<'a> Asked<'a> {
+    /// Finds those whose rules are about this request.
+    pub fn new(context: &'a Context, operation: Operation, dry_run: bool) -> Self {
+        let hooks = context.server.webhooks.now(&context.server);
+        // Of other subresources a configuration cannot say anything.
+        let is_main = ["", "status"].contains(&context.target.subresource.as_str());
+        let exempt = context.kind.group == EXEMPT || !is_main;
+        let wanted = |all: &[Hook]| -> Vec<(usize, KindRef)> {
+            let all = all.iter().enumerate().filter(|_| !exempt);
+            all.filter_map(|(index, hook)| Some((index, form(context, operation, hook)?)))
+                .collect()
+        };
+        Self {
+            mutating: wanted(&hooks.mutating),
+            validating: wanted(&hooks.validating),
+            context,
+            operation,
+            dry_run,
+            hooks,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Whether no webhook wants to see it.
+    pub fn is_nobody(&self) -> bool {
+        self.mutating.is_empty() && self.validating.is_empty()
+    }
+
+    /// Asks the mutating ones in turn what the object should be.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal.
+    pub async fn mutate(&mut self, object: Value, old: Option<&Value>) -> Result<Value, ApiError> {
+        let hooks = Arc::clone(&self.hooks);
+        let mut object = object;
+        let mut seen: Vec<Value> = Vec::new();
+        let turns = std::mem::take(&mut self.mutating);
+        for (index, form) in &turns {
+            object = self
+                .change(&hooks.mutating[*index], form, object, old)
+                .await?;
+            seen.push(object.clone());
+        }
+        for ((index, form), seen) in turns.iter().zip(seen) {
+            let hook = &hooks.mutating[*index];
+            if hook.reinvoked && seen != object {
+                object = self.change(hook, form, object, old).await?;
+            }
+        }
+        Ok(object)
+    }
+
+    async fn change(
+        &mut self,
+        hook: &Hook,
+        form: &KindRef,
+        object: Value,
+        old: Option<&Value>,
+    ) -> Result<Value, ApiError> {
+        let new = (!object.is_null()).then_some(&object);
+        let verdict = self.ask(hook, form, new, old).await?;
+        self.warnings.extend(verdict.warnings);
+        match verdict.changed {
+            Some(changed) if new.is_some() => {
+                let input = Input {
+                    value: changed,
+                    duplicates: Vec::new(),
+                };
+                let refuse = |why: &str| failed(hook, &format!("its patch does not fit: {why}"));
+                let mut decoded = verbs::decode(form, input, refuse)?.object;
+                decoded["apiVersion"] = object["apiVersion"].clone();
+                Ok(decoded)
+            }
+            _ => Ok(object),
+        }
+    }
+
+    /// Asks the validating ones, all at once, whether the object may be so.
+    ///
+    /// # Errors
+    ///
+    /// A refusal.
+    pub async fn validate(
+        &mut self,
+        new: Option<&Value>,
+        old: Option<&Value>,
+    ) -> Result<(), ApiError> {
+        let hooks = Arc::clone(&self.hooks);
+        let asked = self.validating.iter();
+        let asked = asked.map(|(index, form)| self.ask(&hooks.validating[*index], form, new, old));
+        let verdicts = try_join_all(asked).await?;
+        let warnings = verdicts.into_iter().flat_map(|verdict| verdict.warnings);
+        self.warnings.extend(warnings);
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        hook: &Hook,
+        form: &KindRef,
+        new: Option<&Value>,
+        old: Option<&Value>,
+    ) -> Result<Verdict, ApiError> {
+        if !self.is_chosen(hook, new, old) {
+            return Ok(Verdict::default());
+        }
+        let uid = Uuid::new_v4().to_string();
+        let request = self.request(form, &uid, new, old);
+        let server = &self.context.server;
+        let answered = call::call(server, hook, &review::question(&request)).await;
+        let verdict = answered
+            .map_err(|cause| format!("failed to call webhook: {cause}"))
+            .and_then(|bytes| {
+                let read = review::answer(&hook.name, &uid, &bytes, &request["object"]);
+                read.map_err(|cause| format!("received invalid webhook response: {cause}"))
+            });
+        match verdict {
+            Ok(Verdict {
+                refusal: Some(refusal),
+                ..
+            }) => Err(refusal),
+            Ok(verdict) => Ok(verdict),
+            Err(cause) if hook.must_answer => Err(failed(hook, &cause)),
+            Err(cause) => {
+                let (name, configuration) = (&hook.name, &hook.configuration);
+                tracing::warn!(
+                    name,
+                    configuration,
+                    cause,
+                    "a webhook failed and is passed over"
+                );
+                Ok(Verdict::default())
+            }
+        }
+    }
+
+    fn is_chosen(&self, hook: &Hook, new: Option<&Value>, old: Option<&Value>) -> bool {
+        let labels =
+            |object: Option<&Value>| object.map(|object| object["metadata"]["labels"].clone());
+        let absent = |labels: Option<Value>, there: bool| match labels {
+            Some(Value::Null) if there => json!({}),
+            other => other.unwrap_or_default(),
+        };
+        let new_labels = absent(labels(new), new.is_some());
+        let old_labels = absent(labels(old), old.is_some());
+        let kind = &self.context.kind;
+        let namespace = if kind.group.is_empty() && kind.plural == "namespaces" {
+            Some(if new.is_some() {
+                new_labels.clone()
+            } else {
+                old_labels.clone()
+            })
+        } else if kind.namespaced {
+            Some(self.namespace_labels(new.or(old)))
+        } else {
+            None
+        };
+        hook.chooses(namespace.as_ref(), [&new_labels, &old_labels])
+    }
+
+    fn namespace_labels(&self, object: Option<&Value>) -> Value {
+        let namespace = object.map_or("", object::namespace);
+        let entry = self.context.server.store.get(&NAMESPACE.key("", namespace));
+        let labels = entry.map(|entry| {
+            let labels = entry.attributes.labels();
+            let labels = labels.map(|(name, value)| (name.to_owned(), value.into()));
+            labels.collect::<Map<String, Value>>()
+        });
+        labels.unwrap_or_default().into()
+    }
+
+    fn request(
+        &self,
+        form: &KindRef,
+        uid: &str,
+        new: Option<&Value>,
+        old: Option<&Value>,
+    ) -> Value {
+        let (kind, target) = (&self.context.kind, &self.context.target);
+        let shown = |object: Option<&Value>| {
+            let shown = object.map(|object| {
+                let mut served = form.to_served(object.clone());
+                served["apiVersion"] = form.api_version().into();
+                served
+            });
+            shown.unwrap_or(Value::Null)
+        };
+        let of = |kind: &KindRef| json!({ "group": kind.group, "version": kind.version, "kind": kind.kind });
+        let resource = |kind: &KindRef| json!({ "group": kind.group, "version": kind.version, "resource": kind.plural });
+        let any = new.or(old).unwrap_or(&Value::Null);
+        let options = match self.operation {
+            Operation::Create => "CreateOptions",
+            Operation::Update => "UpdateOptions",
+            Operation::Delete => "DeleteOptions",
+        };
+        let mut request = json!({
+            "uid": uid, "kind": of(form), "resource": resource(form),
+            "requestKind": of(kind), "requestResource": resource(kind),
+            "name": object::name(any), "operation": self.operation.name(),
+            "userInfo": review::user_info(&self.context.user),
+            "object": shown(new), "oldObject": shown(old), "dryRun": self.dry_run,
+            "options": { "kind": options, "apiVersion": "meta.k8s.io/v1" },
+        });
+        if kind.namespaced {
+            request["namespace"] = object::namespace(any).into();
+        }
+        if !target.subresource.is_empty() {
+            request["subResource"] = target.subresource.as_str().into();
+            request["requestSubResource"] = target.subresource.as_str().into();
+        }
+        request
+    }
+}
+
+fn failed(hook: &Hook, cause: &str) -> ApiError {
+    ApiError::internal(format!("failed calling webhook {:?}: {cause}", hook.name))
+}
+
+/// The version in which a webhook wants to see the object; none if it does not. The one that is
+/// asked for, or another one of the same objects.
+fn form(context: &Context, operation: Operation, hook: &Hook) -> Option<KindRef> {
+    let wants = |kind: &KindRef| {
+        hook.wants(&Subject {
+            group: kind.group,
+            version: kind.version,
+            resource: kind.plural,
+            subresource: &context.target.subresource,
+            namespaced: kind.namespaced,
+            operation: operation.name(),
+        })
+    };
+    if wants(&context.kind) {
+        return Some(context.kind.clone());
+    }
+    if !hook.equivalent {
+        return None;
+    }
+    let bucket = context.kind.bucket();
+    let served = context.server.kinds.now();
+    served
+        .iter()
+        .find(|kind| kind.bucket() == bucket && wants(kind))
+}
