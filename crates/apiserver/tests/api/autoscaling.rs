@@ -41,7 +41,7 @@ fn an_autoscaler_is_one_object_in_two_versions() {
     wrong["metadata"] = json!({"name": "wrong", "namespace": "default"});
     wrong["spec"]["minReplicas"] = 6.into();
     let refused = server.refused(&["create", "-f", "-"], &wrong.to_string());
-    let expected = "HorizontalPodAutoscaler.autoscaling \"wrong\" is invalid: spec.maxReplicas: \
-                    Invalid value: 5: must be greater than or equal to `minReplicas`";
+    let expected = "The HorizontalPodAutoscaler \"wrong\" is invalid: spec.maxReplicas: Invalid \
+                    value: 5: must be greater than or equal to `minReplicas`";
     assert!(refused.contains(expected), "{refused}");
 }
