@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::code::{Code, Makes};
+use super::syntax::Binary;
 use super::types::{field, text_form};
 use super::value::Val;
 use crate::node::{Additional, Node, Type};
@@ -159,9 +160,14 @@ fn guess(code: &Code, scope: &mut Vec<Guess>) -> Guess {
             };
             Guess { cost, ..larger }
         }
-        Code::Binary(_, parts) => {
+        Code::Binary(operator, parts) => {
             let (left, right) = (guess(&parts[0], scope), guess(&parts[1], scope));
-            let walked = walk(&left).min(walk(&right)).saturating_add(1);
+            let walked = match operator {
+                Binary::In => right.size,
+                Binary::Add => left.size.saturating_add(right.size) / 10,
+                _ => left.size.min(right.size) / 10,
+            };
+            let walked = walked.saturating_add(1);
             let cost = left.cost.saturating_add(right.cost).saturating_add(walked);
             Guess {
                 cost,
@@ -208,8 +214,9 @@ fn guess(code: &Code, scope: &mut Vec<Guess>) -> Guess {
                 ..member(&range, None)
             };
             let length = scope.len();
+            // Kubernetes takes keys for nothing, and there are rules that count on it.
             let key = Guess {
-                size: LARGEST_REQUEST.min(256),
+                size: 0,
                 ..Guess::plain(0)
             };
             match (fold.pairs, is_map) {
@@ -307,7 +314,7 @@ fn call(name: &str, args: &[Code], scope: &mut Vec<Guess>) -> Guess {
     let guesses: Vec<Guess> = args.iter().map(|arg| guess(arg, scope)).collect();
     let total = guesses
         .iter()
-        .fold(1, |sum: u64, one| sum.saturating_add(one.cost));
+        .fold(0, |sum: u64, one| sum.saturating_add(one.cost));
     let size = guesses.iter().map(|one| one.size).max().unwrap_or(1);
     let own = match (name, guesses.as_slice()) {
         (
@@ -327,7 +334,7 @@ fn call(name: &str, args: &[Code], scope: &mut Vec<Guess>) -> Guess {
             .fold(0, |sum: u64, one| sum.saturating_add(walk(one))),
     };
     Guess {
-        cost: total.saturating_add(own),
+        cost: total.saturating_add(own.max(1)),
         size,
         place: None,
         item_size: size,

@@ -44,13 +44,13 @@ pub(super) fn apply<'a>(
     }
 }
 
-/// Texts are walked ten letters at a time; members that are told apart are each looked for.
+/// Texts and lists are walked ten steps at a time; members that are told apart are each looked for.
 fn charge_walk(weight: u64, value: &Val<'_>, cost: &mut Cost) -> Result<(), Fault> {
     let searched = value.is_list() && *list_form(value) != List::Atomic;
     cost.charge(match value {
-        Val::Text(_) | Val::Bytes(_) => weight / 10,
         _ if searched => weight.saturating_mul(weight),
-        value if value.is_list() || value.is_map() => weight,
+        Val::Text(_) | Val::Bytes(_) => weight / 10,
+        value if value.is_list() || value.is_map() => weight / 10,
         _ => 0,
     })
 }
