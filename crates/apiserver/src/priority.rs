@@ -32,6 +32,16 @@ pub fn admit(server: &Server, pod: &mut Value) -> Result<(), ApiError> {
     give(&mut pod["spec"], class.as_ref()).map_err(|why| refuse(pod, &why))
 }
 
+/// An update that says nothing of a pod's priority leaves it.
+pub fn keep(new: &mut Value, old: &Value) {
+    for field in ["priority", "preemptionPolicy"] {
+        if new["spec"].is_object() && new["spec"][field].is_null() && !old["spec"][field].is_null()
+        {
+            new["spec"][field] = old["spec"][field].clone();
+        }
+    }
+}
+
 /// Refuses a second default class.
 ///
 /// # Errors

@@ -52,6 +52,9 @@ pub fn settle<'a>(
         }
         Admission::Pod => {
             server.tolerations.admit(new);
+            if let Some(old) = old {
+                priority::keep(new, old);
+            }
             None
         }
         Admission::ServiceAddresses => {

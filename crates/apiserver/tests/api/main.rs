@@ -5,6 +5,7 @@
 mod access;
 mod apply;
 mod autoscaling;
+mod batch;
 mod caches;
 mod corpus;
 mod crashes;

@@ -145,7 +145,8 @@ pub fn complete_template(template: &mut Value) {
 /// What it says already is left, for validation to judge.
 fn select_own(job: &mut Value) {
     let (uid, name) = (object::meta(job, "uid"), object::name(job));
-    if uid.is_empty() || !job["spec"]["template"].is_object() {
+    // A name that is still to be generated will be in the labels.
+    if uid.is_empty() || name.is_empty() || !job["spec"]["template"].is_object() {
         return;
     }
     let (uid, name) = (json!(uid), json!(name));

@@ -85,8 +85,6 @@ pub const SPEC_DEFAULTS: &[(&str, &str)] = &[
 /// Defaults that only pods themselves have.
 pub const POD_DEFAULTS: &[(&str, &str)] = &[
     ("spec.enableServiceLinks", "true"),
-    ("spec.preemptionPolicy", "\"PreemptLowerPriority\""),
-    ("spec.priority", "0"),
     ("status.phase", "\"Pending\""),
 ];
 
