@@ -1,7 +1,10 @@
 //! Owners and dependents at a real API server.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, ListParams, PostParams, PropagationPolicy};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, PostParams, PropagationPolicy,
+};
+use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -108,4 +111,60 @@ async fn orphans_stay_without_their_owner() {
     let child = server.maps().get("child").await.unwrap();
     let owners: Vec<_> = child.owner_references().iter().map(|o| &o.name).collect();
     assert_eq!(owners, ["b"]);
+}
+
+/// Objects of a kind that the API server knows by its name.
+fn objects(server: &Server, group: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk(group, "v1", kind);
+    let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+    Api::all_with(server.admin.clone(), &resource)
+}
+
+#[tokio::test]
+async fn kinds_that_are_made_meanwhile_are_collected_too() {
+    let server = Server::start().await;
+    server.add_map("before", &[]).await;
+    let _controllers = Controllers::start(&server, "me", &[]);
+    let group = "apiextensions.k8s.io";
+    let definitions = objects(
+        &server,
+        group,
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+    );
+    let schema = json!({"openAPIV3Schema": {"type": "object"}});
+    let definition = json!({
+        "metadata": {"name": "mills.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Cluster",
+            "names": {"plural": "mills", "kind": "Mill"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
+    });
+    let definition = serde_json::from_value(definition).unwrap();
+    definitions
+        .create(&PostParams::default(), &definition)
+        .await
+        .unwrap();
+    let mills = objects(&server, "example.com", "Mill", "mills");
+    let mill = eventually("make the mill", async || {
+        let mill = serde_json::from_value(json!({"metadata": {"name": "mill"}})).unwrap();
+        mills.create(&PostParams::default(), &mill).await.ok()
+    })
+    .await;
+    let owner = json!({
+        "apiVersion": "example.com/v1", "kind": "Mill", "name": "mill", "uid": mill.uid(),
+    });
+    let flour = json!({"metadata": {"name": "flour", "ownerReferences": [owner]}});
+    let flour = serde_json::from_value(flour).unwrap();
+    server
+        .maps()
+        .create(&PostParams::default(), &flour)
+        .await
+        .unwrap();
+    mills
+        .delete("mill", &DeleteParams::default())
+        .await
+        .unwrap();
+    server.left_are(&["before"]).await;
 }
