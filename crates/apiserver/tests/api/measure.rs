@@ -170,7 +170,7 @@ async fn measure_apply() {
             let (pods, patch) = (&pods, &patch);
             let name = format!("pod-{number}");
             async move {
-                pods.patch_status(&name, &PatchParams::default(), &patch)
+                pods.patch_status(&name, &PatchParams::default(), patch)
                     .await
             }
         })
