@@ -11,8 +11,11 @@ pub struct StoredAs {
     /// Top-level fields: the stored name, the served name.
     pub renames: &'static [(&'static str, &'static str)],
     /// What else makes a served object one that is stored, and back.
-    pub reshape: Option<(fn(&mut Value), fn(&mut Value))>,
+    pub reshape: Option<(Reshape, Reshape)>,
 }
+
+/// Changes an object in place.
+type Reshape = fn(&mut Value);
 
 impl Kind {
     /// A served object in the form that is stored.
