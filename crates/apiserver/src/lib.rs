@@ -18,9 +18,9 @@
 //!
 //! Tasks, all on one thread beside the store's writer: one for each connection, one that fills
 //! and empties namespaces, one that looks after the addresses of Services, one that counts what
-//! quotas are used of, one that keeps the Service
-//! `kubernetes`, one that looks after custom resource definitions, one that forgets old events. A watcher that does not read waits in
-//! its own connection; it costs others nothing, and catches up from the event log.
+//! quotas are used of, one that keeps the Service `kubernetes`, one that looks after custom resource
+//! definitions, one that writes aggregated roles, one that forgets old events. A watcher that does not
+//! read waits in its own connection; it costs others nothing, and catches up from the event log.
 
 mod admission;
 mod answer;
@@ -105,6 +105,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     tasks.spawn(bootstrap::keep(server.clone(), options.clone()));
     tasks.spawn(expiry::run(server.clone()));
     tasks.spawn(quota::run(server.clone()));
+    tasks.spawn(authz::aggregate::run(server.clone()));
     let _debug = debug::serve(&introspect, &server, &options)?;
     for listener in listeners {
         tasks.spawn(serve::accept(listener, acceptor.clone(), server.clone()));

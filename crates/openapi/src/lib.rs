@@ -47,7 +47,7 @@ pub struct Resource<'a> {
     /// What may be done: `get`, `list`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub verbs: &'a [&'a str],
     /// Content types of patches.
-    pub patches: &'a [&'a str],
+    pub patches: Vec<&'a str>,
     /// Where its schema is.
     pub schema: Schema,
     /// Its subresources.

@@ -35,7 +35,7 @@ fn pods() -> Resource<'static> {
         plural: "pods",
         namespaced: true,
         verbs: ALL,
-        patches: &[MERGE, STRATEGIC],
+        patches: vec![MERGE, STRATEGIC],
         schema: Schema::Library,
         parts: vec![
             part("status", &["get", "patch", "update"], Carries::Objects),
@@ -75,7 +75,7 @@ fn tabs() -> Resource<'static> {
         kind: "CronTab",
         list_kind: "CronTabs".into(),
         plural: "crontabs",
-        patches: &[MERGE],
+        patches: vec![MERGE],
         schema: Schema::Own,
         parts: Vec::new(),
         ..pods()

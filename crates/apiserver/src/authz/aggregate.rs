@@ -1,17 +1,35 @@
 //! ClusterRoles that take in the rules of others, chosen by label (`aggregationRule`).
 //!
-//! The rules are put together when they are needed, and are not written into the object as a
-//! controller of Kubernetes does: what is read from the API is what was applied.
+//! Whoever decides puts the rules together when they are needed, so that a label counts at once. For
+//! those who read the object, [`run`] writes them into it a moment later, as a controller of Kubernetes does.
 
-use serde_json::Value;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use futures::FutureExt as _;
+use sealane_store::{Entry, Watch};
+use serde_json::{Value, json};
 
 use super::{Rule, policy::rules_of};
-use crate::object;
+use crate::{
+    kinds::CLUSTER_ROLE,
+    object,
+    owners::Writing,
+    server::Server,
+    status::ApiError,
+    verbs::{Part, replace},
+};
 
-/// The rules of a ClusterRole, with those that it takes in, and those that these take in.
+/// Pause after a failure: a disk that is full stays so for a while.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The rules of a ClusterRole. One that takes in others has theirs, those that these take in, and none
+/// of its own.
 pub fn rules(role: &Value, all: &[Value]) -> Vec<Rule> {
+    if role["aggregationRule"].is_null() {
+        return rules_of(role);
+    }
     let mut seen = vec![object::name(role)];
-    let mut rules = rules_of(role);
+    let mut rules: Vec<Rule> = Vec::new();
     let mut open = vec![role];
     while let Some(taker) = open.pop() {
         let selectors = taker["aggregationRule"]["clusterRoleSelectors"].as_array();
@@ -22,11 +40,98 @@ pub fn rules(role: &Value, all: &[Value]) -> Vec<Rule> {
                 continue;
             }
             seen.push(object::name(other));
-            rules.extend(rules_of(other));
+            if other["aggregationRule"].is_null() {
+                for rule in rules_of(other) {
+                    if !rules.contains(&rule) {
+                        rules.push(rule);
+                    }
+                }
+            }
             open.push(other);
         }
     }
     rules
+}
+
+/// Keeps the rules that stand in such roles up to date, until the server stops.
+pub async fn run(server: Arc<Server>) {
+    loop {
+        tokio::select! {
+            () = server.shutdown.cancelled() => return,
+            result = follow(&server) => if let Err(cause) = result {
+                tracing::warn!("aggregate ClusterRoles: starting over: {cause:#}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn follow(server: &Server) -> anyhow::Result<()> {
+    let revision = server.store.revision();
+    let mut watch = server.store.watch(&CLUSTER_ROLE.bucket(), revision)?;
+    loop {
+        let labelled = write(server)
+            .await
+            .map_err(|error| anyhow::anyhow!(error.message))?;
+        next(&mut watch, &labelled).await?;
+    }
+}
+
+/// Waits for a change of a role that takes in others, or that others may take in or have; what has
+/// changed meanwhile is looked at together.
+async fn next(watch: &mut Watch, labelled: &BTreeSet<String>) -> anyhow::Result<()> {
+    while !concerns(&watch.next().await?.entry, labelled) {}
+    while let Some(more) = watch.next().now_or_never() {
+        more?;
+    }
+    Ok(())
+}
+
+fn concerns(entry: &Entry, labelled: &BTreeSet<String>) -> bool {
+    let role: Value = serde_json::from_slice(&entry.object).unwrap_or_default();
+    labelled.contains(entry.key.name()) || is_labelled(&role) || !role["aggregationRule"].is_null()
+}
+
+fn is_labelled(role: &Value) -> bool {
+    !role["metadata"]["labels"].is_null()
+}
+
+/// Brings all roles up to date; the names of those with labels.
+async fn write(server: &Server) -> Result<BTreeSet<String>, ApiError> {
+    let entries = server
+        .store
+        .list(&CLUSTER_ROLE.bucket(), None, |_| true)
+        .entries;
+    let read = |entry: &Arc<Entry>| serde_json::from_slice(&entry.object);
+    let all: Vec<Value> = entries
+        .iter()
+        .filter_map(|entry| read(entry).ok())
+        .collect();
+    let ours = Writing::ours();
+    for role in all.iter().filter(|role| !role["aggregationRule"].is_null()) {
+        let rules = json!(rules(role, &all));
+        let same = if role["rules"].is_null() {
+            json!([])
+        } else {
+            role["rules"].clone()
+        };
+        if rules == same {
+            continue;
+        }
+        let mut new = role.clone();
+        new["rules"] = rules;
+        let name = object::name(role);
+        let Some(entry) = entries.iter().find(|entry| entry.key.name() == name) else {
+            continue;
+        };
+        match replace(server, &CLUSTER_ROLE, Part::Main, new, entry, &ours).await {
+            // Somebody was faster, which leads to another look.
+            Err(error) if ["Conflict", "NotFound"].contains(&error.reason) => {}
+            result => drop(result?),
+        }
+    }
+    let labelled = all.iter().filter(|role| is_labelled(role));
+    Ok(labelled.map(|role| object::name(role).to_owned()).collect())
 }
 
 /// Whether a `LabelSelector` chooses these labels.
@@ -81,6 +186,7 @@ mod tests {
             .into_iter()
             .flat_map(|rule| rule.verbs)
             .collect();
-        assert_eq!(verbs, ["own", "get", "list", "watch"]);
+        assert_eq!(verbs, ["get", "watch"]);
+        assert_eq!(rules(&all[1], &all), rules_of(&all[1]));
     }
 }

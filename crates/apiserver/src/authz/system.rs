@@ -53,12 +53,16 @@ async fn ensure_one(server: &Server, kind: &Kind, object: Value) -> Result<(), A
             .map(drop);
     };
     let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
-    let same = PARTS.iter().all(|part| old[*part] == object[*part]);
+    // Roles of users may have been taken in, too; `aggregate` sees to that.
+    let aggregates = !object["aggregationRule"].is_null();
+    let ours = |part: &&str| !aggregates || *part != "rules";
+    let parts: Vec<&str> = PARTS.into_iter().filter(ours).collect();
+    let same = parts.iter().all(|part| old[*part] == object[*part]);
     if same || old["metadata"]["annotations"][AUTOUPDATE] == "false" {
         return Ok(());
     }
     let mut new = old;
-    for part in PARTS {
+    for part in parts {
         object::copy_part(&mut new, &object, part);
     }
     replace(server, kind, Part::Main, new, &current, &Writing::ours())

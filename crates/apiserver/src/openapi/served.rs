@@ -10,6 +10,7 @@ use crate::{
     discovery,
     kinds::{Kind, KindRef, NodeStream, Subresource},
     patch::Patch,
+    verbs::APPLY,
 };
 
 /// The definitions of our own kinds, which other Kubernetes clusters are given.
@@ -20,6 +21,12 @@ const OWN_GROUP: &str = "sealane.io";
 /// A kind and its subresources.
 pub fn resource(kind: &Kind) -> Resource<'_> {
     let is_own = kind.custom.is_some() || kind.group == OWN_GROUP;
+    // What is not in the library has no keys to merge lists by, either.
+    let patches = if is_own {
+        Patch::CUSTOM_MEDIA
+    } else {
+        Patch::MEDIA
+    };
     Resource {
         group: kind.group,
         version: kind.version,
@@ -28,12 +35,9 @@ pub fn resource(kind: &Kind) -> Resource<'_> {
         plural: kind.plural,
         namespaced: kind.namespaced,
         verbs: discovery::verbs(kind),
-        // What is not in the library has no keys to merge lists by, either.
-        patches: if is_own {
-            Patch::CUSTOM_MEDIA
-        } else {
-            Patch::MEDIA
-        },
+        patches: std::iter::once(APPLY)
+            .chain(patches.iter().copied())
+            .collect(),
         schema: if is_own { Schema::Own } else { Schema::Library },
         parts: discovery::parts(kind).map(part).collect(),
     }

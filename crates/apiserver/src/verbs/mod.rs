@@ -19,6 +19,7 @@ mod scale;
 mod update;
 mod watch;
 
+pub use apply::MEDIA as APPLY;
 pub use bind::bind;
 pub use create::{create, create_object, suffix};
 pub use decode::{Incoming, cannot, decode, judge};

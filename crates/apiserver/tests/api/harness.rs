@@ -244,15 +244,7 @@ impl Server {
 
     /// Runs kubectl with this input.
     pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Said {
-        let mut child = self
-            .kubectl_command(arguments)
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input.as_bytes()).unwrap();
-        drop(stdin);
-        said(child.wait_with_output().unwrap())
+        run_with_input(self.kubectl_command(arguments), input)
     }
 
     pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
@@ -305,6 +297,15 @@ pub fn said(output: Output) -> Said {
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Runs a command with this input.
+pub fn run_with_input(mut command: Command, input: &str) -> Said {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    said(child.wait_with_output().unwrap())
 }
 
 /// The kubectl to test with: `$KUBECTL`, or the one in the path.

@@ -7,6 +7,7 @@ mod apply;
 mod autoscaling;
 mod batch;
 mod caches;
+mod charts;
 mod corpus;
 mod crashes;
 mod custom;

@@ -3,6 +3,7 @@
 
 mod identities;
 mod roles;
+mod table;
 mod tokens;
 
 use std::fs;
