@@ -2,7 +2,7 @@
 
 use sealane_openapi::{Carries, Facts, Part, Resource, Schema};
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::merging;
 use crate::{
@@ -17,10 +17,12 @@ use crate::{
 const OWN: &str = include_str!("../../../../deploy/crds.yaml");
 /// The group of our own kinds.
 const OWN_GROUP: &str = "sealane.io";
+/// The group of what is measured, which the library does not have.
+const METRICS_GROUP: &str = "metrics.k8s.io";
 
 /// A kind and its subresources.
 pub fn resource(kind: &Kind) -> Resource<'_> {
-    let is_own = kind.custom.is_some() || kind.group == OWN_GROUP;
+    let is_own = kind.custom.is_some() || [OWN_GROUP, METRICS_GROUP].contains(&kind.group);
     // What is not in the library has no keys to merge lists by, either.
     let patches = if is_own {
         Patch::CUSTOM_MEDIA
@@ -112,6 +114,9 @@ impl Facts for Known<'_> {
 
 /// The schema of a kind of our own.
 fn own(of: &Resource<'_>) -> Value {
+    if of.group == METRICS_GROUP {
+        return metrics(of.kind);
+    }
     let definitions = serde_yaml_ng::Deserializer::from_str(OWN);
     let mut definitions = definitions.filter_map(|one| Value::deserialize(one).ok());
     let definition = definitions.find(|one| one["spec"]["names"]["kind"] == of.kind);
@@ -124,4 +129,31 @@ fn own(of: &Resource<'_>) -> Value {
     version.map_or(Value::Null, |version| {
         version["schema"]["openAPIV3Schema"].clone()
     })
+}
+
+/// The schema of what a node or a pod takes.
+fn metrics(kind: &str) -> Value {
+    let usage = json!({
+        "type": "object", "description": "How much of each resource is taken.",
+        "additionalProperties": { "type": "string" },
+    });
+    let mut schema = json!({
+        "type": "object", "description": "What is taken of each resource, as measured.",
+        "properties": {
+            "timestamp": {
+                "type": "string", "format": "date-time", "description": "When the measurement ended.",
+            },
+            "window": { "type": "string", "description": "How long it went on." },
+        },
+    });
+    if kind == "PodMetrics" {
+        let name = json!({ "type": "string", "description": "The name of the container." });
+        schema["properties"]["containers"] = json!({
+            "type": "array", "description": "What each container takes.",
+            "items": { "type": "object", "properties": { "name": name, "usage": usage } },
+        });
+    } else {
+        schema["properties"]["usage"] = usage;
+    }
+    schema
 }
