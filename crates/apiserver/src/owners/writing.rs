@@ -22,6 +22,7 @@ pub struct Writing {
     pub dry_run: bool,
     manager: String,
     subresource: String,
+    is_ours: bool,
     applied: Option<Managers>,
 }
 
@@ -30,6 +31,7 @@ impl Writing {
     pub fn ours() -> Self {
         Self {
             manager: OURS.into(),
+            is_ours: true,
             ..Self::default()
         }
     }
@@ -40,7 +42,7 @@ impl Writing {
             dry_run: options.dry_run,
             manager: options.manager(&payload.agent),
             subresource: context.target.subresource.clone(),
-            applied: None,
+            ..Self::default()
         }
     }
 
@@ -89,10 +91,12 @@ impl Writing {
         if let Some(applied) = &self.applied {
             return unless_same(applied, stored);
         }
-        // Through a subresource nobody edits them, and who knows nothing of them loses nothing.
+        // Through a subresource nobody edits them, nor do we ourselves, and who knows nothing of
+        // them loses nothing.
+        let edits = !self.is_ours && self.subresource.is_empty() && given != stored;
         let edited = match given {
             Value::Null => None,
-            given if given == stored || !self.subresource.is_empty() => None,
+            _ if !edits => None,
             given if Managers::is_reset(given) => Some(Managers::default()),
             given => Managers::parse(given)
                 .ok()
