@@ -89,7 +89,7 @@ impl Writing {
         (new, given): (&Value, &Value),
     ) -> Value {
         if let Some(applied) = &self.applied {
-            return unless_same(applied, stored);
+            return unless_same(applied, stored, old == new);
         }
         // Through a subresource nobody edits them, nor do we ourselves, and who knows nothing of
         // them loses nothing.
@@ -126,10 +126,21 @@ impl Writing {
     }
 }
 
-/// What is stored, if it says the same: clients may write it in another form.
-fn unless_same(managers: &Managers, stored: &Value) -> Value {
+/// What is stored, if it says the same: clients may write it in another form. Times say nothing
+/// when nothing changed: a configuration may have other words for what there is (`0.5` for `500m`).
+fn unless_same(managers: &Managers, stored: &Value, nothing_changed: bool) -> Value {
+    let timeless = |managers: &Managers| {
+        let mut entries = managers.to_value();
+        for entry in entries.as_array_mut().into_iter().flatten() {
+            entry["time"].take();
+        }
+        let mut entries = entries.as_array().cloned().unwrap_or_default();
+        entries.sort_by_key(Value::to_string);
+        entries
+    };
     match Managers::parse(stored) {
         Ok(was) if was == *managers => stored.clone(),
+        Ok(was) if nothing_changed && timeless(&was) == timeless(managers) => stored.clone(),
         _ => to_entries(managers),
     }
 }

@@ -149,6 +149,7 @@ pub async fn replace(
     let (stored, given) = (take_entries(&mut old), take_entries(&mut new));
     keep_ours(kind, part, &mut new, &old);
     kind.storage().fill_in(&mut new);
+    new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
     // What the server adds from here on, nobody owns.
     let owners = writing.owners(kind, (&old, &stored), (&new, &given));
     let reservation = settle(server, kind.storage(), &mut new, Some(&old))?;
@@ -156,7 +157,6 @@ pub async fn replace(
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = generation.into();
     }
-    new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
     let changes_nothing = new == old && owners == stored;
     put_entries(&mut new, owners);
     if writing.dry_run {

@@ -142,8 +142,8 @@ async fn replicas_are_handed_over() {
         (StatusCode::OK, &json!(5))
     );
     let object = get(&client, DEPLOYMENT).await;
-    assert_eq!(names(&object), ["user Apply", "hpa Update scale"]);
-    assert_eq!(owners(&object)[1].1, json!({"f:spec": {"f:replicas": {}}}));
+    assert_eq!(names(&object), ["hpa Update scale", "user Apply"]);
+    assert_eq!(owners(&object)[0].1, json!({"f:spec": {"f:replicas": {}}}));
     // The scale can be applied too, and conflicts as the field that it is.
     let applied = json!({
         "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "nginx"},

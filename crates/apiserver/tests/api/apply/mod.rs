@@ -37,11 +37,12 @@ async fn get(client: &kube::Client, path: &str) -> Value {
     object
 }
 
-/// The entries of an object: `MANAGER OPERATION [SUBRESOURCE]`, and what is owned.
+/// The entries of an object: `MANAGER OPERATION [SUBRESOURCE]`, and what is owned; sorted, since
+/// their own order depends on the second.
 fn owners(object: &Value) -> Vec<(String, Value)> {
     let entries = object["metadata"]["managedFields"].as_array();
     let entries = entries.into_iter().flatten();
-    entries
+    let mut owners: Vec<(String, Value)> = entries
         .map(|entry| {
             let text = |name: &str| entry[name].as_str().unwrap_or("");
             let who = format!(
@@ -54,7 +55,9 @@ fn owners(object: &Value) -> Vec<(String, Value)> {
             assert!(!text("time").is_empty(), "{entry}");
             (who.trim_end().to_owned(), entry["fieldsV1"].clone())
         })
-        .collect()
+        .collect();
+    owners.sort_by(|(one, _), (other, _)| one.cmp(other));
+    owners
 }
 
 /// Who owns anything.

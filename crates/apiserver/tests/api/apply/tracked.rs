@@ -119,7 +119,7 @@ async fn managed_fields_can_be_edited_and_forgotten() {
     let (_, applied) = apply(&client, MAP, "three", &map(&json!({"a": "1"}))).await;
     assert_eq!(
         names(&applied),
-        ["three Apply", "before-first-apply Update"]
+        ["before-first-apply Update", "three Apply"]
     );
 }
 
@@ -147,7 +147,7 @@ async fn the_status_has_owners_of_its_own() {
     let (_, applied) = apply(&client, &format!("{nodes}/n"), "one", &config).await;
     assert!(applied["status"]["phase"].is_null(), "{applied}");
     let spec = json!({"f:spec": {"f:unschedulable": {}}});
-    assert_eq!(owners(&applied)[0], ("one Apply".into(), spec));
+    assert_eq!(owners(&applied)[2], ("one Apply".into(), spec));
     // Applied to the subresource, only the status is.
     let (code, applied) = apply(&client, &format!("{nodes}/n/status"), "one", &config).await;
     assert_eq!(code, StatusCode::OK, "{applied}");
