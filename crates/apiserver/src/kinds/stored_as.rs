@@ -4,9 +4,6 @@ use serde_json::Value;
 
 use super::Kind;
 
-/// Changes an object from one form to the other.
-type Reshape = fn(&mut Value);
-
 /// How a kind is stored.
 pub struct StoredAs {
     /// The kind that is stored.
