@@ -10,7 +10,7 @@ mod jobs;
 
 use serde_json::{Value, json};
 
-use sealane_testkit::pod::ECHO;
+use sealane_testkit::pod::{ECHO, HOST};
 use sealane_testkit::{LATER, SOON, Shared, eventually};
 
 /// As long as kubectl may wait for a rollout.
@@ -329,4 +329,69 @@ fn endpoint_slices_follow_the_pods_of_a_service() {
         0,
     );
     kubectl(&cluster, "delete deployment served");
+}
+
+/// Busy until `/tmp/rest` is there.
+fn busy() -> String {
+    let script = "while [ ! -e /tmp/rest ]; do :; done; exec sleep 1000";
+    let resources = json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}});
+    let mut object: Value = serde_json::from_str(&deployment("busy", 1)).unwrap();
+    object["spec"]["template"]["spec"]["containers"] = json!([{
+        "name": "c", "image": HOST, "command": ["sh", "-c", script], "resources": resources,
+    }]);
+    object.to_string()
+}
+
+/// Half a minute: a pod's processor time counts when it has been ready for a whole window of ten
+/// seconds, and a rest shows when the window is over.
+#[test]
+fn a_busy_pod_makes_an_autoscaler_grow_and_its_rest_makes_it_shrink() {
+    let cluster = Shared::cluster();
+    cluster.apply(&busy()).succeeds();
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "busy"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"},
+            "maxReplicas": 2,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+        },
+    });
+    cluster.apply(&autoscaler.to_string()).succeeds();
+    let mut looks = 0;
+    // It is looked at every 15 seconds, and at once when its spec has changed.
+    let mut replicas_become = |expected: i64| {
+        eventually(LATER, &format!("there are to be {expected} pods"), || {
+            looks += 1;
+            let window = json!({"spec": {"behavior": {"scaleUp": {"stabilizationWindowSeconds": looks % 2}}}});
+            let patch = format!("patch hpa busy --type=merge -p {window}");
+            kubectl(&cluster, &patch);
+            match get(&cluster, "deployment busy")["spec"]["replicas"].as_i64() {
+                Some(found) if found == expected => Ok(()),
+                found => Err(format!(
+                    "{found:?}: {}",
+                    get(&cluster, "hpa busy")["status"]
+                )),
+            }
+        });
+    };
+    replicas_become(2);
+    kubectl(
+        &cluster,
+        &format!("rollout status deployment/busy {PATIENCE}"),
+    );
+    let top = kubectl(&cluster, "top pod -l app=busy --no-headers");
+    assert_eq!(top.lines().count(), 2, "{top}");
+    for pod in names(&items(&cluster, "pods -l app=busy")) {
+        kubectl(&cluster, &format!("exec {pod} -- touch /tmp/rest"));
+    }
+    replicas_become(1);
+    let described = kubectl(&cluster, "describe hpa busy");
+    for said in [
+        "New size: 2; reason: cpu resource utilization (percentage of request) above target",
+        "New size: 1; reason: All metrics below target",
+    ] {
+        assert!(described.contains(said), "{described}");
+    }
+    kubectl(&cluster, "delete hpa,deployment busy");
 }
