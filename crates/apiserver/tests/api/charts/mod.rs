@@ -1,5 +1,5 @@
-//! Charts of the shape that people install, rendered to YAML: installed, installed again, upgraded and,
-//! but for the operator's, uninstalled by `kubectl apply --server-side` and `--prune`.
+//! Charts of the shape that people install, rendered to YAML: installed, installed again, upgraded and
+//! uninstalled by `kubectl apply --server-side` and `--prune`.
 
 use crate::harness::{Said, Server, run_with_input, wait_for};
 
@@ -93,23 +93,22 @@ fn a_web_application_is_installed_upgraded_and_uninstalled() {
         server: &server,
         name: "shop",
     };
-    let kinds = "configmaps,secrets,services,serviceaccounts,deployments,ingresses,networkpolicies,poddisruptionbudgets,jobs";
+    let kinds = "configmaps,secrets,services,serviceaccounts,deployments,ingresses,networkpolicies,poddisruptionbudgets,jobs,horizontalpodautoscalers";
     let first = [
         ("name", "shop"),
         ("version", "1"),
         ("greeting", "hello"),
         ("legacy", "true"),
-        ("autoscaling", AUTOSCALING),
     ];
     let manifest = rendered(WEB, &first);
     let said = release.apply(&manifest);
-    assert_eq!(said.lines().count(), 10, "{said}");
+    assert_eq!(said.lines().count(), 11, "{said}");
     assert!(
         said.lines()
             .all(|line| line.ends_with(" serverside-applied")),
         "{said}"
     );
-    assert_eq!(release.versions(kinds).matches('=').count(), 10);
+    assert_eq!(release.versions(kinds).matches('=').count(), 11);
     let generation = "get deployment shop -n shop -o jsonpath={.metadata.generation}";
     let before = server.ok(generation);
     release.apply(&manifest);
@@ -123,7 +122,6 @@ fn a_web_application_is_installed_upgraded_and_uninstalled() {
         ("version", "2"),
         ("greeting", "good day"),
         ("debug", "true"),
-        ("autoscaling", AUTOSCALING),
     ];
     let manifest = rendered(WEB, &second);
     let said = release.apply(&manifest);
@@ -157,8 +155,6 @@ fn a_web_application_is_installed_upgraded_and_uninstalled() {
     assert_eq!(release.versions(kinds), "");
 }
 
-const AUTOSCALING: &str = "false";
-
 const CACHE: &str = "
 apiVersion: cache.example.com/v1
 kind: Cache
@@ -167,7 +163,7 @@ spec: {size: 64Mi, peers: [{name: a, weight: 1}]}
 ";
 
 #[test]
-fn an_operator_is_installed_and_upgraded() {
+fn an_operator_is_installed_upgraded_and_uninstalled() {
     let server = Server::start();
     server.ok("create namespace caching");
     let release = Release {
@@ -262,6 +258,14 @@ fn an_operator_is_installed_and_upgraded() {
     let image =
         "get deployment caching -n caching -o jsonpath={.spec.template.spec.containers[0].image}";
     assert_eq!(server.ok(image), "sealane.io/echo:2");
+
+    // With the definition go the objects, and the kind is no longer served.
+    release.uninstall(&second);
+    let said = server.kubectl("get caches -n caching");
+    assert!(
+        said.err.contains("the server doesn't have a resource type"),
+        "{said:?}"
+    );
 }
 
 #[test]
