@@ -7,7 +7,7 @@
 //! ```
 //!
 //! How many pods there should be is decided in `sealane-autoscaling`. Here an autoscaler is looked
-//! at when it is new or its spec has changed, and then every [`Options::interval`]; without
+//! at when it is new or its spec has changed, and then every `interval` ([`run`]); without
 //! autoscalers nothing runs. It is apart from the other controllers since what it scales may be of a
 //! kind that is known at run time only, and since it asks for pods and metrics instead of watching
 //! them: a few requests in 15 seconds cost less than a copy of every pod.
