@@ -239,7 +239,10 @@ fn an_operator_is_installed_upgraded_and_uninstalled() {
     assert_eq!(peers, "a b");
     let account = "--as=system:serviceaccount:caching:caching -n caching";
     for (question, expected) in [
-        ("update caches.cache.example.com --subresource=status", "yes"),
+        (
+            "update caches.cache.example.com --subresource=status",
+            "yes",
+        ),
         ("create leases.coordination.k8s.io", "yes"),
         ("create caches.cache.example.com", "no"),
         ("list secrets", "no"),

@@ -114,7 +114,10 @@ fn roles_speak_of_custom_kinds() {
         "{refused}"
     );
     assert_eq!(run("auth can-i list mills").out, "yes\n");
-    assert_eq!(run("auth can-i update mills --subresource=status").out, "no\n");
+    assert_eq!(
+        run("auth can-i update mills --subresource=status").out,
+        "no\n"
+    );
     // Our own controllers collect them, and do no more.
     let can = |what: &str| {
         let user = "--as=system:sealane:controllers --as-group=system:sealane";
