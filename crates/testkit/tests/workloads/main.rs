@@ -386,12 +386,15 @@ fn a_busy_pod_makes_an_autoscaler_grow_and_its_rest_makes_it_shrink() {
         kubectl(&cluster, &format!("exec {pod} -- touch /tmp/rest"));
     }
     replicas_become(1);
-    let described = kubectl(&cluster, "describe hpa busy");
+    // Events are told after what they tell of.
     for said in [
         "New size: 2; reason: cpu resource utilization (percentage of request) above target",
         "New size: 1; reason: All metrics below target",
     ] {
-        assert!(described.contains(said), "{described}");
+        eventually(SOON, said, || {
+            let described = kubectl(&cluster, "describe hpa busy");
+            described.contains(said).then_some(()).ok_or(described)
+        });
     }
     kubectl(&cluster, "delete hpa,deployment busy");
 }

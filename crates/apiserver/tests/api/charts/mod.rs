@@ -264,9 +264,9 @@ fn an_operator_is_installed_upgraded_and_uninstalled() {
 
     // With the definition go the objects, and the kind is no longer served.
     release.uninstall(&second);
-    let said = server.kubectl("get caches -n caching");
+    let said = server.kubectl("get --raw /apis/cache.example.com/v1/caches");
     assert!(
-        said.err.contains("the server doesn't have a resource type"),
+        said.err.contains("could not find the requested resource"),
         "{said:?}"
     );
 }
