@@ -87,7 +87,14 @@ impl Keeper {
             if written.is("Established") {
                 let (names, since) = (&written.status.accepted_names, entry.revision);
                 let made = Definition::new(written, names, entry.clone(), since);
-                *definition = made.map(Arc::new).ok();
+                match made {
+                    Ok(made) => *definition = Some(Arc::new(made)),
+                    Err(cause) => tracing::warn!(
+                        %cause,
+                        definition = entry.key.name(),
+                        "a definition that was served is not: its names do not fit in"
+                    ),
+                }
             }
         }
         let all: Vec<_> = keeper.definitions().cloned().collect();
