@@ -258,7 +258,7 @@ fn key_of(served: &ServicePort, frontend: &Frontend, kind: Kind) -> Bytes {
 }
 
 /// Whether all of 127.0.0.0/8 is meant: by a node port of a Service, for which the port is kept free everywhere. A pod's
-/// host port is not: at another of these addresses a program of the node may have it, such as a stub of DNS.
+/// host port is not: at another of these addresses a program of the node may have it, such as a stub resolver.
 fn is_all_loopback(served: &ServicePort, frontend: &Frontend, kind: Kind) -> bool {
     kind == Kind::NodePort
         && frontend.address == IpAddr::V4(Ipv4Addr::LOCALHOST)
