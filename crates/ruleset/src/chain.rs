@@ -74,6 +74,12 @@ pub mod priority {
 }
 
 impl Chain {
+    /// Whether a packet meets it before it is known where it goes.
+    pub fn is_entrance(&self) -> bool {
+        let hook = self.base.map(|base| base.hook);
+        matches!(hook, Some(Hook::Prerouting | Hook::Output))
+    }
+
     /// A base chain that accepts at its end.
     pub fn base(
         name: impl Into<String>,

@@ -100,10 +100,15 @@ pub fn remove(kernel: &Netlink) -> Result<bool, Refused> {
         let in_nft = observed.iter().any(is_nat);
         let work = || -> Result<Applied, Error> {
             let mut applied = Applied::default();
+            let in_legacy = sealane_xtables::has_legacy(family);
+            if in_nft || in_legacy {
+                // Packets that have found nothing at the other's yet find all here.
+                kernel.await_packets();
+            }
             if in_nft {
                 applied.deleted += Tables::with(family, Variant::Nft).remove()?.deleted;
             }
-            if sealane_xtables::has_legacy(family) {
+            if in_legacy {
                 applied.deleted += Tables::with(family, Variant::Legacy).remove()?.deleted;
             }
             Ok(applied)

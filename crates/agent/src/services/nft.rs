@@ -5,14 +5,14 @@
 //!
 //! ```text
 //! old           ██████████████████┐
-//! spare                  ▒▒▒▒▒▒▒▒▒██████████████████┐      ▒ filled, behind which the other one serves
-//! new                             └▒▒▒▒▒▒▒▒▒▒▒▒▒████████
+//! spare                 ▒▒▒▒▒▒▒▒▒▒██████████████████┐      ▒ filled, with no packet in it
+//! new                              ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒████████
 //! ```
 //!
-//! Of two tables the younger one is asked first, and what it does not have yet the other one serves. Rejected: one
-//! transaction that deletes and makes. A packet keeps the rules that it has begun with, but finds the old maps empty
-//! from the moment of the commit: a connection that comes just then would be reset, as if its cluster IP did not have
-//! the port. And all Services at once are a long transaction.
+//! Packets come into a table when it has everything, and it is deleted when none is in it any more; of two tables the
+//! younger one is asked first. Rejected: one transaction that deletes and makes. A packet keeps the rules that it has
+//! begun with, but finds the old maps empty from the moment of the commit: a connection that comes just then would be
+//! reset, as if its cluster IP did not have the port. And all Services at once are a long transaction.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -91,7 +91,7 @@ impl Nft {
             let found = observed.iter().find(|loaded| is_table(loaded, family));
             if !has_pods(table, family) {
                 self.programs.remove(&family);
-                self.remove_table(found)?;
+                self.retire(found)?;
                 continue;
             }
             let fixed = static_table(family);
@@ -100,18 +100,23 @@ impl Nft {
                 true => ahead.remove(&family).or_else(|| self.as_loaded(family)),
                 false => None,
             };
-            let is_current = image.is_some();
-            let image = image.unwrap_or_default();
             let pods = &table.node().pod_cidrs;
-            let program = ServiceProgram::adopt(family, &image, pods, table.iter());
-            if is_current || found.is_none() {
-                if found.is_none() {
-                    self.kernel.replace_services(&fixed, &[])?;
+            let adopt = |image| ServiceProgram::adopt(family, image, pods, table.iter());
+            let program = match image {
+                Some(image) => {
+                    let program = adopt(&image);
+                    done.add(self.bring_along(family, &program, image)?);
+                    program
                 }
-                done.add(self.bring_along(family, &program, image)?);
-            } else {
-                done.add(self.replace(family, &program)?);
-            }
+                None => {
+                    let program = adopt(&Image::default());
+                    done.add(match found {
+                        Some(found) => self.replace(found, &program)?,
+                        None => self.fill(&fixed, &program)?,
+                    });
+                    program
+                }
+            };
             self.programs.insert(family, program);
         }
         self.remove_spares()?;
@@ -152,48 +157,64 @@ impl Nft {
 
     /// Loads all of it in the place of what is there. Clients that stayed with their endpoint may get another.
     pub fn reload(&mut self) -> Result<Done, Error> {
+        let observed = self.kernel.tables_now()?;
         let mut done = Done::default();
         for (family, program) in &self.programs {
-            done.add(self.replace(*family, program)?);
+            let found = observed.iter().find(|loaded| is_table(loaded, *family));
+            done.add(match found {
+                Some(found) => self.replace(found, program)?,
+                None => self.fill(&static_table(*family), program)?,
+            });
         }
         Ok(done)
     }
 
     /// Makes the table anew, whatever is there, while a spare one serves.
-    fn replace(&self, family: Family, program: &ServiceProgram) -> Result<Done, Error> {
-        let table = static_table(family);
+    fn replace(&self, found: &Loaded, program: &ServiceProgram) -> Result<Done, Error> {
+        let table = static_table(program.family());
         let spare = Table {
             name: names::SERVICES_SPARE_TABLE.into(),
             ..table.clone()
         };
-        self.fill(&spare, family, program)?;
-        // Those that have found nothing in the spare one yet find all in the old one.
-        self.kernel.await_packets();
-        let done = self.fill(&table, family, program)?;
+        self.fill(&spare, program)?;
+        self.retire(Some(found))?;
+        let done = self.fill(&table, program)?;
         self.remove_spares()?;
         Ok(done)
     }
 
-    fn fill(&self, table: &Table, family: Family, program: &ServiceProgram) -> Result<Done, Error> {
+    /// Makes a table, and lets packets in when everything is there.
+    fn fill(&self, table: &Table, program: &ServiceProgram) -> Result<Done, Error> {
         let mut done = Done::default();
         self.kernel.replace_services(table, &[])?;
         program.bring_along(Image::default(), &mut |transaction| {
             done.count(transaction);
+            let family = program.family();
             self.kernel
                 .change_services_in(&table.name, family, transaction)
         })?;
+        self.kernel.open_services(table)?;
         Ok(done)
+    }
+
+    /// Deletes a table, whose work somebody else has begun to do.
+    fn retire(&self, found: Option<&Loaded>) -> Result<(), Error> {
+        let Some(found) = found else {
+            return Ok(());
+        };
+        // Those that have found nothing at the other's yet find all here.
+        self.kernel.await_packets();
+        self.kernel.close_services(found)?;
+        // Those that are in it find the rest, too.
+        self.kernel.await_packets();
+        self.kernel.change_tables_now(&[Change::Delete(found)])
     }
 
     /// Also those that an agent has left that was killed: the other table has everything now.
     fn remove_spares(&self) -> Result<(), Error> {
         let observed = self.kernel.tables_now()?;
-        let spares = observed.iter().filter(|loaded| is_spare(loaded));
-        let changes: Vec<_> = spares.map(Change::Delete).collect();
-        if !changes.is_empty() {
-            self.kernel.await_packets();
-        }
-        self.kernel.change_tables_now(&changes)
+        let mut spares = observed.iter().filter(|loaded| is_spare(loaded));
+        spares.try_for_each(|spare| self.retire(Some(spare)))
     }
 
     /// Takes in changes of Services.
@@ -255,7 +276,7 @@ impl Nft {
         let observed = self.kernel.tables_now()?;
         for family in Family::ALL {
             let found = observed.iter().find(|loaded| is_table(loaded, family));
-            self.remove_table(found)?;
+            self.retire(found)?;
         }
         self.remove_spares()
     }
@@ -264,11 +285,6 @@ impl Nft {
     pub fn guards_loopback(kernel: &Netlink) -> Result<bool, Error> {
         let observed = kernel.tables_now()?;
         Ok(observed.iter().any(|loaded| is_table(loaded, Family::V4)))
-    }
-
-    fn remove_table(&self, found: Option<&Loaded>) -> Result<(), Error> {
-        let changes: Vec<_> = found.map(Change::Delete).into_iter().collect();
-        self.kernel.change_tables_now(&changes)
     }
 
     fn each(

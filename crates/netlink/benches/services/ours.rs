@@ -120,6 +120,7 @@ fn load(kernel: &Netlink, table: &ServiceTable, decided: Took) -> ServiceProgram
             transactions += 1;
             Ok(())
         });
+        kernel.open_services(&static_table(FAMILY)).unwrap();
         program
     });
     tell("all Services, ms", milliseconds(took.wall + decided.wall));

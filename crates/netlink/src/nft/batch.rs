@@ -4,7 +4,7 @@ use std::fmt;
 
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use sealane_ruleset::services::Map;
-use sealane_ruleset::{Chain, Element, KeyedSet, Set, Table, TableFamily};
+use sealane_ruleset::{Chain, Element, KeyedSet, Loaded, Set, Table, TableFamily};
 
 use super::message::{Header, Messages};
 
@@ -36,6 +36,7 @@ pub(super) enum Object<'a> {
     AddElements(&'a Table, Map),
     DeleteElements(&'a Table, Map),
     Chain(&'a Table, &'a Chain),
+    DeleteChain(&'a Loaded, &'a str),
     Rule(&'a Table, &'a Chain, usize),
 }
 
@@ -181,6 +182,10 @@ impl fmt::Display for Object<'_> {
             }
             Object::Chain(table, chain) => {
                 write!(f, "add chain {} to {}", chain.name, table.title())
+            }
+            Object::DeleteChain(table, chain) => {
+                let (family, name) = (table.family.word(), &table.name);
+                write!(f, "delete chain {chain} of table {family} {name}")
             }
             Object::Rule(table, chain, index) => write!(
                 f,

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use sealane_net::Family;
 use sealane_ruleset::{
-    Base, Chain, ChainType, Element, Expr, Hook, Interval, KeyedSet, Policy, Rule, Set, SetRef,
-    Table, TableFamily,
+    Base, Chain, ChainType, Element, Expr, Hook, Interval, KeyedSet, Loaded, Policy, Rule, Set,
+    SetRef, Table, TableFamily,
 };
 
 use super::batch::{Batch, Object};
@@ -18,6 +18,8 @@ pub(super) const NFT_MSG_NEWTABLE: u16 = 0;
 pub(super) const NFT_MSG_GETTABLE: u16 = 1;
 const NFT_MSG_DELTABLE: u16 = 2;
 pub(super) const NFT_MSG_NEWCHAIN: u16 = 3;
+pub(super) const NFT_MSG_GETCHAIN: u16 = 4;
+const NFT_MSG_DELCHAIN: u16 = 5;
 pub(super) const NFT_MSG_NEWRULE: u16 = 6;
 pub(super) const NFT_MSG_NEWSET: u16 = 9;
 pub(super) const NFT_MSG_NEWSETELEM: u16 = 12;
@@ -37,6 +39,12 @@ pub(super) const ANONYMOUS_SET: &str = "__set%d";
 
 /// Replaces a table. Adding it first makes the deletion valid whether it was there or not.
 pub(super) fn replace_table<'a>(batch: &mut Batch<'a>, table: &'a Table) {
+    replace_without_chains(batch, table);
+    add_chains(batch, table, &table.chains);
+}
+
+/// Replaces a table by one of which the chains are still missing.
+pub(super) fn replace_without_chains<'a>(batch: &mut Batch<'a>, table: &'a Table) {
     let object = Object::Table(table);
     batch.push(object, NFT_MSG_NEWTABLE, NLM_F_CREATE, table.family, |m| {
         m.put_str(NFTA_TABLE_NAME, &table.name);
@@ -73,13 +81,16 @@ fn add_table<'a>(batch: &mut Batch<'a>, table: &'a Table) {
     for map in &table.maps {
         services::add_map(batch, table, *map);
     }
-    add_chains(batch, table, &table.chains);
 }
 
 /// Adds chains with their rules to a table that is there.
-pub(super) fn add_chains<'a>(batch: &mut Batch<'a>, table: &'a Table, chains: &'a [Chain]) {
+pub(super) fn add_chains<'a>(
+    batch: &mut Batch<'a>,
+    table: &'a Table,
+    chains: impl IntoIterator<Item = &'a Chain> + Clone,
+) {
     // All chains before all rules: a rule may jump to a chain that stands below it.
-    for chain in chains {
+    for chain in chains.clone() {
         add_chain(batch, table, chain);
     }
     for chain in chains {
@@ -349,6 +360,17 @@ fn add_chain<'a>(batch: &mut Batch<'a>, table: &'a Table, chain: &'a Chain) {
             put_base(m, table.family, base);
         }
     });
+}
+
+/// Deletes chains with their rules; the kernel refuses if one is absent, or jumped to.
+pub(super) fn delete_chains<'a>(batch: &mut Batch<'a>, table: &'a Loaded, chains: &'a [String]) {
+    for chain in chains {
+        let object = Object::DeleteChain(table, chain);
+        batch.push(object, NFT_MSG_DELCHAIN, 0, table.family, |m| {
+            m.put_str(NFTA_CHAIN_TABLE, &table.name);
+            m.put_str(NFTA_CHAIN_NAME, chain);
+        });
+    }
 }
 
 fn put_base(m: &mut Messages, family: TableFamily, base: &Base) {

@@ -17,17 +17,16 @@ use sealane_ruleset::Table;
 use super::answer::{FAMILY_HEADER, MESSAGE_HEADER, attributes, find, messages, text, u32_at};
 use super::batch::{Batch, SUBSYSTEM};
 use super::encode::{
-    self, NFT_MSG_GETOBJ, NFT_MSG_GETSETELEM, NFT_MSG_NEWCHAIN, NFT_MSG_NEWOBJ, NFT_MSG_NEWRULE,
-    NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE,
-    NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET,
-    NFTA_SET_ELEM_LIST_TABLE,
+    self, NFT_MSG_GETCHAIN, NFT_MSG_GETOBJ, NFT_MSG_GETSETELEM, NFT_MSG_NEWCHAIN, NFT_MSG_NEWOBJ,
+    NFT_MSG_NEWRULE, NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM, NFT_SET_ELEM_INTERVAL_END,
+    NFTA_DATA_VALUE, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS,
+    NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE,
 };
 use super::message::Messages;
 use super::socket::Socket;
 use crate::error::Result;
 use crate::netlink::{Failure, Netlink};
 
-const NFT_MSG_GETCHAIN: u16 = 4;
 const NFT_MSG_GETRULE: u16 = 7;
 const NFT_MSG_GETSET: u16 = 10;
 /// `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE` and `NFTA_OBJ_TABLE`.
@@ -132,7 +131,7 @@ impl Loaded {
 }
 
 /// The attributes of a message of this kind.
-fn body(message: &[u8], kind: u16) -> Option<&[u8]> {
+pub(super) fn body(message: &[u8], kind: u16) -> Option<&[u8]> {
     const KIND: usize = 4;
     let found = u16::from_ne_bytes(*message.get(KIND..)?.first_chunk()?);
     (found == SUBSYSTEM << 8 | kind)

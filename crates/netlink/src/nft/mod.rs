@@ -13,6 +13,7 @@
 pub(crate) mod answer;
 mod batch;
 mod encode;
+mod entrances;
 mod expr;
 mod intact;
 mod known;

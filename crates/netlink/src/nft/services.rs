@@ -1,7 +1,5 @@
 //! Tables of Services: maps, transactions of elements, and reading all of it back.
 
-use std::time::Duration;
-
 use rtnetlink::packet_core::NLM_F_CREATE;
 use sealane_net::{Family, names};
 use sealane_ruleset::Table;
@@ -15,6 +13,7 @@ use super::encode::{
     NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_FLAGS, NFTA_SET_ID, NFTA_SET_KEY_LEN, NFTA_SET_KEY_TYPE,
     NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_SET_USERDATA, SET_COMMENT, comment,
 };
+use super::entrances;
 use super::expr::put_verdict_data;
 use super::message::Messages;
 use crate::error::Result;
@@ -173,13 +172,15 @@ pub(super) fn is_pair(map: Map) -> bool {
 }
 
 impl Netlink {
-    /// Puts a table of Services in the place of the one that is there, with elements, in one transaction.
+    /// Puts a table of Services in the place of the one that is there, with elements, in one transaction. No packet
+    /// comes in before [`Netlink::open_services`].
     ///
     /// # Errors
     /// Names what the kernel refused; nothing has changed then.
     pub fn replace_services(&self, table: &Table, transactions: &[Transaction]) -> Result<()> {
         let mut batch = Batch::new();
-        encode::replace_table(&mut batch, table);
+        encode::replace_without_chains(&mut batch, table);
+        encode::add_chains(&mut batch, table, entrances::inner(table));
         for transaction in transactions {
             add_transaction(&mut batch, table, transaction);
         }
@@ -210,20 +211,7 @@ impl Netlink {
         self.commit_services(batch)
     }
 
-    /// Waits until no packet is under way any more that has met the rules before the last transaction.
-    pub fn await_packets(&self) {
-        /// Longer than a packet is in the rules, unless its processor is taken away.
-        const OTHERWISE: Duration = Duration::from_millis(20);
-        /// `MEMBARRIER_CMD_GLOBAL`: waits for a grace period of RCU, under which packets meet rules.
-        const GLOBAL: nix::libc::c_int = 1;
-        // SAFETY: takes numbers and touches no memory.
-        let done = unsafe { nix::libc::syscall(nix::libc::SYS_membarrier, GLOBAL, 0, 0) };
-        if done != 0 {
-            std::thread::sleep(OTHERWISE);
-        }
-    }
-
-    fn commit_services(&self, batch: Batch<'_>) -> Result<()> {
+    pub(super) fn commit_services(&self, batch: Batch<'_>) -> Result<()> {
         let committed = self.nft().commit(batch);
         committed.map_err(|(object, failure)| failure.during(format!("{object}{}", self.place)))
     }

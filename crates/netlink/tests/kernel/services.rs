@@ -100,6 +100,7 @@ fn start(place: &Place, family: Family, table: &ServiceTable) -> ServiceProgram 
         .netlink
         .replace_services(&static_table(family), &transactions)
         .unwrap();
+    place.netlink.open_services(&static_table(family)).unwrap();
     program
 }
 

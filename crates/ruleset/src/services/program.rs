@@ -59,6 +59,11 @@ pub struct Transaction {
 const ELEMENTS: usize = 4_000;
 
 impl ServiceProgram {
+    /// Whose Services they are.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
     /// All Services, on a kernel that holds `observed`: ids and slots that are there are kept, so that what is
     /// right is not touched. With what brings the kernel along.
     pub fn restore<'a>(
