@@ -1,7 +1,7 @@
 //! What kubectl prints, compared word by word, with two generations of it.
 //!
 //! `scripts/NN-topic.txt` are stories of commands and their outputs (format: [`script`]). Each is run
-//! with the newest kubectl that is there and with an older one, each against a cluster of its own, in a
+//! with the newest kubectl that is there and with an older one, each against clusters of its own, in a
 //! namespace of the topic's name, which is its default namespace and goes with it. What differs from run to run (ages,
 //! uids, addresses) is replaced before comparing (list: [`placeholders`]).
 //!
@@ -18,8 +18,10 @@ mod placeholders;
 mod script;
 mod stage;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use script::{Script, Seen};
 use stage::Stage;
@@ -29,6 +31,8 @@ use sealane_testkit::{Cluster, UpOptions};
 
 /// The fewest commands that the scripts hold together.
 const AT_LEAST: usize = 80;
+/// Clusters of each generation, which share the scripts among them: most of the time is spent in waiting.
+const CLUSTERS: usize = 2;
 
 fn scripts() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubectl/scripts");
@@ -51,20 +55,10 @@ fn commands_print_what_the_scripts_say_with_two_generations() {
         .filter(|path| script::topic(path).contains(&chosen))
         .map(|path| (path.clone(), Script::read(&path)))
         .collect();
-    // A cluster for each, side by side: most of the time is spent in waiting.
-    let seen: Vec<Vec<Seen>> = std::thread::scope(|scope| {
-        let running: Vec<_> = generations
-            .iter()
-            .map(|generation| {
-                // One after the other, so that none takes a port which another has just found free.
-                let cluster = Cluster::up(UpOptions::default());
-                scope.spawn(|| play(&scripts, generation, cluster))
-            })
-            .collect();
-        let ended = running.into_iter().map(|thread| thread.join());
-        ended
-            .map(|seen| seen.unwrap_or_else(|cause| std::panic::resume_unwind(cause)))
-            .collect()
+    let seen: Vec<Vec<Seen>> = thread::scope(|scope| {
+        let generations = generations.iter();
+        let running: Vec<_> = generations.map(|g| start(scope, &scripts, g)).collect();
+        running.into_iter().map(end).collect()
     });
 
     let mut wrong = Vec::new();
@@ -99,19 +93,49 @@ fn commands_print_what_the_scripts_say_with_two_generations() {
     );
 }
 
-/// Runs all scripts with one generation in a cluster: what each command did, in order.
-fn play(scripts: &[(PathBuf, Script)], generation: &Generation, cluster: Cluster) -> Vec<Seen> {
-    let mut seen = Vec::new();
-    for (path, script) in scripts {
+/// What the commands of each script did, by its number.
+type Played = Vec<(usize, Vec<Seen>)>;
+
+/// Starts all scripts with one generation.
+fn start<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    scripts: &'scope [(PathBuf, Script)],
+    generation: &'scope Generation,
+) -> Vec<ScopedJoinHandle<'scope, Played>> {
+    let shares = (0..CLUSTERS.min(scripts.len())).map(|first| {
+        // One after the other, so that none takes a port which another has just found free.
+        let cluster = Cluster::up(UpOptions::default());
+        let share = scripts.iter().enumerate().skip(first).step_by(CLUSTERS);
+        scope.spawn(move || play(share, generation, cluster))
+    });
+    shares.collect()
+}
+
+/// What each command did, in the order of the scripts.
+fn end(running: Vec<ScopedJoinHandle<'_, Played>>) -> Vec<Seen> {
+    let ended = running.into_iter().flat_map(|thread| {
+        let played = thread.join();
+        played.unwrap_or_else(|cause| std::panic::resume_unwind(cause))
+    });
+    let by_number: BTreeMap<usize, Vec<Seen>> = ended.collect();
+    by_number.into_values().flatten().collect()
+}
+
+/// Runs scripts one after the other in a cluster.
+fn play<'a>(
+    scripts: impl Iterator<Item = (usize, &'a (PathBuf, Script))>,
+    generation: &Generation,
+    cluster: Cluster,
+) -> Played {
+    let played = scripts.map(|(number, (path, script))| {
         let stage = Stage::set(&cluster, generation, &script::topic(path));
-        seen.extend(
-            script
-                .steps
-                .iter()
-                .map(|step| stage.run(step, generation.minor)),
-        );
+        let steps = script.steps.iter();
+        let seen = steps.map(|step| stage.run(step, generation.minor));
+        let seen = seen.collect();
         stage.strike(&cluster);
-    }
+        (number, seen)
+    });
+    let played = played.collect();
     cluster.down();
-    seen
+    played
 }
