@@ -380,8 +380,11 @@ fn a_busy_pod_makes_an_autoscaler_grow_and_its_rest_makes_it_shrink() {
         &cluster,
         &format!("rollout status deployment/busy {PATIENCE}"),
     );
-    let top = kubectl(&cluster, "top pod -l app=busy --no-headers");
-    assert_eq!(top.lines().count(), 2, "{top}");
+    // A pod that has just begun has no rate yet.
+    eventually(SOON, "both pods are shown", || {
+        let top = kubectl(&cluster, "top pod -l app=busy --no-headers");
+        (top.lines().count() == 2).then_some(()).ok_or(top)
+    });
     for pod in names(&items(&cluster, "pods -l app=busy")) {
         kubectl(&cluster, &format!("exec {pod} -- touch /tmp/rest"));
     }
