@@ -11,7 +11,10 @@
 //! the rules in CEL, each compiled when it is first needed. Everything answers in kube-apiserver's
 //! words, by [`Problem`]s that name the field.
 //!
-//! Nothing here knows of requests or of a store; objects are `serde_json` values.
+//! A [`Condition`] is an expression in the same language about something that is to be written: which
+//! of these a webhook wants to see.
+//!
+//! Nothing here knows of connections or of a store; objects are `serde_json` values.
 #![warn(missing_docs)]
 
 mod cel;
@@ -37,6 +40,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use cel::{Admission, Condition, Undecided};
 pub use node::{Additional, List, Node, Type};
 pub use problem::{Problem, ProblemKind};
 

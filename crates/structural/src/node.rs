@@ -88,6 +88,8 @@ pub struct Node {
     pub root: bool,
     /// Whether this is a whole number or a text (`x-kubernetes-int-or-string`).
     pub int_or_string: bool,
+    /// Whether anything may stand here and expressions look at it as it is.
+    pub(crate) anything: bool,
     /// What stands here when nothing is given.
     pub default: Option<Value>,
     /// The fields of a structure.

@@ -25,7 +25,8 @@ fn node(raw: &Value) -> Arc<Node> {
     Arc::new(read(raw))
 }
 
-fn read(raw: &Value) -> Node {
+/// Reads the schema of a place.
+pub(crate) fn read(raw: &Value) -> Node {
     let Some(raw) = raw.as_object() else {
         return Node::default();
     };
@@ -41,6 +42,7 @@ fn read(raw: &Value) -> Node {
         embedded: flag("x-kubernetes-embedded-resource"),
         root: false,
         int_or_string: flag("x-kubernetes-int-or-string"),
+        anything: false,
         default: raw
             .get("default")
             .filter(|default| !default.is_null())

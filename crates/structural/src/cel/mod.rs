@@ -11,10 +11,14 @@
 //! have no count of costs; and they copy the object into values of their own. Here a rule
 //! is compiled once against the places of its schema and looks at the object where it stands.
 //!
+//! The same language says which writes a webhook wants to see: a [`Condition`] is about objects that
+//! no schema describes, so its types are known only when it is evaluated.
+//!
 //! A rule compiles when it is first needed and is shared from then on.
 
 mod check;
 mod code;
+mod condition;
 mod equality;
 mod estimate;
 mod eval;
@@ -31,6 +35,7 @@ use serde_json::Value;
 
 use crate::node::Node;
 
+pub use condition::{Admission, Condition, Undecided};
 pub(crate) use estimate::{Cardinality, LARGEST_REQUEST, smallest};
 pub(crate) use judge::judge;
 

@@ -93,7 +93,7 @@ impl Ty {
 
     /// The type of what stands at a place of a schema; `None` where expressions may not look.
     pub fn of(node: &Arc<Node>) -> Option<Self> {
-        if node.int_or_string {
+        if node.int_or_string || node.anything {
             return Some(Self::Dyn);
         }
         Some(match node.kind? {

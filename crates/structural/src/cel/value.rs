@@ -133,6 +133,9 @@ impl<'a> Val<'a> {
 
     /// What stands at a place of a schema.
     pub fn given(value: &'a Value, node: &'a Arc<Node>) -> Outcome<'a> {
+        if node.anything {
+            return Ok(Self::as_it_is(value, node));
+        }
         let wrong = |expected: &str| Fault::error(format!("invalid data, expected {expected}"));
         if value.is_null() {
             let null = "invalid data, got null for schema with nullable=false";
@@ -166,6 +169,20 @@ impl<'a> Val<'a> {
             // Only ever compared.
             (None, _) => Ok(Self::Given(value, node)),
             (Some(kind), _) => Err(wrong(kind.name())),
+        }
+    }
+
+    /// What no schema describes: its own type counts.
+    fn as_it_is(value: &'a Value, node: &'a Arc<Node>) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) => match number.as_i64() {
+                Some(number) => Self::Int(number),
+                None => Self::Double(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => Self::Text(Text::Given(text)),
+            value @ (Value::Array(_) | Value::Object(_)) => Self::Given(value, node),
         }
     }
 
@@ -250,7 +267,7 @@ impl<'a> Val<'a> {
             Self::List(items) => items.get(index).cloned().map(Ok),
             Self::Given(Value::Array(items), node) => {
                 let value = items.get(index)?;
-                let member = node.items.as_ref()?;
+                let member = item_node(node)?;
                 Some(Val::given(value, member))
             }
             _ => None,
@@ -262,7 +279,7 @@ impl<'a> Val<'a> {
         match self {
             Self::List(items) => Ok(items.as_ref().clone()),
             Self::Given(Value::Array(items), node) => {
-                let member = node.items.as_ref().ok_or(Fault::NoOverload)?;
+                let member = item_node(node).ok_or(Fault::NoOverload)?;
                 items.iter().map(|item| Val::given(item, member)).collect()
             }
             _ => Err(Fault::NoOverload),
@@ -313,10 +330,21 @@ impl<'a> Val<'a> {
 
 /// The schema of a map's member or of a structure's field, for values as for types.
 fn member_node<'a>(node: &'a Arc<Node>, name: &str) -> Option<&'a Arc<Node>> {
+    if node.anything {
+        return Some(node);
+    }
     types::field(node, name).or(match &node.additional {
         Some(Additional::Schema(member)) => Some(member),
         _ => None,
     })
+}
+
+/// The schema of a list's member.
+fn item_node(node: &Arc<Node>) -> Option<&Arc<Node>> {
+    match node.anything {
+        true => Some(node),
+        false => node.items.as_ref(),
+    }
 }
 
 impl<'a> Key<'a> {

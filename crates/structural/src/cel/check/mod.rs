@@ -34,8 +34,16 @@ pub(super) fn compile(expr: &Expr, ty: &Ty, old_is_optional: bool) -> Result<Com
         true => Ty::optional(ty.clone()),
         false => ty.clone(),
     };
+    compile_with(
+        expr,
+        vec![("self".into(), ty.clone()), ("oldSelf".into(), old)],
+    )
+}
+
+/// Compiles a tree with these variables, which stand on the stack in this order.
+pub(super) fn compile_with(expr: &Expr, scope: Vec<(String, Ty)>) -> Result<Compiled, Fault> {
     let mut checker = Checker {
-        scope: vec![("self".into(), ty.clone()), ("oldSelf".into(), old)],
+        scope,
         uses_old: false,
     };
     let (code, ty) = checker.check(expr)?;
