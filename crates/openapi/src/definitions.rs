@@ -14,6 +14,8 @@ pub const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOpt
 pub const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 /// Metadata of an object.
 pub const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+/// Any value, a default say; the library takes it for an object.
+const ANY_JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 /// How a definition names another, before a document gives the name its own form.
 pub const REFERENCE: &str = "#/definitions/";
@@ -184,6 +186,9 @@ fn list(resource: &Resource<'_>) -> Value {
 fn extended(mut schema: Value, definition: &str, facts: &dyn Facts) -> Value {
     if let Some(members) = schema.as_object_mut() {
         members.remove("oneOf");
+        if definition == ANY_JSON {
+            members.remove("type");
+        }
     }
     put(&mut schema, facts.extensions(definition, None));
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);

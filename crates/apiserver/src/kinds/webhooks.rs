@@ -116,11 +116,8 @@ fn validate(at: &str, hook: &Value, findings: &mut Findings) {
     for selector in ["namespaceSelector", "objectSelector"] {
         label_selector::validate(&format!("{at}.{selector}"), &hook[selector], findings);
     }
-    if !items(&hook["matchConditions"]).is_empty() {
-        let why = "match conditions are not supported by this API server: remove them, or narrow \
-                   the webhook by rules and selectors";
-        findings.forbidden(format!("{at}.matchConditions"), why);
-    }
+    let conditions = &hook["matchConditions"];
+    crate::webhooks::validate_conditions(&format!("{at}.matchConditions"), conditions, findings);
     client(
         &format!("{at}.clientConfig"),
         &hook["clientConfig"],
@@ -152,16 +149,14 @@ fn validate_rule(at: &str, rule: &Value, findings: &mut Findings) {
         }
     }
     for (index, operation) in items(&rule["operations"]).iter().enumerate() {
-        // CONNECT has no object that would be written.
-        let known = ["*", "CREATE", "DELETE", "UPDATE"];
+        let known = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
         if !known.contains(&text(operation)) {
             findings.unsupported(format!("{at}.operations[{index}]"), operation, &known);
         }
     }
     for (index, resource) in items(&rule["resources"]).iter().enumerate() {
-        let part = text(resource).split_once('/').map_or("", |(_, part)| part);
-        if !["", "*", "status"].contains(&part) {
-            let why = "webhooks are asked about objects and their status alone";
+        if text(resource).ends_with("/token") {
+            let why = "webhooks are not asked about tokens";
             findings.forbidden(format!("{at}.resources[{index}]"), why);
         }
     }
@@ -295,15 +290,16 @@ mod tests {
                 "webhooks[0].clientConfig.caBundle: Invalid value: \"YQ==\": unable to load root \
                  certificates: there is no PEM certificate in the caBundle",
             ),
+            (rule(json!(["CONNECT"])), "[]"),
             (
-                rule(json!(["CONNECT"])),
-                "webhooks[0].rules[0].operations[0]: Unsupported value: \"CONNECT\": supported \
-                 values: \"*\", \"CREATE\", \"DELETE\", \"UPDATE\"",
+                rule(json!(["READ"])),
+                "webhooks[0].rules[0].operations[0]: Unsupported value: \"READ\": supported \
+                 values: \"*\", \"CONNECT\", \"CREATE\", \"DELETE\", \"UPDATE\"",
             ),
             (
-                json!({"matchConditions": [{"name": "a", "expression": "true"}]}),
-                "webhooks[0].matchConditions: Forbidden: match conditions are not supported by this \
-                 API server: remove them, or narrow the webhook by rules and selectors",
+                json!({"matchConditions": [{"name": "a", "expression": "true"}, {"name": "b", "expression": "1"}]}),
+                "webhooks[0].matchConditions[1].expression: Invalid value: \"1\": must evaluate to \
+                 bool but got int",
             ),
         ] {
             assert_eq!(found(change), expected);

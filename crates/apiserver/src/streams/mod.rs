@@ -10,6 +10,7 @@
 //! WebSocket. What can be refused is refused before the upgrade, in Kubernetes' words: kubectl
 //! tries SPDY when WebSocket was refused, and tells its user what it heard last.
 
+mod connection;
 mod log_options;
 mod node_path;
 mod proxy;
@@ -28,6 +29,7 @@ use crate::{
     node_client,
     server::Context,
     status::ApiError,
+    webhooks,
 };
 use node_path::node_path;
 use switch::switch;
@@ -49,6 +51,19 @@ const NOT_FORWARDED: [header::HeaderName; 4] = [
 /// 400 for what cannot be asked, 404 without the pod, what the node says, or 500 if it does not.
 pub async fn pass(
     context: Context,
+    stream: NodeStream,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, ApiError> {
+    let warnings = match connection::options(stream, &context.query)? {
+        Some(options) => webhooks::connect(&context, options).await?,
+        None => Vec::new(),
+    };
+    let response = to_node(&context, stream, request).await?;
+    Ok(answer::warn(response, &warnings))
+}
+
+async fn to_node(
+    context: &Context,
     stream: NodeStream,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {

@@ -12,6 +12,7 @@ use crate::{
     request::{Accept, Payload, WriteOptions, read_value},
     server::Context,
     status::ApiError,
+    webhooks,
 };
 
 /// Gives a pod to a node.
@@ -22,6 +23,7 @@ use crate::{
 pub async fn bind(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&context.query, "CreateOptions")?;
     let binding = read_value(&payload)?.value;
+    let (binding, warnings) = webhooks::post(context, binding, options.dry_run).await?;
     let node = binding["target"]["name"].as_str().unwrap_or("").to_owned();
     if node.is_empty() {
         return Err(ApiError::bad_request(
@@ -52,7 +54,8 @@ pub async fn bind(context: &Context, payload: Payload) -> Result<Response<Body>,
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
     });
-    Ok(answer::value(StatusCode::CREATED, Accept::PLAIN, &status))
+    let response = answer::value(StatusCode::CREATED, Accept::PLAIN, &status);
+    Ok(answer::warn(response, &warnings))
 }
 
 fn assign(pod: &mut Value, node: &str, binding: &Value) -> Result<(), String> {

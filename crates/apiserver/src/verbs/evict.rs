@@ -30,6 +30,7 @@ use crate::{
     request::{Accept, DeleteOptions, Payload, WriteOptions, read_value},
     server::{Context, Server},
     status::ApiError,
+    webhooks,
 };
 
 /// Pods that a budget has let go and that are still there, at most.
@@ -46,7 +47,7 @@ const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption
 /// allow it.
 pub async fn evict(context: &Context, payload: Payload) -> Result<Response<Body>, ApiError> {
     let written = WriteOptions::parse(&context.query, "CreateOptions")?;
-    let mut eviction = read_value(&payload)?.value;
+    let eviction = read_value(&payload)?.value;
     let (server, target) = (&*context.server, &context.target);
     let said = object::name(&eviction);
     if !said.is_empty() && said != target.name {
@@ -55,6 +56,7 @@ pub async fn evict(context: &Context, payload: Payload) -> Result<Response<Body>
             target.name
         )));
     }
+    let (mut eviction, warnings) = webhooks::post(context, eviction, written.dry_run).await?;
     let options = DeleteOptions::of(eviction["deleteOptions"].take())?;
     let dry_run = written.dry_run || options.is_dry_run();
     for attempt in 1.. {
@@ -67,7 +69,8 @@ pub async fn evict(context: &Context, payload: Payload) -> Result<Response<Body>
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
     });
-    Ok(answer::value(StatusCode::CREATED, Accept::PLAIN, &status))
+    let response = answer::value(StatusCode::CREATED, Accept::PLAIN, &status);
+    Ok(answer::warn(response, &warnings))
 }
 
 async fn try_once(

@@ -11,7 +11,7 @@ use super::{
     decode::{cannot, decode, judge},
     finish::{Outcome, prepare},
     patch::{self, refuse_force},
-    update::{ATTEMPTS, Part, replace},
+    update::{ATTEMPTS, Part},
 };
 use crate::{
     answer::{self, Body},
@@ -23,6 +23,7 @@ use crate::{
     request::{Payload, WriteOptions, read_value},
     server::Context,
     status::ApiError,
+    webhooks,
 };
 
 /// Shows, replaces or patches how an object is scaled.
@@ -138,11 +139,13 @@ async fn write(
         if !uid.is_empty() {
             object["metadata"]["uid"] = json!(uid);
         }
-        match replace(&context.server, kind, Part::Main, object, &current, writing).await {
-            Ok(Outcome::Tried(object)) => return answer(context, &object, warnings),
-            Ok(Outcome::Written(entry)) => {
-                let object = kind.read(&entry).map_err(ApiError::internal)?;
-                return answer(context, &object, warnings);
+        match webhooks::replace(context, Part::Main, object, &current, writing).await {
+            Ok((outcome, said)) => {
+                let object = match outcome {
+                    Outcome::Tried(object) => object,
+                    Outcome::Written(entry) => kind.read(&entry).map_err(ApiError::internal)?,
+                };
+                return answer(context, &object, &[warnings, &said].concat());
             }
             Err(error) if error.reason == "Conflict" && !versioned && attempt < ATTEMPTS => {}
             Err(error) => return Err(error),

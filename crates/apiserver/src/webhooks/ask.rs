@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use sealane_structural::Admission;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -10,6 +11,7 @@ use super::{
     Hooks, Operation, call,
     hook::{Hook, Subject},
     review::{self, Verdict},
+    shown::Shown,
 };
 use crate::{
     kinds::{KindRef, NAMESPACE},
@@ -24,6 +26,7 @@ pub struct Asked<'a> {
     context: &'a Context,
     operation: Operation,
     dry_run: bool,
+    shown: Shown,
     hooks: Arc<Hooks>,
     mutating: Vec<(usize, KindRef)>,
     validating: Vec<(usize, KindRef)>,
@@ -38,9 +41,7 @@ impl<'a> Asked<'a> {
     /// Finds those whose rules are about this request.
     pub fn new(context: &'a Context, operation: Operation, dry_run: bool) -> Self {
         let hooks = context.server.webhooks.now(&context.server);
-        // Of other subresources a configuration cannot say anything.
-        let is_main = ["", "status"].contains(&context.target.subresource.as_str());
-        let exempt = context.kind.group == EXEMPT || !is_main;
+        let exempt = context.kind.group == EXEMPT;
         let wanted = |all: &[Hook]| -> Vec<(usize, KindRef)> {
             let all = all.iter().enumerate().filter(|_| !exempt);
             all.filter_map(|(index, hook)| Some((index, form(context, operation, hook)?)))
@@ -49,6 +50,7 @@ impl<'a> Asked<'a> {
         Self {
             mutating: wanted(&hooks.mutating),
             validating: wanted(&hooks.validating),
+            shown: Shown::of(&context.kind, &context.target.subresource),
             context,
             operation,
             dry_run,
@@ -97,19 +99,20 @@ impl<'a> Asked<'a> {
         let new = (!object.is_null()).then_some(&object);
         let verdict = self.ask(hook, form, new, old).await?;
         self.warnings.extend(verdict.warnings);
-        match verdict.changed {
-            Some(changed) if new.is_some() => {
-                let input = Input {
-                    value: changed,
-                    duplicates: Vec::new(),
-                };
-                let refuse = |why: &str| failed(hook, &format!("its patch does not fit: {why}"));
-                let mut decoded = verbs::decode(form, input, refuse)?.object;
-                decoded["apiVersion"] = object["apiVersion"].clone();
-                Ok(decoded)
-            }
-            _ => Ok(object),
+        let Some(changed) = verdict.changed.filter(|_| new.is_some()) else {
+            return Ok(object);
+        };
+        if self.shown != Shown::Object {
+            return Ok(self.shown.taken(&self.context.kind, object, changed));
         }
+        let input = Input {
+            value: changed,
+            duplicates: Vec::new(),
+        };
+        let refuse = |why: &str| failed(hook, &format!("its patch does not fit: {why}"));
+        let mut decoded = verbs::decode(form, input, refuse)?.object;
+        decoded["apiVersion"] = object["apiVersion"].clone();
+        Ok(decoded)
     }
 
     /// Asks the validating ones, all at once, whether the object may be so.
@@ -138,11 +141,11 @@ impl<'a> Asked<'a> {
         new: Option<&Value>,
         old: Option<&Value>,
     ) -> Result<Verdict, ApiError> {
-        if !self.is_chosen(hook, new, old) {
-            return Ok(Verdict::default());
-        }
         let uid = Uuid::new_v4().to_string();
         let request = self.request(form, &uid, new, old);
+        if !self.is_chosen(hook, &request) || !self.meets(hook, &request)? {
+            return Ok(Verdict::default());
+        }
         let server = &self.context.server;
         let answered = call::call(server, hook, &review::question(&request)).await;
         let verdict = answered
@@ -171,32 +174,46 @@ impl<'a> Asked<'a> {
         }
     }
 
-    fn is_chosen(&self, hook: &Hook, new: Option<&Value>, old: Option<&Value>) -> bool {
-        let labels =
-            |object: Option<&Value>| object.map(|object| object["metadata"]["labels"].clone());
-        let absent = |labels: Option<Value>, there: bool| match labels {
-            Some(Value::Null) if there => json!({}),
-            other => other.unwrap_or_default(),
+    fn is_chosen(&self, hook: &Hook, request: &Value) -> bool {
+        let labels = |object: &Value| match &object["metadata"] {
+            Value::Null => Value::Null,
+            metadata if metadata["labels"].is_null() => json!({}),
+            metadata => metadata["labels"].clone(),
         };
-        let new_labels = absent(labels(new), new.is_some());
-        let old_labels = absent(labels(old), old.is_some());
+        let (new, old) = (labels(&request["object"]), labels(&request["oldObject"]));
         let kind = &self.context.kind;
         let namespace = if kind.group.is_empty() && kind.plural == "namespaces" {
-            Some(if new.is_some() {
-                new_labels.clone()
-            } else {
-                old_labels.clone()
-            })
+            Some(if new.is_null() { &old } else { &new }.clone())
         } else if kind.namespaced {
-            Some(self.namespace_labels(new.or(old)))
+            Some(self.namespace_labels(request["namespace"].as_str().unwrap_or("")))
         } else {
             None
         };
-        hook.chooses(namespace.as_ref(), [&new_labels, &old_labels])
+        hook.chooses(namespace.as_ref(), [&new, &old])
     }
 
-    fn namespace_labels(&self, object: Option<&Value>) -> Value {
-        let namespace = object.map_or("", object::namespace);
+    /// Whether its conditions are true.
+    fn meets(&self, hook: &Hook, request: &Value) -> Result<bool, ApiError> {
+        let of = Admission {
+            object: &request["object"],
+            old_object: &request["oldObject"],
+            request,
+        };
+        match hook.conditions.hold(&of) {
+            Ok(hold) => Ok(hold),
+            Err(why) if hook.must_answer => {
+                let name = request["name"].as_str().unwrap_or("");
+                Err(ApiError::forbidden(&self.context.kind, name, &why))
+            }
+            Err(why) => {
+                let (name, configuration) = (&hook.name, &hook.configuration);
+                tracing::warn!(name, configuration, why, "a webhook's conditions failed");
+                Ok(false)
+            }
+        }
+    }
+
+    fn namespace_labels(&self, namespace: &str) -> Value {
         let entry = self.context.server.store.get(&NAMESPACE.key("", namespace));
         let labels = entry.map(|entry| {
             let labels = entry.attributes.labels();
@@ -215,31 +232,33 @@ impl<'a> Asked<'a> {
     ) -> Value {
         let (kind, target) = (&self.context.kind, &self.context.target);
         let shown = |object: Option<&Value>| {
-            let shown = object.map(|object| {
-                let mut served = form.to_served(object.clone());
-                served["apiVersion"] = form.api_version().into();
-                served
-            });
+            let shown = object.map(|object| self.shown.object(kind, form, object));
             shown.unwrap_or(Value::Null)
         };
-        let of = |kind: &KindRef| json!({ "group": kind.group, "version": kind.version, "kind": kind.kind });
+        let of = |kind: &KindRef| {
+            let [group, version, kind] = self.shown.kind(kind);
+            json!({ "group": group, "version": version, "kind": kind })
+        };
         let resource = |kind: &KindRef| json!({ "group": kind.group, "version": kind.version, "resource": kind.plural });
         let any = new.or(old).unwrap_or(&Value::Null);
         let options = match self.operation {
-            Operation::Create => "CreateOptions",
-            Operation::Update => "UpdateOptions",
-            Operation::Delete => "DeleteOptions",
+            Operation::Create => json!({ "kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1" }),
+            Operation::Update => json!({ "kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1" }),
+            Operation::Delete => json!({ "kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1" }),
+            Operation::Connect => Value::Null,
         };
+        // What is posted to a part of an object need not say which.
+        let or = |said: &str, asked: &str| if said.is_empty() { asked } else { said }.to_owned();
         let mut request = json!({
             "uid": uid, "kind": of(form), "resource": resource(form),
             "requestKind": of(kind), "requestResource": resource(kind),
-            "name": object::name(any), "operation": self.operation.name(),
+            "name": or(object::name(any), &target.name), "operation": self.operation.name(),
             "userInfo": review::user_info(&self.context.user),
             "object": shown(new), "oldObject": shown(old), "dryRun": self.dry_run,
-            "options": { "kind": options, "apiVersion": "meta.k8s.io/v1" },
+            "options": options,
         });
         if kind.namespaced {
-            request["namespace"] = object::namespace(any).into();
+            request["namespace"] = or(object::namespace(any), &target.namespace).into();
         }
         if !target.subresource.is_empty() {
             request["subResource"] = target.subresource.as_str().into();

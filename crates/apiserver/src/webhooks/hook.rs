@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::address::Address;
+use super::{address::Address, conditions::Conditions};
 use crate::kinds::label_selector;
 
 /// A webhook.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Hook {
     /// Its name, which errors name.
     pub name: String,
@@ -24,12 +24,14 @@ pub struct Hook {
     pub equivalent: bool,
     /// Whether it wants to be asked again if another one changes the object after it.
     pub reinvoked: bool,
+    /// What must be true of a request besides.
+    pub conditions: Conditions,
     rules: Vec<Rule>,
     namespaces: Value,
     objects: Value,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 struct Rule {
     operations: Vec<String>,
     groups: Vec<String>,
@@ -51,7 +53,7 @@ pub struct Subject<'a> {
     pub subresource: &'a str,
     /// Whether the objects are in namespaces.
     pub namespaced: bool,
-    /// `CREATE`, `UPDATE`, `DELETE`.
+    /// `CREATE`, `UPDATE`, `DELETE`, `CONNECT`.
     pub operation: &'a str,
 }
 
@@ -73,6 +75,7 @@ impl Hook {
             timeout: Duration::from_secs(hook["timeoutSeconds"].as_u64().unwrap_or(10)),
             equivalent: hook["matchPolicy"] != "Exact",
             reinvoked: hook["reinvocationPolicy"] == "IfNeeded",
+            conditions: Conditions::of(&hook["matchConditions"]),
             rules: rules.map(Rule::of).collect(),
             namespaces: hook["namespaceSelector"].clone(),
             objects: hook["objectSelector"].clone(),
@@ -85,7 +88,7 @@ impl Hook {
     }
 
     /// Whether its selectors choose it: by the labels of the namespace, if there is one, and of the
-    /// object as it is or was.
+    /// object as it is or was; those of what has no labels are null.
     pub fn chooses(&self, namespace: Option<&Value>, labels: [&Value; 2]) -> bool {
         let by_namespace =
             namespace.is_none_or(|labels| label_selector::matches(&self.namespaces, labels));

@@ -11,15 +11,18 @@
 //! through the node of one of its pods, as the proxy of Services is: the API server has no way to
 //! pods.
 //!
-//! Asked are webhooks about objects and their `status`, for create, update and delete. What a
-//! configuration says of others (`CONNECT`, other subresources), and `matchConditions`, is refused by
-//! name.
+//! Asked are webhooks about objects and their subresources, for create, update, delete and connect.
+//! What is posted to a subresource (a binding, an eviction) and with what a connection is made are
+//! objects of their own; a scale is shown of the object that is scaled. Only tokens are nobody's
+//! affair.
 
 mod address;
 mod ask;
 mod call;
+mod conditions;
 mod hook;
 mod review;
+mod shown;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -37,6 +40,7 @@ use crate::{
 };
 use ask::Asked;
 pub use call::authorities;
+pub use conditions::validate as validate_conditions;
 use hook::Hook;
 
 /// What the configurations say, as it was when they were changed last.
@@ -93,6 +97,8 @@ pub enum Operation {
     Update,
     /// It is removed.
     Delete,
+    /// A connection to it is made.
+    Connect,
 }
 
 impl Operation {
@@ -102,6 +108,7 @@ impl Operation {
             Self::Create => "CREATE",
             Self::Update => "UPDATE",
             Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
         }
     }
 }
@@ -192,6 +199,49 @@ pub async fn delete(
     let old = kind.read(&current).map_err(ApiError::internal)?;
     asked.mutate(Value::Null, Some(&old)).await?;
     asked.validate(None, Some(&old)).await
+}
+
+/// Asks about what is posted to a subresource; gives it as webhooks want it, and what they want
+/// people to be told.
+///
+/// # Errors
+///
+/// What a webhook says, or that it cannot be asked.
+pub async fn post(
+    context: &Context,
+    posted: Value,
+    dry_run: bool,
+) -> Result<(Value, Vec<String>), ApiError> {
+    ask_about(context, Operation::Create, posted, dry_run).await
+}
+
+/// Asks whether a connection may be made with these options; what webhooks want people to be told.
+///
+/// # Errors
+///
+/// What a webhook says, that it cannot be asked, or that it wants other options.
+pub async fn connect(context: &Context, options: Value) -> Result<Vec<String>, ApiError> {
+    let (wanted, warnings) = ask_about(context, Operation::Connect, options.clone(), false).await?;
+    if wanted != options {
+        let why = "a webhook changed the options of a connection: this API server cannot take that";
+        return Err(ApiError::internal(why));
+    }
+    Ok(warnings)
+}
+
+async fn ask_about(
+    context: &Context,
+    operation: Operation,
+    object: Value,
+    dry_run: bool,
+) -> Result<(Value, Vec<String>), ApiError> {
+    let mut asked = Asked::new(context, operation, dry_run);
+    if asked.is_nobody() {
+        return Ok((object, Vec::new()));
+    }
+    let object = asked.mutate(object, None).await?;
+    asked.validate(Some(&object), None).await?;
+    Ok((object, asked.warnings))
 }
 
 fn tried(kind: &Kind, outcome: Outcome) -> Result<Value, ApiError> {

@@ -45,7 +45,13 @@ impl Pki {
 
     /// A certificate of a server on this machine.
     pub fn server(&self) -> Pair {
-        let params = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".into()]).unwrap();
+        self.server_of(&["127.0.0.1", "localhost"])
+    }
+
+    /// A certificate of a server with these names.
+    pub fn server_of(&self, names: &[&str]) -> Pair {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let params = CertificateParams::new(names).unwrap();
         self.sign(params, "test server", ExtendedKeyUsagePurpose::ServerAuth)
     }
 

@@ -1,6 +1,9 @@
 //! Logs, exec and the proxies: what a node answers reaches the client.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use futures::SinkExt;
 use http::{Request, Response, StatusCode, header};
@@ -14,7 +17,7 @@ use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{
     WebSocketStream,
@@ -33,7 +36,12 @@ pub struct FakeNode {
     asked: Arc<Mutex<Vec<String>>>,
     /// What `/stats/summary` answers; nothing without.
     pub summary: Summary,
+    /// Ports of its pods that lead to a port of this machine.
+    pub doors: Doors,
 }
+
+/// From ports of pods to ports of this machine.
+pub type Doors = Arc<Mutex<HashMap<u16, u16>>>;
 
 /// Makes a summary anew for each who asks.
 pub type Summary = Arc<Mutex<Option<Box<dyn Fn() -> String + Send>>>>;
@@ -47,9 +55,12 @@ impl FakeNode {
         let seen: Arc<Mutex<Vec<String>>> = Arc::clone(&asked);
         let summary = Summary::default();
         let told = summary.clone();
+        let doors = Doors::default();
+        let opened = doors.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, seen, told) = (acceptor.clone(), seen.clone(), told.clone());
+                let opened = opened.clone();
                 tokio::spawn(async move {
                     let stream = acceptor.accept(stream).await.unwrap();
                     let service = service_fn(move |request: Request<Incoming>| {
@@ -59,10 +70,12 @@ impl FakeNode {
                             ("/stats/summary", Some(make)) => Some(make()),
                             _ => None,
                         };
+                        let door = door(&path, &opened.lock().unwrap());
                         async move {
-                            let answer = match summary {
-                                Some(summary) => Response::new(Full::from(summary)),
-                                None => answer(request, &path),
+                            let answer = match (summary, door) {
+                                (Some(summary), _) => Response::new(Full::from(summary)),
+                                (None, Some(port)) => led(request, port),
+                                (None, None) => answer(request, &path),
                             };
                             Ok::<_, std::convert::Infallible>(answer)
                         }
@@ -78,8 +91,28 @@ impl FakeNode {
             port,
             asked,
             summary,
+            doors,
         }
     }
+}
+
+/// Where the port of a pod that is asked for leads.
+fn door(path: &str, doors: &HashMap<u16, u16>) -> Option<u16> {
+    let (_, asked) = path.strip_prefix("/portForward/")?.split_once("port=")?;
+    let port = asked.split('&').next()?.parse().ok()?;
+    doors.get(&port).copied()
+}
+
+/// Bytes to and from a port of this machine.
+fn led(mut request: Request<Incoming>, port: u16) -> Response<Full<Bytes>> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let mut there = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let mut here = TokioIo::new(upgrade.await.unwrap());
+        // Whoever ends it first.
+        let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
+    });
+    switching()
 }
 
 fn acceptor(pki: &Pki) -> TlsAcceptor {
@@ -205,6 +238,10 @@ fn bytes(mut request: Request<Incoming>, path: &str) -> Response<Full<Bytes>> {
             .with_upgrades()
             .await;
     });
+    switching()
+}
+
+fn switching() -> Response<Full<Bytes>> {
     Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::UPGRADE, "sealane-bytes")
@@ -307,6 +344,7 @@ async fn a_node_that_does_not_answer_is_named() {
         port: closed.local_addr().unwrap().port(),
         asked: Arc::default(),
         summary: Summary::default(),
+        doors: Doors::default(),
     };
     drop(closed);
     tokio::task::block_in_place(|| {

@@ -24,6 +24,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http1, upgrade};
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 
 use self::{connect::Stream, pod::Location, reference::Reference};
 use super::switch;
@@ -32,6 +33,7 @@ use crate::{
     kinds::{POD, ProxyTo},
     server::{Context, Server},
     status::ApiError,
+    webhooks,
 };
 
 /// Parts of a path before what is the pod's: `api/v1/namespaces/NS/pods/NAME/proxy`.
@@ -45,16 +47,31 @@ const OWN_PARTS: usize = 7;
 pub async fn proxy(
     context: Context,
     to: ProxyTo,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
     let (own, rest) = split(request.uri().path());
     let (own, rest) = (own.to_owned(), rest.to_owned());
+    let options = match rest.as_str() {
+        "" => json!({}),
+        path => json!({ "path": path }),
+    };
+    let warnings = webhooks::connect(&context, options).await?;
+    let response = answered(&context, to, request, (&own, &rest)).await?;
+    Ok(answer::warn(response, &warnings))
+}
+
+async fn answered(
+    context: &Context,
+    to: ProxyTo,
+    mut request: Request<Incoming>,
+    (own, rest): (&str, &str),
+) -> Result<Response<Body>, ApiError> {
     let asks_for_upgrade = headers::asks_for_upgrade(request.headers());
     if rest.is_empty()
         && !asks_for_upgrade
         && [Method::GET, Method::HEAD].contains(request.method())
     {
-        return redirect(&own, request.uri());
+        return redirect(own, request.uri());
     }
     let target = &context.target;
     let location = match to {
@@ -76,7 +93,7 @@ pub async fn proxy(
     };
     let stream = connect::connect(&context.server, &location).await?;
     let client = upgrade::on(&mut request);
-    let response = exchange(stream, request, &own, &rest).await?;
+    let response = exchange(stream, request, own, rest).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(switch(&context.server.shutdown, client, response));
     }

@@ -1,5 +1,9 @@
 //! Admission webhooks: a program on loopback that judges, changes, fails and keeps still.
 
+mod conditions;
+mod parts;
+mod services;
+
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -18,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{harness::Server, pki::Pki};
 
-/// A webhook that answers by the path: `/no`, `/label`, `/broken`, `/still`, `/yes`.
+/// A webhook that answers by the path: `/no`, `/label`, `/two`, `/broken`, `/still`, `/yes`.
 struct Judge {
     port: u16,
     asked: Arc<Mutex<Vec<Value>>>,
@@ -28,7 +32,7 @@ impl Judge {
     async fn start(pki: &Pki) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let pair = pki.server();
+        let pair = pki.server_of(&["127.0.0.1", "judge.default.svc"]);
         let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -57,6 +61,10 @@ impl Judge {
             }
         });
         Self { port, asked }
+    }
+
+    fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
     }
 
     fn last(&self) -> Value {
@@ -88,6 +96,13 @@ impl Judge {
     }
 }
 
+/// The change to a configuration, with the authority of the judge's certificate.
+fn trusted(server: &Server, mut change: Value) -> Value {
+    let bundle = base64::engine::general_purpose::STANDARD.encode(&server.pki.authority);
+    change["clientConfig"]["caBundle"] = bundle.into();
+    change
+}
+
 async fn answer(
     request: Request<Incoming>,
     told: Arc<Mutex<Vec<Value>>>,
@@ -109,6 +124,13 @@ async fn answer(
             response["patch"] = patch.into();
             response["patchType"] = "JSONPatch".into();
         }
+        "/two" => {
+            let patch = r#"[{"op": "replace", "path": "/spec/replicas", "value": 2}]"#;
+            response["patch"] = base64::engine::general_purpose::STANDARD
+                .encode(patch)
+                .into();
+            response["patchType"] = "JSONPatch".into();
+        }
         "/broken" => response = json!({"uid": "other"}),
         "/still" => std::future::pending().await,
         _ => response["warnings"] = json!(["think twice"]),
@@ -121,11 +143,7 @@ async fn answer(
 async fn webhooks_judge_change_and_fail() {
     let server = Server::start();
     let judge = Judge::start(&server.pki).await;
-    let bundle = base64::engine::general_purpose::STANDARD.encode(&server.pki.authority);
-    let trusted = |mut change: Value| {
-        change["clientConfig"]["caBundle"] = bundle.as_str().into();
-        change
-    };
+    let trusted = |change: Value| trusted(&server, change);
     tokio::task::block_in_place(|| {
         // Judged, as it would be written, and shown who writes it.
         server.apply(&judge.configuration("Validating", "/no", trusted(json!({}))));
@@ -142,13 +160,9 @@ async fn webhooks_judge_change_and_fail() {
             request["object"]["metadata"]["uid"].is_string(),
             "{request}"
         );
-        let before = judge.asked.lock().unwrap().len();
+        let before = judge.count();
         server.ok("create secret generic s");
-        assert_eq!(
-            judge.asked.lock().unwrap().len(),
-            before,
-            "not asked about Secrets"
-        );
+        assert_eq!(judge.count(), before, "not asked about Secrets");
 
         // By labels of the namespace and of the object.
         let elsewhere = json!({"namespaceSelector": {"matchLabels": {"judged": "yes"}}});
