@@ -5,6 +5,7 @@
 //! not answer is asked again until it does, or until leadership ends.
 
 mod nodes;
+mod scale;
 
 use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -34,6 +35,9 @@ impl Actor {
 
     /// Carries one action out, for as long as it takes.
     pub async fn perform(&self, action: &Action) -> Outcome {
+        if let Action::AskScale { by, keeper } = action {
+            return self.ask_scale(&by.name.namespace, keeper).await;
+        }
         let mut backoff = Backoff::reconnect();
         loop {
             match self.try_once(action).await {
@@ -124,6 +128,8 @@ impl Actor {
                 let api = self.objects(*kind, name);
                 api.delete(&name.name, &params).await.map(drop)
             }
+            // It has an answer of its own: see `perform`.
+            Action::AskScale { .. } => Ok(()),
             Action::Tell {
                 about,
                 severity,

@@ -10,6 +10,7 @@ use sealane_kube::Change;
 use sealane_kube::events::Severity;
 use sealane_objects::ObjectName;
 
+use crate::facts::Controller as Keeper;
 use crate::view::{LeaseView, NodeView, PodView};
 use crate::workloads::head::Head;
 use crate::workloads::news::News;
@@ -113,6 +114,8 @@ pub enum Action {
         name: ObjectName,
         uid: String,
     },
+    /// Ask how many pods somebody of any kind keeps.
+    AskScale { by: Key, keeper: Arc<Keeper> },
     /// Record an Event.
     Tell {
         about: About,
@@ -257,6 +260,8 @@ pub enum Outcome {
     Outdated,
     /// The API server refuses, for this reason.
     Refused(String),
+    /// He who was asked for keeps so many pods.
+    Keeps(i32),
 }
 
 /// A set of decisions with the state they need. Pure: the time comes in as an
@@ -314,6 +319,9 @@ impl fmt::Display for Action {
             }
             Self::Evict { pod, .. } => write!(f, "evict pod {pod}"),
             Self::Collect { pod, cause, .. } => write!(f, "remove pod {pod}: {cause}"),
+            Self::AskScale { by, keeper } => {
+                write!(f, "{by}: ask how {} {} is scaled", keeper.kind, keeper.name)
+            }
             Self::Create { by, kind, name, .. } => write!(f, "{by}: create {kind} {name}"),
             Self::Patch {
                 by,

@@ -42,6 +42,7 @@ pub struct PodFacts {
 /// Who keeps a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Controller {
+    pub api_version: String,
     pub kind: String,
     pub name: String,
     pub uid: String,
@@ -132,6 +133,7 @@ pub fn controller_of(owners: Option<&[OwnerReference]>) -> Option<Controller> {
     let owners = owners.unwrap_or_default();
     let controller = owners.iter().find(|o| o.controller == Some(true))?;
     Some(Controller {
+        api_version: controller.api_version.clone(),
         kind: controller.kind.clone(),
         name: controller.name.clone(),
         uid: controller.uid.clone(),

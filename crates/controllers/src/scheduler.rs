@@ -300,7 +300,7 @@ impl Scheduler {
         actions: &mut Vec<Action>,
     ) {
         match outcome {
-            Outcome::Done => actions.push(tell_scheduled(name, uid, node)),
+            Outcome::Done | Outcome::Keeps(_) => actions.push(tell_scheduled(name, uid, node)),
             // The watch brings the pod's removal.
             Outcome::Gone => {}
             Outcome::Outdated | Outcome::Refused(_) => self.queue_again(name, uid, now),

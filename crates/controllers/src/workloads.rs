@@ -38,6 +38,7 @@ mod progress;
 pub mod replica_set;
 mod revision;
 mod rollout;
+mod scales;
 mod sets;
 #[cfg(test)]
 mod simulation;
@@ -70,6 +71,7 @@ use pod::Names;
 use pods::Pods;
 use replica_set::ReplicaSet;
 pub use revision::Revision;
+use scales::Scales;
 pub use stateful_set::StatefulSet;
 
 /// Kinds that are looked after here.
@@ -109,6 +111,8 @@ pub struct Workloads {
     alarms: BTreeSet<(Timestamp, Key)>,
     /// Budgets that wait a moment for further changes.
     gathering: BTreeSet<Key>,
+    /// How many pods those keep whom no watch shows.
+    scales: Scales,
     /// Whose plan has to be made anew.
     concerned: BTreeSet<Key>,
 }
@@ -149,6 +153,7 @@ impl Workloads {
             strays: BTreeSet::new(),
             alarms: BTreeSet::new(),
             gathering: BTreeSet::new(),
+            scales: Scales::default(),
             concerned: BTreeSet::new(),
         }
     }
@@ -172,6 +177,11 @@ impl Workloads {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
+        if let Action::AskScale { by, keeper } = action {
+            self.scales.answered(by, keeper, outcome);
+            self.concerned.insert(by.clone());
+            return;
+        }
         let (Action::Create { by, .. } | Action::Patch { by, .. } | Action::Delete { by, .. }) =
             action
         else {

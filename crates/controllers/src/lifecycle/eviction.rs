@@ -209,7 +209,7 @@ impl Evictions {
         };
         match outcome {
             // The watch shows the deletion, or has shown it.
-            Outcome::Done => {}
+            Outcome::Done | Outcome::Keeps(_) => {}
             Outcome::Gone => drop(self.asked.remove(uid)),
             Outcome::Outdated | Outcome::Refused(_) => {
                 self.asked.remove(uid);

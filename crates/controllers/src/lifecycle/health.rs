@@ -212,7 +212,7 @@ impl Health {
         };
         node.quiet_until = Quiet::Until(now + FAILED_PAUSE);
         match outcome {
-            Outcome::Done => actions.push(tell_not_ready(name, uid)),
+            Outcome::Done | Outcome::Keeps(_) => actions.push(tell_not_ready(name, uid)),
             Outcome::Outdated => node.seen_at = now,
             Outcome::Gone | Outcome::Refused(_) => {}
         }

@@ -107,7 +107,7 @@ impl Unready {
             return;
         };
         match outcome {
-            Outcome::Done => actions.push(Action::Tell {
+            Outcome::Done | Outcome::Keeps(_) => actions.push(Action::Tell {
                 about: About::Pod {
                     name: name.clone(),
                     uid: uid.clone(),

@@ -137,6 +137,7 @@ mod tests {
         let facts = PodFacts {
             labels: Arc::new(labels.map(|(k, v)| (k.into(), v.into())).into()),
             controller: Some(Arc::new(Controller {
+                api_version: "apps/v1".into(),
                 kind: "ReplicaSet".into(),
                 name: "web-1".into(),
                 uid: "u".into(),

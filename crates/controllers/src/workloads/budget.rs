@@ -82,6 +82,11 @@ impl Budget {
         }
     }
 
+    /// Whether it has to be known how many pods there should be.
+    pub fn asks_for_scale(&self) -> bool {
+        !matches!(self.limit, Limit::None | Limit::Available(Share::Count(_)))
+    }
+
     pub fn selects(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
         let selector = self.selector.as_ref();
         namespace == self.head.name.namespace

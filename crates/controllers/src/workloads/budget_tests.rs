@@ -133,14 +133,67 @@ fn a_pod_whose_eviction_was_allowed_counts_as_gone_until_it_is_or_two_minutes_ar
     assert!(story.budget()["disruptedPods"].is_null());
 }
 
+/// A pod that somebody keeps whom no watch shows.
+fn kept_by(owner: &str, pod: &str) -> Value {
+    let owner = json!([{"apiVersion": "example.com/v1", "kind": "Mill", "name": owner, "uid": owner, "controller": true}]);
+    json!({"metadata": {"name": pod, "labels": {"app": "web"}, "ownerReferences": owner}})
+}
+
+#[test]
+fn those_who_are_not_watched_are_asked_how_many_pods_they_keep() {
+    for (spec, expected) in [
+        (json!({"maxUnavailable": 1}), [0, 2, 8, 9]),
+        (json!({"maxUnavailable": "80%"}), [1, 2, 1, 9]),
+        (json!({"minAvailable": "10%"}), [1, 2, 1, 9]),
+        (json!({"minAvailable": 1}), [1, 2, 1, 2]),
+    ] {
+        let mut story = Story::new();
+        story.world.scales.insert("a".into(), Some(7));
+        story.world.scales.insert("b".into(), Some(2));
+        for (owner, pod) in [("a", "a-1"), ("b", "b-1")] {
+            story.world.create(Kind::Pod, kept_by(owner, pod));
+        }
+        story
+            .world
+            .create(Kind::PodDisruptionBudget, budget(spec.clone()));
+        story.count();
+        assert_eq!(story.numbers(), expected, "{spec}");
+    }
+}
+
+#[test]
+fn who_is_gone_keeps_no_pods_and_the_next_count_asks_again() {
+    let mut story = Story::new();
+    let spec = json!({"maxUnavailable": 1});
+    story.world.create(Kind::PodDisruptionBudget, budget(spec));
+    story.world.scales.insert("a".into(), None);
+    story.world.create(Kind::Pod, kept_by("a", "a-1"));
+    story.count();
+    assert_eq!(story.numbers(), [0, 1, 0, 0]);
+    story.world.scales.insert("a".into(), Some(2));
+    story.world.create(Kind::Pod, kept_by("a", "a-2"));
+    story.count();
+    assert_eq!(story.numbers(), [1, 2, 1, 2]);
+}
+
 #[test]
 fn pods_of_what_cannot_be_scaled_are_not_counted() {
     let mut story = Story::kept(json!({"maxUnavailable": 1}), 1);
-    let owner = json!([{"kind": "DaemonSet", "name": "d", "uid": "x", "controller": true}]);
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": "x", "controller": true}]);
     let pod =
         json!({"metadata": {"name": "d-1", "labels": {"app": "web"}, "ownerReferences": owner}});
     story.world.create(Kind::Pod, pod);
     story.count();
     assert_eq!(story.numbers()[0], 0);
     assert_eq!(story.budget()["conditions"][0]["reason"], "SyncFailed");
+    let why = &story.budget()["conditions"][0]["message"];
+    assert_eq!(
+        why,
+        "daemonsets.apps does not implement the scale subresource"
+    );
+    // It is asked again, and may have got one.
+    story.world.scales.insert("d".into(), Some(1));
+    story.pass(Duration::from_secs(31));
+    story.count();
+    assert_eq!(story.budget()["conditions"][0]["reason"], "SufficientPods");
 }

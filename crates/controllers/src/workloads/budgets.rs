@@ -16,11 +16,22 @@ use crate::view::PodView;
 
 /// How long changes are gathered.
 const GATHER: Duration = Duration::from_millis(20);
+/// When those are asked again who could not say how many pods they keep.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Whether a watch shows how many pods it keeps; others have to be asked.
+fn is_watched(keeper: &Controller) -> bool {
+    matches!(
+        (&*keeper.api_version, &*keeper.kind),
+        ("apps/v1", "ReplicaSet" | "StatefulSet") | ("v1", "ReplicationController")
+    )
+}
 
 impl Workloads {
     pub(super) fn plan_budget(&mut self, key: &Key, now: Instant, actions: &mut Vec<Action>) {
         self.gathering.remove(key);
         let Some(budget) = self.budgets.get(&key.name).cloned() else {
+            self.scales.forget(key);
             return;
         };
         if budget.head.deleting {
@@ -28,12 +39,19 @@ impl Workloads {
         }
         let wall = self.clock.wall(now);
         let namespace = &key.name.namespace;
+        let pods = self.pods.in_namespace(namespace);
+        let pods: Vec<_> = pods
+            .filter(|(_, pod)| budget.selects(namespace, &pod.facts.labels))
+            .collect();
+        let keepers = pods
+            .iter()
+            .filter_map(|(_, pod)| pod.facts.controller.as_ref());
+        let others = keepers.filter(|keeper| budget.asks_for_scale() && !is_watched(keeper));
+        if !self.scales.ask(key, others, actions) {
+            return;
+        }
         let plan = {
-            let pods = self.pods.in_namespace(namespace);
-            let pods: Vec<_> = pods
-                .filter(|(_, pod)| budget.selects(namespace, &pod.facts.labels))
-                .collect();
-            let scale = |controller: &Controller| self.scale(namespace, controller);
+            let scale = |controller: &Controller| self.scale(key, controller);
             budget::plan(&budget, &pods, &scale, wall)
         };
         if let Some(patch) = status_change(&budget.head, &budget.status, &plan.status)
@@ -48,17 +66,18 @@ impl Workloads {
                 message,
             }));
         }
-        if let Some(wake_in) = plan.wake_in {
+        let again = self.scales.used(key).then_some(ASK_AGAIN);
+        for wake_in in plan.wake_in.into_iter().chain(again) {
             self.desk.wake(now + wake_in, key);
         }
     }
 
     /// How many pods a controller wants, or who scales it; none if it is gone.
-    fn scale(
-        &self,
-        namespace: &str,
-        controller: &Controller,
-    ) -> Result<Option<(String, i32)>, String> {
+    fn scale(&self, by: &Key, controller: &Controller) -> Result<Option<(String, i32)>, String> {
+        let namespace = &*by.name.namespace;
+        if !is_watched(controller) {
+            return self.scales.said(by, controller);
+        }
         let name = ObjectName::new(namespace, &*controller.name);
         let is_it = |uid: &str| uid == controller.uid;
         match &*controller.kind {
@@ -83,15 +102,11 @@ impl Workloads {
                 let set = set.filter(|set| is_it(&set.head.uid));
                 Ok(set.map(|set| (set.head.uid.clone(), set.replicas)))
             }
-            "StatefulSet" => {
+            _ => {
                 let set = self.stateful_sets.get(&name);
                 let set = set.filter(|set| is_it(&set.head.uid));
                 Ok(set.map(|set| (set.head.uid.clone(), set.replicas)))
             }
-            kind => Err(format!(
-                "{kind} {} does not implement the scale subresource",
-                controller.name
-            )),
         }
     }
 

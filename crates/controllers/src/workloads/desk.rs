@@ -349,7 +349,7 @@ impl Desk {
         let failed = match outcome {
             Outcome::Refused(_) => true,
             // Somebody else's object has that name; or it is ours, and the watch shows it.
-            Outcome::Outdated | Outcome::Done => false,
+            Outcome::Outdated | Outcome::Done | Outcome::Keeps(_) => false,
             // Nothing to create it in; or nothing left to delete, as the watch will show.
             Outcome::Gone => self.pending.get(place).is_some_and(|p| p.deletes.is_none()),
         };

@@ -40,6 +40,8 @@ pub struct World {
     pub wall: Timestamp,
     /// Why no pod may be made.
     pub refuse_pods: Option<String>,
+    /// How many pods those of other kinds keep, by name; none if they are gone. Others have no scale.
+    pub scales: BTreeMap<String, Option<i32>>,
 }
 
 /// The controllers at work in a world.
@@ -64,6 +66,7 @@ impl World {
             versions: 0,
             wall,
             refuse_pods: None,
+            scales: BTreeMap::new(),
         }
     }
 
@@ -143,6 +146,13 @@ impl World {
 
     fn perform(&mut self, action: &Action) -> Outcome {
         match action {
+            Action::AskScale { keeper, .. } => match self.scales.get(&keeper.name) {
+                Some(Some(count)) => Outcome::Keeps(*count),
+                Some(None) => Outcome::Gone,
+                None => Outcome::Refused(
+                    "daemonsets.apps does not implement the scale subresource".into(),
+                ),
+            },
             Action::Create {
                 kind, name, object, ..
             } => {

@@ -11,7 +11,7 @@ use super::server::Server;
 use super::{Controllers, eventually};
 
 impl Server {
-    fn autoscalers(&self) -> Api<HorizontalPodAutoscaler> {
+    pub(super) fn autoscalers(&self) -> Api<HorizontalPodAutoscaler> {
         Api::namespaced(self.admin.clone(), "default")
     }
 
@@ -22,7 +22,7 @@ impl Server {
         Some((found.reason?, found.status))
     }
 
-    async fn scaler_comes_to_say(&self, kind: &str, reason: &str, status: &str) {
+    pub(super) async fn scaler_comes_to_say(&self, kind: &str, reason: &str, status: &str) {
         let wanted = Some((reason.to_owned(), status.to_owned()));
         eventually(&format!("{kind} {reason} {status}"), async || {
             (self.scaler_says(kind).await == wanted).then_some(())

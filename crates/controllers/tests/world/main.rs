@@ -6,6 +6,7 @@
 )]
 
 mod autoscalers;
+mod custom;
 mod garbage;
 mod nodes;
 mod server;
