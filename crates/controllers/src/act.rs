@@ -73,8 +73,13 @@ impl Actor {
                 reason,
                 message,
                 turns,
+                nominated,
             } => {
-                let patch = refusal((uid, version), reason, message, *turns);
+                let mut patch = refusal((uid, version), reason, message, *turns);
+                if let Some(node) = nominated {
+                    let node = Some(node).filter(|node| !node.is_empty());
+                    patch["status"]["nominatedNodeName"] = json!(node);
+                }
                 let pods = self.pods(pod);
                 pods.patch_status(&pod.name, &PatchParams::default(), &Patch::Strategic(patch))
                     .await
@@ -88,6 +93,7 @@ impl Actor {
                 remove,
             } => self.taint(node, uid, add, remove).await,
             Action::Unready { pod, uid, version } => self.unready(pod, uid, version).await,
+            Action::Preempt { pod, uid, .. } => self.preempt(pod, uid).await,
             Action::Evict { pod, uid } => self.evict(pod, uid).await,
             Action::Collect {
                 pod,

@@ -57,6 +57,15 @@ pub enum Action {
         message: String,
         /// Whether the condition turns to False with this, or was so before.
         turns: bool,
+        /// The node on which room is being made for it; empty if on none any more.
+        nominated: Option<String>,
+    },
+    /// Delete a pod, gracefully, to make room for one of higher priority.
+    Preempt {
+        pod: ObjectName,
+        uid: String,
+        /// For whom.
+        by: ObjectName,
     },
     /// Say that nothing is known of a node any more.
     MarkUnknown {
@@ -303,6 +312,7 @@ impl fmt::Display for Action {
             }
             Self::Bind { pod, node, .. } => write!(f, "bind pod {pod} to node {node}"),
             Self::Refuse { pod, message, .. } => write!(f, "leave pod {pod} pending: {message}"),
+            Self::Preempt { pod, by, .. } => write!(f, "make room for pod {by}: delete pod {pod}"),
             Self::MarkUnknown { node, reason, .. } => {
                 write!(f, "mark node {node} unknown: {reason}")
             }

@@ -16,10 +16,12 @@
 //! alike only the first is tried in a pass, since the others would get the same answer.
 //! A pod with scheduling gates waits until the last one is taken away.
 //!
-//! Pods are not pushed aside for others of higher priority: preemption is not done.
+//! A pod that fits nowhere may push others of lower priority aside ([`preempt`]): they are deleted, and until
+//! they are gone the room counts as taken for whoever is of no higher priority.
 
 mod facts;
 mod pod;
+mod preempt;
 mod spreading;
 
 use std::cmp::Reverse;
@@ -27,14 +29,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sealane_kube::Change;
 use sealane_kube::events::Severity;
+use sealane_kube::{Change, Mirror};
 use sealane_objects::ObjectName;
-use sealane_scheduling::{Board, ClassId, Happening, Refusal, Traits};
+use sealane_scheduling::{Attempt, Board, ClassId, Happening, Refusal, Traits};
 use serde_json::{Value, json};
 
 use crate::action::{About, Action, Controller, Input, Outcome};
 use crate::view::{NodeView, PodView};
+use crate::workloads::Budget;
 use crate::workloads::news::{Labels, News};
 use facts::facts;
 use pod::{Place, Pod};
@@ -54,6 +57,9 @@ pub struct Scheduler {
     /// When pods have to be looked at without any news.
     alarms: BTreeSet<(Instant, Place)>,
     spreading: Spreading,
+    budgets: Mirror<Arc<Budget>>,
+    /// Pending pods for which room is being made; some that are not pending any more among them.
+    nominated: BTreeSet<ObjectName>,
 }
 
 /// Which watches have given their first full set.
@@ -65,7 +71,12 @@ struct Seen {
 }
 
 /// Pods that are alike and were refused, in one pass over the queue.
-type Refused = BTreeMap<ClassId, Refusal>;
+#[derive(Default)]
+struct Refused {
+    why: BTreeMap<ClassId, Refusal>,
+    /// What pushing others aside would not have changed.
+    vain: BTreeMap<ClassId, Attempt>,
+}
 
 impl Scheduler {
     fn is_synced(&self) -> bool {
@@ -173,6 +184,9 @@ impl Scheduler {
         if let Some(node) = pod.holds() {
             self.board.put(class, node, view.deleting);
         }
+        if pod.nominated.is_some() {
+            self.nominated.insert(name.clone());
+        }
         if pod.is_wanting() && !view.gated {
             let arrival = queued.map_or(self.arrivals, |(_, arrival)| arrival);
             self.enqueue(name, &mut pod, arrival);
@@ -208,7 +222,7 @@ impl Scheduler {
             helped.then(|| name.clone())
         };
         let names: Vec<_> = self.pending.values().filter_map(helped).collect();
-        let mut refused = Refused::new();
+        let mut refused = Refused::default();
         for name in names {
             self.try_one(&name, now, &mut refused, actions);
         }
@@ -233,30 +247,47 @@ impl Scheduler {
         }
         pod.not_before = None;
         let class = pod.class;
-        let answer = match refused.get(&class) {
+        // Room that is made for it is there for it alone.
+        let known = refused.why.get(&class);
+        let answer = match known.filter(|_| pod.nominated.is_none()) {
             Some(refusal) => Err(refusal.clone()),
-            None => {
-                let silent = pod.view.demand.spread.is_empty();
-                let like = silent.then(|| self.spreading.like(&name.namespace, &pod.view));
-                let like = like.flatten();
-                self.board.choose(class, like.as_ref()).map(str::to_owned)
-            }
+            None => self.choose(name),
         };
         match answer {
             Ok(node) => {
                 self.board.put(class, &node, false);
                 self.pending.remove(&place);
-                pod.queued = None;
-                actions.push(pod.bind(name, node));
-                refused.retain(|_, refusal| !refusal.helped_by(Happening::PodCame));
-            }
-            Err(refusal) => {
-                refused.entry(class).or_insert_with(|| refusal.clone());
-                if let Some(at) = pod.refuse(name, refusal, now, actions) {
-                    self.alarms.insert((at, place));
+                if let Some(pod) = self.pods.get_mut(name) {
+                    pod.queued = None;
+                    actions.push(pod.bind(name, node));
                 }
+                let helped = |refusal: &Refusal| refusal.helped_by(Happening::PodCame);
+                refused.why.retain(|_, refusal| !helped(refusal));
+            }
+            Err(mut refusal) => {
+                let known = refused.why.entry(class);
+                known.or_insert_with(|| refusal.clone());
+                self.preempt(name, &mut refusal, &mut refused.vain, actions);
+                let pod = self.pods.get_mut(name);
+                let later = pod.and_then(|pod| pod.refuse(name, refusal, now, actions));
+                self.alarms.extend(later.map(|at| (at, place)));
             }
         }
+    }
+
+    /// The node for a pod, as things stand.
+    fn choose(&mut self, name: &ObjectName) -> Result<String, Refusal> {
+        let held = self.hold_nominated(name);
+        let Some(pod) = self.pods.get(name) else {
+            return Err(Refusal::default());
+        };
+        let silent = pod.view.demand.spread.is_empty();
+        let like = silent.then(|| self.spreading.like(&name.namespace, &pod.view));
+        let like = like.flatten();
+        let answer = self.board.choose(pod.class, like.as_ref());
+        let answer = answer.map(str::to_owned);
+        self.release(held);
+        answer
     }
 
     /// Looks at a pod that has changed itself.
@@ -269,7 +300,7 @@ impl Scheduler {
         }
         // One that was refused as it is gets no other answer.
         if pod.refusal.is_none() {
-            self.try_one(name, now, &mut Refused::new(), actions);
+            self.try_one(name, now, &mut Refused::default(), actions);
         }
     }
 
@@ -283,7 +314,7 @@ impl Scheduler {
     }
 
     fn ring(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let mut refused = Refused::new();
+        let mut refused = Refused::default();
         while let Some((_, place)) = self.alarms.first().copied().filter(|(at, _)| *at <= now) {
             self.alarms.pop_first();
             if let Some(name) = self.pending.get(&place).cloned() {
@@ -398,7 +429,17 @@ impl Controller for Scheduler {
                     self.try_after(Happening::Node, now, actions);
                 }
             }
+            Input::Workloads(News::Budgets(change)) => {
+                let first = !self.budgets.is_synced();
+                self.budgets.apply(change.clone());
+                if first {
+                    self.try_after(Happening::Node, now, actions);
+                }
+            }
             Input::Workloads(news) => self.spreading.hear(news),
+            Input::Ended(Action::Preempt { pod, by, .. }, outcome) => {
+                self.preempt_ended(pod, by, outcome, now);
+            }
             Input::Ended(Action::Bind { pod, uid, node }, outcome) => {
                 self.bind_ended((pod, uid, node), outcome, now, actions);
             }

@@ -41,6 +41,7 @@ pub fn pod(uid: &str) -> PodView {
         deleting: false,
         finished: false,
         refused: None,
+        nominated: None,
         facts: Arc::default(),
     }
 }

@@ -125,6 +125,8 @@ pub struct PodView {
     pub finished: bool,
     /// The message of condition PodScheduled=False, when it is that.
     pub refused: Option<String>,
+    /// `.status.nominatedNodeName`: where room is being made for it.
+    pub nominated: Option<String>,
     /// What those look at who keep pods or send traffic to them.
     #[serde(skip)]
     pub facts: Arc<PodFacts>,
@@ -135,7 +137,8 @@ impl PodView {
         let net = sealane_kube::pod_net(&pod);
         let version = pod.resource_version().unwrap_or_default();
         let facts = Arc::new(PodFacts::of(&pod, pools));
-        let conditions = pod.status.and_then(|s| s.conditions).unwrap_or_default();
+        let status = pod.status.unwrap_or_default();
+        let conditions = status.conditions.unwrap_or_default();
         let spec = pod.spec.unwrap_or_default();
         let demand = sealane_kube::demand(&spec, &net.name.namespace, &facts.labels);
         Self {
@@ -153,6 +156,7 @@ impl PodView {
                 .into_iter()
                 .find(is_refusal)
                 .map(|c| c.message.unwrap_or_default()),
+            nominated: status.nominated_node_name.filter(|node| !node.is_empty()),
             facts,
         }
     }

@@ -5,19 +5,31 @@ use std::cmp::Reverse;
 use sealane_objects::{Demand, Selector};
 
 use crate::board::{Board, NodeFacts, Slot};
-use crate::class::{ClassId, SlotId};
+use crate::class::{Class, ClassId, SlotId};
 use crate::refusal::{Reason, Refusal, Rejection};
 use crate::{host_ports, node_affinity, normal, pod_affinity, room, spread, taints};
 
 /// The rules that a pod is under, with all that they depend on counted.
-struct Rules<'a> {
+pub(crate) struct Rules<'a> {
     spread: spread::Rules<'a>,
     pods: pod_affinity::Rules<'a>,
 }
 
-impl Rules<'_> {
+impl<'a> Rules<'a> {
+    pub(crate) fn count(board: &'a Board, class: &'a Class) -> Self {
+        Self {
+            spread: spread::Rules::count(board, class),
+            pods: pod_affinity::Rules::count(board, class),
+        }
+    }
+
     /// The answer of the first rule that a node fails, in kube-scheduler's order.
-    fn reject(&self, demand: &Demand, slot: &Slot, node: &NodeFacts) -> Option<Rejection> {
+    pub(crate) fn reject(
+        &self,
+        demand: &Demand,
+        slot: &Slot,
+        node: &NodeFacts,
+    ) -> Option<Rejection> {
         taints::reject(demand, node)
             .or_else(|| node_affinity::reject(demand, slot, node))
             .or_else(|| host_ports::reject(demand, slot))
@@ -35,10 +47,7 @@ impl Board {
     pub fn choose(&self, class: ClassId, like: Option<&Selector>) -> Result<&str, Refusal> {
         let class = self.class(class);
         let demand = &*class.traits.demand;
-        let rules = Rules {
-            spread: spread::Rules::count(self, class),
-            pods: pod_affinity::Rules::count(self, class),
-        };
+        let rules = Rules::count(self, class);
         let mut refusal = Refusal::new(demand.preempts);
         let mut fitting: Vec<(SlotId, &Slot, &NodeFacts)> = Vec::new();
         for (id, slot, node) in self.present() {

@@ -25,8 +25,9 @@
 //!
 //! Where it differs: every node is looked at (kube-scheduler samples large clusters), of
 //! equally good nodes the one with the fewest pods and then the first by name is taken instead
-//! of a random one, so that the same cluster gives the same answer, and images count for nothing. Preemption
-//! is not done; a refusal says so where it could have helped.
+//! of a random one, so that the same cluster gives the same answer, and images count for nothing.
+//!
+//! A pod that is refused may push others aside: [`Board::make_room`] says whom.
 #![warn(missing_docs)]
 
 mod board;
@@ -36,6 +37,7 @@ mod host_ports;
 mod node_affinity;
 mod normal;
 mod pod_affinity;
+mod preempt;
 mod refusal;
 mod room;
 mod spread;
@@ -43,5 +45,6 @@ mod taints;
 
 pub use board::{Board, NodeFacts};
 pub use class::{ClassId, Traits};
-pub use refusal::{Happening, Refusal};
+pub use preempt::{Room, Standing};
+pub use refusal::{Attempt, Happening, Refusal};
 pub use room::{Shortage, shortages};

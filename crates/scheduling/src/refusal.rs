@@ -61,10 +61,25 @@ struct Preemption {
     without_victims: usize,
     /// Nodes where pods of lower priority stand that might be pushed aside.
     with_victims: usize,
+    attempt: Attempt,
+}
+
+/// What came of pushing other pods aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Attempt {
+    /// It was not tried.
+    #[default]
+    None,
+    /// Room is being made.
+    Made,
+    /// Those who were pushed aside are still going.
+    Awaited,
+    /// It would not help: what still fails on nodes without their pods of lower priority, counted.
+    Vain(BTreeMap<String, usize>),
 }
 
 impl Reason {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let text = match self {
             Self::Cordoned => "node(s) were unschedulable",
             Self::Taint(key, value) => {
@@ -158,6 +173,16 @@ impl Refusal {
         self.note.get_or_insert_with(text);
     }
 
+    /// Whether pushing other pods aside might help.
+    pub fn might_preempt(&self) -> bool {
+        !self.preemption.never && self.preemption.with_victims > 0
+    }
+
+    /// Takes note of what came of that.
+    pub fn attempted(&mut self, attempt: Attempt) {
+        self.preemption.attempt = attempt;
+    }
+
     /// Whether the pod should be tried again after this.
     pub fn helped_by(&self, happening: Happening) -> bool {
         match happening {
@@ -182,7 +207,10 @@ impl fmt::Display for Refusal {
         if let Some(note) = &self.note {
             write!(f, " {note}")?;
         }
-        write!(f, " preemption: {}", self.preemption.text(self.nodes))
+        match self.preemption.attempt {
+            Attempt::Made => Ok(()),
+            _ => write!(f, " preemption: {}", self.preemption.text(self.nodes)),
+        }
     }
 }
 
@@ -196,23 +224,33 @@ impl Preemption {
         if self.never {
             return "not eligible due to preemptionPolicy=Never.".to_owned();
         }
-        if self.with_victims > 0 {
-            return format!(
-                "pods of lower priority stand on {} of the nodes, and pushing them aside is not supported yet.",
-                self.with_victims
-            );
-        }
+        let known = BTreeMap::new();
+        let failing = match &self.attempt {
+            Attempt::Awaited => {
+                return "not eligible due to a terminating pod on the nominated node.".to_owned();
+            }
+            Attempt::Vain(failing) => failing,
+            Attempt::None | Attempt::Made => &known,
+        };
+        // Nodes that were tried in vain say why.
+        let tried = if failing.is_empty() {
+            0
+        } else {
+            self.with_victims
+        };
         let parts = [
             (
                 self.without_victims,
                 "No preemption victims found for incoming pod",
             ),
             (
-                nodes - self.without_victims,
+                nodes - self.without_victims - tried,
                 "Preemption is not helpful for scheduling",
             ),
         ];
-        let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+        let failing = failing.iter().map(|(text, count)| (*count, text.as_str()));
+        let parts = parts.into_iter().chain(failing);
+        let parts = parts.filter(|(count, _)| *count > 0);
         available(
             nodes,
             parts

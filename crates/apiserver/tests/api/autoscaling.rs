@@ -37,6 +37,17 @@ fn an_autoscaler_is_one_object_in_two_versions() {
     assert_eq!(metrics.as_array().unwrap().len(), 1, "{metrics}");
     assert_eq!(metrics[0]["resource"]["target"]["averageUtilization"], 70);
 
+    // Nothing at all is for those who have metrics from outside.
+    let mut none = newer.clone();
+    none["metadata"] = json!({"name": "none", "namespace": "default"});
+    none["spec"] = json!({"scaleTargetRef": newer["spec"]["scaleTargetRef"], "minReplicas": 0, "maxReplicas": 5});
+    for version in ["v1", "v2"] {
+        none["apiVersion"] = format!("autoscaling/{version}").into();
+        let refused = server.refused(&["create", "-f", "-"], &none.to_string());
+        let expected = "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1";
+        assert!(refused.contains(expected), "{refused}");
+    }
+
     let mut wrong = newer.clone();
     wrong["metadata"] = json!({"name": "wrong", "namespace": "default"});
     wrong["spec"]["minReplicas"] = 6.into();

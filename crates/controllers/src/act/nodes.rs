@@ -88,6 +88,17 @@ impl Actor {
         self.delete_pod(pod, uid, None).await
     }
 
+    /// Deletes a pod, and says on it why.
+    pub(super) async fn preempt(&self, pod: &ObjectName, uid: &str) -> Result<(), Error> {
+        let target = disruption_target(
+            "PreemptionByScheduler",
+            "default-scheduler: preempting to accommodate a higher priority pod",
+        );
+        let patch = json!({"metadata": {"uid": uid}, "status": {"conditions": [target]}});
+        self.patch_pod(pod, patch).await?;
+        self.delete_pod(pod, uid, None).await
+    }
+
     pub(super) async fn collect(
         &self,
         pod: &ObjectName,

@@ -32,6 +32,10 @@ pub struct Pod {
     pub not_before: Option<Instant>,
     /// Why it fitted nowhere when it was last tried.
     pub refusal: Option<Refusal>,
+    /// The node on which room is being made for it.
+    pub nominated: Option<String>,
+    /// Who has to go for that, by name and uid.
+    pub victims: Vec<(ObjectName, String)>,
     /// What was said about that.
     words: Words,
 }
@@ -41,6 +45,7 @@ pub struct Pod {
 #[derive(Default)]
 struct Words {
     said: Option<String>,
+    nominated: Option<String>,
     silent_until: Option<Instant>,
     times: u32,
 }
@@ -58,8 +63,11 @@ impl Pod {
                 failures: 0,
                 not_before: None,
                 refusal: None,
+                nominated: view.nominated.clone(),
+                victims: Vec::new(),
                 words: Words {
                     said,
+                    nominated: view.nominated.clone(),
                     ..Words::default()
                 },
             };
@@ -96,6 +104,8 @@ impl Pod {
     pub fn bind(&mut self, name: &ObjectName, node: String) -> Action {
         self.assumed = Some(node.clone());
         self.refusal = None;
+        self.nominated = None;
+        self.victims.clear();
         Action::Bind {
             pod: name.clone(),
             uid: self.view.uid.clone(),
@@ -120,10 +130,12 @@ impl Pod {
     ) -> Option<Instant> {
         let message = refusal.to_string();
         self.refusal = Some(refusal);
-        if self.words.said.as_ref() == Some(&message) {
+        let nominates = self.words.nominated != self.nominated;
+        if self.words.said.as_ref() == Some(&message) && !nominates {
             return None;
         }
-        if let Some(until) = self.words.silent_until.filter(|until| *until > now) {
+        let silent = self.words.silent_until.filter(|until| *until > now);
+        if let Some(until) = silent.filter(|_| !nominates) {
             return Some(until);
         }
         let silence = FIRST_SILENCE.saturating_mul(1 << self.words.times.min(10));
@@ -136,6 +148,9 @@ impl Pod {
 
     fn condition(&mut self, name: &ObjectName, reason: &'static str, message: String) -> Action {
         let before = self.words.said.replace(message.clone());
+        let nominated = (self.words.nominated != self.nominated)
+            .then(|| self.nominated.clone().unwrap_or_default());
+        self.words.nominated = self.nominated.clone();
         Action::Refuse {
             pod: name.clone(),
             uid: self.view.uid.clone(),
@@ -143,10 +158,11 @@ impl Pod {
             reason,
             message,
             turns: before.is_none(),
+            nominated,
         }
     }
 
-    fn tell(
+    pub fn tell(
         &self,
         name: &ObjectName,
         severity: Severity,
@@ -172,6 +188,7 @@ impl Pod {
     /// The condition did not reach the API: it has to be said again.
     pub fn unsaid(&mut self) {
         self.words.said = None;
+        self.words.nominated = self.view.nominated.clone();
         self.words.silent_until = None;
     }
 }

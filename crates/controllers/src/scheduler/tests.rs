@@ -481,3 +481,146 @@ fn a_refusal_that_did_not_reach_the_pod_is_said_again() {
     assert_eq!(texts(&story.tell(Input::Tick)).len(), 2);
     assert_eq!(story.scheduler.wake_at(), None);
 }
+
+/// A pod on the only node, which it fills.
+fn filling(uid: &str, priority: i32) -> PodView {
+    PodView {
+        node: Some("node-1".into()),
+        ..asking(uid, 1000, priority)
+    }
+}
+
+fn one_full_node() -> Story {
+    let mut story = Story::new();
+    let nodes = vec![(name("", "node-1"), of_one_cpu("n1"))];
+    story.tell(Input::Nodes(Change::Reset(nodes)));
+    let low = Arc::new(filling("u-low", 0));
+    story.tell(Input::Pods(Change::Reset(vec![(
+        name("default", "low"),
+        low,
+    )])));
+    story.tell(Input::Workloads(News::Budgets(Change::Reset(vec![]))));
+    story
+}
+
+const INSUFFICIENT: &str = "0/1 nodes are available: 1 Insufficient cpu.";
+
+#[test]
+fn a_pod_of_higher_priority_pushes_others_aside_and_gets_their_room() {
+    let mut story = one_full_node();
+    let preempted = [
+        "make room for pod default/high: delete pod default/low",
+        "record event Preempted: Preempted by pod u-high on node node-1",
+    ];
+    let refused = format!("leave pod default/high pending: {INSUFFICIENT}");
+    let actions = story.apply("high", asking("u-high", 1000, 5));
+    assert_eq!(actions[..2], preempted);
+    assert_eq!(actions[3], refused);
+    // While the other one goes, nothing more is done; it is told of once.
+    let going = PodView {
+        deleting: true,
+        ..filling("u-low", 0)
+    };
+    let actions = story.apply("low", going);
+    assert!(actions.is_empty(), "{actions:?}");
+    // Whoever else wants the room does not get it.
+    let actions = story.apply("again", asking("u-again", 1000, 0));
+    assert!(
+        actions[1].starts_with("leave pod default/again pending"),
+        "{actions:?}"
+    );
+    let gone = Change::Deleted(name("default", "low"), Arc::new(filling("u-low", 0)));
+    let actions = texts(&story.tell(Input::Pods(gone)));
+    assert_eq!(actions, ["bind pod default/high to node node-1"]);
+}
+
+#[test]
+fn the_room_is_kept_while_not_all_have_gone() {
+    let mut story = one_full_node();
+    let half = |uid: &str| PodView {
+        node: Some("node-1".into()),
+        ..asking(uid, 500, 0)
+    };
+    story.apply("low", half("u-low"));
+    story.apply("other", half("u-other"));
+    let actions = story.apply("high", asking("u-high", 1000, 5));
+    let told: Vec<_> = actions
+        .iter()
+        .filter(|told| told.starts_with("make room"))
+        .collect();
+    assert_eq!(told.len(), 2, "{actions:?}");
+    let gone = Change::Deleted(name("default", "low"), Arc::new(half("u-low")));
+    story.tell(Input::Pods(gone));
+    let actions = story.apply("small", asking("u-small", 500, 0));
+    assert!(
+        actions[1].starts_with("leave pod default/small pending"),
+        "{actions:?}"
+    );
+    // Not for one of higher priority still.
+    let actions = story.apply("higher", asking("u-higher", 500, 9));
+    assert_eq!(actions, ["bind pod default/higher to node node-1"]);
+}
+
+#[test]
+fn the_nomination_is_written_with_the_condition_and_taken_back() {
+    let mut story = one_full_node();
+    let nominated = |actions: &[Action]| {
+        let mut all = actions.iter().filter_map(|action| match action {
+            Action::Refuse { nominated, .. } => Some(nominated.clone()),
+            _ => None,
+        });
+        all.next()
+    };
+    let high = Arc::new(asking("u-high", 1000, 5));
+    let actions = story.tell(Input::Pods(Change::Applied(name("default", "high"), high)));
+    assert_eq!(nominated(&actions), Some(Some("node-1".into())));
+    // The node shrinks: nothing would help any more.
+    let mut small = of_one_cpu("n1");
+    small.allocatable.cpu_millis = 100;
+    let actions = story.tell(Input::Nodes(Change::Applied(name("", "node-1"), small)));
+    assert_eq!(nominated(&actions), Some(Some(String::new())));
+}
+
+#[test]
+fn nobody_is_pushed_aside_for_equals_or_for_who_does_not_want_it() {
+    let mut story = one_full_node();
+    for (uid, priority, preempts, why) in [
+        (
+            "u-equal",
+            0,
+            true,
+            "0/1 nodes are available: 1 No preemption victims found for incoming pod.",
+        ),
+        (
+            "u-meek",
+            9,
+            false,
+            "not eligible due to preemptionPolicy=Never.",
+        ),
+    ] {
+        let mut view = asking(uid, 1000, priority);
+        view.demand = Arc::new(Demand {
+            preempts,
+            ..(*view.demand).clone()
+        });
+        let actions = story.apply(uid, view);
+        let expected = format!("leave pod default/{uid} pending: {INSUFFICIENT} preemption: {why}");
+        assert_eq!(actions[1..], [expected]);
+    }
+}
+
+#[test]
+fn who_could_not_be_deleted_is_tried_again_later() {
+    let mut story = one_full_node();
+    story.apply("high", asking("u-high", 1000, 5));
+    let action = Action::Preempt {
+        pod: name("default", "low"),
+        uid: "u-low".into(),
+        by: name("default", "high"),
+    };
+    let refused = Outcome::Refused("no".into());
+    assert!(story.tell(Input::Ended(action.clone(), refused)).is_empty());
+    story.now += FIRST_PAUSE;
+    let actions = story.tell(Input::Tick);
+    assert!(actions.contains(&action), "{actions:?}");
+}

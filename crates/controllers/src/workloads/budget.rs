@@ -82,6 +82,16 @@ impl Budget {
         }
     }
 
+    /// How many more of its pods may go.
+    pub fn allowed(&self) -> i32 {
+        self.status.disruptions_allowed
+    }
+
+    /// Whether it has let a pod go that is still there.
+    pub fn has_let_go(&self, pod: &str) -> bool {
+        self.status.disrupted_pods.contains_key(pod)
+    }
+
     /// Whether it has to be known how many pods there should be.
     pub fn asks_for_scale(&self) -> bool {
         !matches!(self.limit, Limit::None | Limit::Available(Share::Count(_)))

@@ -154,7 +154,7 @@ async fn budgets_count_by_the_scale_of_a_custom_kind() {
                 status.current_healthy,
                 status.disruptions_allowed,
             ];
-            (counted == wanted).then_some(())
+            (counted == wanted.map(Some)).then_some(())
         })
         .await;
     };

@@ -9,6 +9,7 @@ mod autoscalers;
 mod custom;
 mod garbage;
 mod nodes;
+mod preemption;
 mod server;
 
 use std::time::{Duration, Instant};

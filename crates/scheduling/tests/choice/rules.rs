@@ -5,7 +5,7 @@ use sealane_objects::{
     Demand, Effect, HostPort, Placement, PodAffinity, Requirement, Resources, Taint, Term,
     Toleration,
 };
-use sealane_scheduling::{Board, Happening, NodeFacts};
+use sealane_scheduling::{Attempt, Board, Happening, NodeFacts};
 
 fn requiring(placement: Placement) -> Demand {
     Demand {
@@ -485,11 +485,21 @@ fn refusals_say_what_preemption_would_bring_and_what_helps() {
     );
     board.take(equal, "node-1", false);
     board.put(low, "node-1", false);
+    let (mut refusal, _) = tail(&board, equal);
+    assert!(refusal.might_preempt());
+    refusal.attempted(Attempt::Awaited);
+    let text = refusal.to_string();
     assert!(
-        tail(&board, equal)
-            .1
-            .starts_with("pods of lower priority stand on 1 of the nodes")
+        text.ends_with("preemption: not eligible due to a terminating pod on the nominated node.")
     );
+    refusal.attempted(Attempt::Vain([("Insufficient cpu".to_owned(), 1)].into()));
+    let text = refusal.to_string();
+    assert!(text.ends_with(
+        "preemption: 0/4 nodes are available: 1 Insufficient cpu, 1 Preemption is not helpful for \
+         scheduling, 2 No preemption victims found for incoming pod."
+    ), "{text}");
+    refusal.attempted(Attempt::Made);
+    assert!(!refusal.to_string().contains("preemption"));
     let mut empty = Board::default();
     let class = pod(&mut empty, "", Demand::default());
     assert_eq!(
