@@ -130,8 +130,21 @@ pub fn enter(path: &str) -> usize {
         .count()
 }
 
+/// Makes a group and those above it, of which another cluster that is going may just take the common one away.
+fn make(group: &Path) -> io::Result<()> {
+    const ATTEMPTS: usize = 100;
+    let made = std::iter::repeat_with(|| fs::create_dir_all(group)).take(ATTEMPTS);
+    let is_taken = |made: &io::Result<()>| {
+        let error = made.as_ref().err().map(io::Error::kind);
+        error == Some(io::ErrorKind::NotFound)
+    };
+    made.skip_while(is_taken)
+        .next()
+        .unwrap_or_else(|| fs::create_dir_all(group))
+}
+
 fn move_into(group: &Path) -> io::Result<()> {
-    fs::create_dir_all(group)?;
+    make(group)?;
     fs::write(group.join("cgroup.procs"), std::process::id().to_string())
 }
 
@@ -298,6 +311,7 @@ fn remove_tree(group: &Path, deadline: Instant) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -332,7 +346,7 @@ mod tests {
     fn a_group_is_weighed_where_there_is_a_controller_of_processors() {
         let path = format!("sealane/test-weight-{}", std::process::id());
         for hierarchy in hierarchies() {
-            _ = fs::create_dir_all(hierarchy.mount.join(&path));
+            _ = make(&hierarchy.mount.join(&path));
         }
         let count = weigh(&path, 300);
         let mut weights = Vec::new();
@@ -349,6 +363,25 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_made_while_the_one_above_comes_and_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let above = folder.path().join("above");
+        let group = above.join("group");
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    _ = fs::remove_dir(&above);
+                }
+            });
+            let made = (0..200).map(|_| make(&group).and_then(|()| fs::remove_dir(&group)));
+            let made: io::Result<()> = made.collect();
+            done.store(true, Ordering::Relaxed);
+            made.unwrap();
+        });
+    }
+
+    #[test]
     fn a_group_is_killed_and_removed_with_everything_below() {
         let path = format!("sealane/test-{}", std::process::id());
         let inner = format!("{path}/node-1/pod");
@@ -358,7 +391,7 @@ mod tests {
             .filter(|hierarchy| hierarchy.is_entered())
         {
             let group = hierarchy.mount.join(&inner);
-            fs::create_dir_all(&group).unwrap();
+            make(&group).unwrap();
             fs::write(group.join("cgroup.procs"), child.id().to_string()).unwrap();
         }
         let pid = i32::try_from(child.id()).unwrap();
