@@ -133,14 +133,13 @@ pub fn enter(path: &str) -> usize {
 /// Makes a group and those above it, of which another cluster that is going may just take the common one away.
 fn make(group: &Path) -> io::Result<()> {
     const ATTEMPTS: usize = 100;
-    let made = std::iter::repeat_with(|| fs::create_dir_all(group)).take(ATTEMPTS);
+    let mut attempts = std::iter::repeat_with(|| fs::create_dir_all(group)).take(ATTEMPTS);
     let is_taken = |made: &io::Result<()>| {
         let error = made.as_ref().err().map(io::Error::kind);
         error == Some(io::ErrorKind::NotFound)
     };
-    made.skip_while(is_taken)
-        .next()
-        .unwrap_or_else(|| fs::create_dir_all(group))
+    let made = attempts.find(|made| !is_taken(made));
+    made.unwrap_or_else(|| fs::create_dir_all(group))
 }
 
 fn move_into(group: &Path) -> io::Result<()> {
