@@ -91,7 +91,6 @@ fn collect(
         kept.local |= same && later.local;
         same
     });
-    list.shrink_to_fit();
     list
 }
 

@@ -1,8 +1,10 @@
 //! Who has a frontend when several Services want it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use sealane_objects::ObjectName;
 
 use crate::Frontend;
@@ -17,7 +19,7 @@ pub(crate) struct Claimant {
 /// All frontends that are wanted; nearly all by one Service alone.
 #[derive(Default)]
 pub(crate) struct Claims {
-    by_frontend: HashMap<Frontend, Box<[Claimant]>>,
+    by_frontend: HashMap<Frontend, Box<[Claimant]>, RandomState>,
 }
 
 impl Claims {
@@ -32,47 +34,60 @@ impl Claims {
         &mut self,
         old: Option<(&Claimant, &[Frontend])>,
         new: Option<(&Claimant, &[Frontend])>,
-    ) -> BTreeSet<Arc<ObjectName>> {
-        let mut concerned = BTreeSet::new();
+        concerned: &mut Vec<Arc<ObjectName>>,
+    ) {
         if old == new {
-            return concerned;
+            return;
         }
         if let Some((claimant, frontends)) = old {
             for frontend in frontends {
-                let rest = self.edit(frontend, |list| list.retain(|c| c != claimant));
-                concerned.extend(rest);
+                self.give_up(claimant, *frontend, concerned);
             }
         }
         if let Some((claimant, frontends)) = new {
             for frontend in frontends {
-                let all = self.edit(frontend, |list| {
-                    list.push(claimant.clone());
-                    list.sort_unstable();
-                    list.dedup();
-                });
-                concerned.extend(all);
+                self.claim(claimant, *frontend, concerned);
             }
-            concerned.remove(&claimant.service);
         }
-        concerned
     }
 
-    /// Who claims it afterwards.
-    fn edit(
+    fn give_up(
         &mut self,
-        frontend: &Frontend,
-        change: impl FnOnce(&mut Vec<Claimant>),
-    ) -> Vec<Arc<ObjectName>> {
-        let mut list = self
-            .by_frontend
-            .remove(frontend)
-            .unwrap_or_default()
-            .into_vec();
-        change(&mut list);
-        let names = list.iter().map(|c| Arc::clone(&c.service)).collect();
-        if !list.is_empty() {
-            self.by_frontend.insert(*frontend, list.into());
+        claimant: &Claimant,
+        frontend: Frontend,
+        concerned: &mut Vec<Arc<ObjectName>>,
+    ) {
+        let Entry::Occupied(mut known) = self.by_frontend.entry(frontend) else {
+            return;
+        };
+        let mut list = std::mem::take(known.get_mut()).into_vec();
+        list.retain(|other| other != claimant);
+        concerned.extend(list.iter().map(|other| Arc::clone(&other.service)));
+        match list.is_empty() {
+            true => drop(known.remove()),
+            false => *known.get_mut() = list.into(),
         }
-        names
+    }
+
+    fn claim(
+        &mut self,
+        claimant: &Claimant,
+        frontend: Frontend,
+        concerned: &mut Vec<Arc<ObjectName>>,
+    ) {
+        match self.by_frontend.entry(frontend) {
+            Entry::Vacant(free) => {
+                free.insert(Box::new([claimant.clone()]));
+            }
+            Entry::Occupied(mut known) => {
+                let mut list = std::mem::take(known.get_mut()).into_vec();
+                list.push(claimant.clone());
+                list.sort_unstable();
+                list.dedup();
+                let others = list.iter().filter(|c| c.service != claimant.service);
+                concerned.extend(others.map(|other| Arc::clone(&other.service)));
+                *known.get_mut() = list.into();
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use sealane_net::{Family, Protocol};
 use sealane_objects::{ObjectName, ServiceNet, ServicePortNet, SliceNet, TrafficPolicy};
 use serde::Serialize;
@@ -20,10 +21,10 @@ pub struct ServiceTable {
     node: NodeFacts,
     services: BTreeMap<Arc<ObjectName>, Entry>,
     /// Under which Service a slice is kept.
-    slices: HashMap<ObjectName, Arc<ObjectName>>,
+    slices: HashMap<ObjectName, Arc<ObjectName>, RandomState>,
     claims: Claims,
     problems: BTreeMap<Arc<ObjectName>, Vec<Problem>>,
-    words: HashSet<Arc<str>>,
+    words: HashSet<Arc<str>, RandomState>,
     /// Those that are pods with host ports.
     pods: BTreeSet<Arc<ObjectName>>,
     /// How many of these there have been.
@@ -112,11 +113,15 @@ impl ServiceTable {
         if node == self.node {
             return Vec::new();
         }
-        let names: BTreeSet<_> = self.services.keys().cloned().collect();
-        let before = self.all_wanted(&names);
+        let before = self.all_wanted();
         self.node = node;
-        self.reclaim(&before);
-        self.recompute(names)
+        let after = self.all_wanted();
+        // All are decided on again, those that win and lose by it included.
+        for (old, new) in before.iter().zip(&after) {
+            self.claims.replace(pair(old), pair(new), &mut Vec::new());
+        }
+        let all = self.services.keys().cloned().collect();
+        self.recompute(all)
     }
 
     /// Takes in a Service, or that it is gone.
@@ -125,33 +130,34 @@ impl ServiceTable {
         name: &ObjectName,
         service: Option<ServiceNet>,
     ) -> Vec<PortChange> {
-        let concerned = self.put_service(name, service);
+        let mut concerned = Concerned::new();
+        self.put_service(name, service, &mut concerned);
         self.recompute(concerned)
     }
 
     /// Takes in all pods of this node with host ports: what is not named is gone.
     pub fn replace_host_ports(&mut self, all: Vec<PodPorts>) -> Vec<PortChange> {
         let mut all: BTreeMap<_, _> = all.into_iter().map(|pod| (pod.name(), pod)).collect();
-        let mut concerned = BTreeSet::new();
+        let mut concerned = Concerned::new();
         for name in self.pods.clone() {
             let pod = all.remove(&*name);
-            concerned.extend(self.put_pod(&name, pod));
+            self.put_pod(&name, pod, &mut concerned);
         }
         for (name, pod) in all {
-            concerned.extend(self.put_pod(&Arc::new(name), Some(pod)));
+            self.put_pod(&Arc::new(name), Some(pod), &mut concerned);
         }
         self.recompute(concerned)
     }
 
-    /// Names those that this concerns.
     fn put_pod(
         &mut self,
         name: &Arc<ObjectName>,
         pod: Option<PodPorts>,
-    ) -> BTreeSet<Arc<ObjectName>> {
+        concerned: &mut Concerned,
+    ) {
         let known = self.services.get(name).and_then(|e| e.pod.as_ref());
         if known.map(|(_, known)| &**known) == pod.as_ref() {
-            return BTreeSet::new();
+            return;
         }
         let order = known.map_or(self.next_pod, |(order, _)| *order);
         self.next_pod = self.next_pod.max(order.saturating_add(1));
@@ -160,42 +166,47 @@ impl ServiceTable {
             None => self.pods.remove(name),
         };
         let pod = pod.map(|pod| (order, Arc::new(pod)));
-        self.edit(Arc::clone(name), |entry| entry.pod = pod)
+        self.edit(Arc::clone(name), |entry| entry.pod = pod, concerned);
     }
 
-    /// Names those that this concerns.
     fn put_service(
         &mut self,
         name: &ObjectName,
         service: Option<ServiceNet>,
-    ) -> BTreeSet<Arc<ObjectName>> {
+        concerned: &mut Concerned,
+    ) {
         let known = self.services.get_key_value(name);
         let before = known.and_then(|(_, entry)| entry.service.as_deref());
         if before == service.as_ref() {
-            return BTreeSet::new();
+            return;
         }
         let name = known.map_or_else(|| Arc::new(name.clone()), |(name, _)| Arc::clone(name));
-        self.edit(name, |entry| entry.service = service.map(Arc::new))
+        self.edit(
+            name,
+            |entry| entry.service = service.map(Arc::new),
+            concerned,
+        );
     }
 
-    /// Changes what asks for frontends; names those that this concerns.
+    /// Changes what asks for frontends.
     fn edit(
         &mut self,
         name: Arc<ObjectName>,
         change: impl FnOnce(&mut Entry),
-    ) -> BTreeSet<Arc<ObjectName>> {
+        concerned: &mut Concerned,
+    ) {
         let entry = self.services.entry(Arc::clone(&name)).or_default();
         let before = wanted(&name, entry, &self.node);
         change(entry);
         let after = wanted(&name, entry, &self.node);
-        let mut concerned = self.claims.replace(pair(&before), pair(&after));
-        concerned.insert(name);
-        concerned
+        self.claims.replace(pair(&before), pair(&after), concerned);
+        concerned.push(name);
     }
 
     /// Takes in an EndpointSlice, or that it is gone.
     pub fn set_slice(&mut self, name: &ObjectName, slice: Option<SliceNet>) -> Vec<PortChange> {
-        let concerned = self.put_slice(name, slice);
+        let mut concerned = Concerned::new();
+        self.put_slice(name, slice, &mut concerned);
         self.recompute(concerned)
     }
 
@@ -204,19 +215,16 @@ impl ServiceTable {
         &mut self,
         all: impl IntoIterator<Item = (ObjectName, ServiceNet)>,
     ) -> Vec<PortChange> {
-        let all: BTreeMap<ObjectName, ServiceNet> = all.into_iter().collect();
         let known = self.services.iter();
         let known = known.filter(|(_, entry)| entry.service.is_some());
-        let gone: Vec<_> = known
-            .filter(|(name, _)| !all.contains_key(&***name))
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
-        let mut concerned = BTreeSet::new();
-        for name in gone {
-            concerned.extend(self.put_service(&name, None));
-        }
+        let mut gone: BTreeSet<_> = known.map(|(name, _)| Arc::clone(name)).collect();
+        let mut concerned = Concerned::new();
         for (name, service) in all {
-            concerned.extend(self.put_service(&name, Some(service)));
+            gone.remove(&name);
+            self.put_service(&name, Some(service), &mut concerned);
+        }
+        for name in gone {
+            self.put_service(&name, None, &mut concerned);
         }
         self.recompute(concerned)
     }
@@ -226,16 +234,14 @@ impl ServiceTable {
         &mut self,
         all: impl IntoIterator<Item = (ObjectName, SliceNet)>,
     ) -> Vec<PortChange> {
-        let mut concerned = BTreeSet::new();
-        let mut named = HashSet::new();
+        let mut concerned = Concerned::new();
+        let mut gone: HashSet<ObjectName> = self.slices.keys().cloned().collect();
         for (name, slice) in all {
-            concerned.extend(self.put_slice(&name, Some(slice)));
-            named.insert(name);
+            gone.remove(&name);
+            self.put_slice(&name, Some(slice), &mut concerned);
         }
-        let known = self.slices.keys();
-        let gone: Vec<_> = known.filter(|n| !named.contains(*n)).cloned().collect();
         for name in gone {
-            concerned.extend(self.put_slice(&name, None));
+            self.put_slice(&name, None, &mut concerned);
         }
         let changes = self.recompute(concerned);
         self.words.retain(|word| Arc::strong_count(word) > 1);
@@ -301,95 +307,96 @@ impl ServiceTable {
         Arc::clone(word)
     }
 
-    fn intern_name(&self, name: &ObjectName) -> Arc<ObjectName> {
-        let known = self.services.get_key_value(name);
-        known.map_or_else(|| Arc::new(name.clone()), |(name, _)| Arc::clone(name))
+    fn intern_name(&self, name: ObjectName) -> Arc<ObjectName> {
+        let known = self.services.get_key_value(&name);
+        known.map_or_else(|| Arc::new(name), |(name, _)| Arc::clone(name))
     }
 
-    fn put_slice(
-        &mut self,
-        name: &ObjectName,
-        slice: Option<SliceNet>,
-    ) -> BTreeSet<Arc<ObjectName>> {
-        let mut concerned = BTreeSet::new();
+    fn put_slice(&mut self, name: &ObjectName, slice: Option<SliceNet>, concerned: &mut Concerned) {
         let slice = slice.filter(|slice| !slice.service.is_empty());
-        let new_owner = slice.as_ref().map(|slice| {
-            let owner = ObjectName::new(name.namespace.clone(), &*slice.service);
-            self.intern_name(&owner)
-        });
         let word = Arc::from(name.name.as_str());
         if let Some(owner) = self.slices.get(name).cloned() {
             if let Some(entry) = self.services.get_mut(&owner) {
                 let known = entry.slices.iter().position(|(n, _)| *n == word);
                 if let Some(at) = known {
                     if slice.as_ref() == Some(&entry.slices[at].1) {
-                        return concerned;
+                        return;
                     }
                     entry.slices.remove(at);
                 }
             }
             self.slices.remove(name);
-            concerned.insert(owner);
+            concerned.push(owner);
         }
-        if let (Some(mut slice), Some(owner)) = (slice, new_owner) {
-            for endpoint in &mut slice.endpoints {
-                if let Some(node) = &endpoint.node {
-                    endpoint.node = Some(self.intern(node));
+        let Some(mut slice) = slice else { return };
+        for endpoint in &mut slice.endpoints {
+            if let Some(node) = &endpoint.node {
+                endpoint.node = Some(self.intern(node));
+            }
+        }
+        let owner = ObjectName::new(name.namespace.clone(), &*slice.service);
+        let owner = self.intern_name(owner);
+        let entry = self.services.entry(Arc::clone(&owner)).or_default();
+        entry.slices.push((word, slice));
+        entry.slices.sort_by(|a, b| a.0.cmp(&b.0));
+        self.slices.insert(name.clone(), Arc::clone(&owner));
+        concerned.push(owner);
+    }
+
+    fn all_wanted(&self) -> Vec<Option<Claim>> {
+        let all = self.services.iter();
+        all.map(|(name, entry)| wanted(name, entry, &self.node))
+            .collect()
+    }
+
+    /// Decides again what these come to.
+    fn recompute(&mut self, mut names: Concerned) -> Vec<PortChange> {
+        /// When one entry in so many is concerned, all are walked: each is looked for by comparing names otherwise.
+        const FEW: usize = 16;
+        names.sort_unstable();
+        names.dedup();
+        let mut changes = Vec::new();
+        // What is decided depends on no other entry.
+        let mut services = std::mem::take(&mut self.services);
+        if names.len() < services.len() / FEW {
+            for name in names {
+                let Some(entry) = services.get_mut(&name) else {
+                    continue;
+                };
+                if self.renew(&name, entry, &mut changes) {
+                    services.remove(&name);
                 }
             }
-            let entry = self.services.entry(Arc::clone(&owner)).or_default();
-            entry.slices.push((word, slice));
-            entry.slices.sort_by(|a, b| a.0.cmp(&b.0));
-            self.slices.insert(name.clone(), Arc::clone(&owner));
-            concerned.insert(owner);
+        } else {
+            let mut names = names.into_iter().peekable();
+            services.retain(|name, entry| {
+                // One that has an entry no more may be named, too.
+                while names.next_if(|concerned| concerned < name).is_some() {}
+                let concerned = names.next_if(|concerned| concerned == name).is_some();
+                !(concerned && self.renew(name, entry, &mut changes))
+            });
         }
-        concerned
-    }
-
-    fn all_wanted(&self, names: &BTreeSet<Arc<ObjectName>>) -> Wanted {
-        let wanted = names.iter().map(|name| {
-            let entry = self.services.get(name);
-            let claim = entry.and_then(|entry| wanted(name, entry, &self.node));
-            (Arc::clone(name), claim)
-        });
-        wanted.collect()
-    }
-
-    /// Replaces the claims that were `before` by those of now; names the others that this concerns.
-    fn reclaim(&mut self, before: &Wanted) -> BTreeSet<Arc<ObjectName>> {
-        let names = before.iter().map(|(name, _)| Arc::clone(name)).collect();
-        let after = self.all_wanted(&names);
-        let mut concerned = BTreeSet::new();
-        for ((_, old), (_, new)) in before.iter().zip(&after) {
-            concerned.extend(self.claims.replace(pair(old), pair(new)));
-        }
-        concerned
-    }
-
-    fn recompute(&mut self, names: BTreeSet<Arc<ObjectName>>) -> Vec<PortChange> {
-        let mut changes = Vec::new();
-        for name in names {
-            let Some(entry) = self.services.get(&name) else {
-                continue;
-            };
-            let (ports, problems) = self.derive(&name, entry);
-            let vacant = entry.service.is_none() && entry.slices.is_empty() && entry.pod.is_none();
-            if problems.is_empty() {
-                self.problems.remove(&name);
-            } else {
-                self.problems.insert(Arc::clone(&name), problems);
-            }
-            let before = match self.services.get_mut(&name) {
-                Some(entry) => std::mem::replace(&mut entry.ports, ports.clone()),
-                None => Vec::new(),
-            };
-            self.ports = self.ports + ports.len() - before.len();
-            if vacant {
-                self.services.remove(&name);
-            }
-            compare(before, ports, &mut changes);
-        }
+        self.services = services;
         changes
+    }
+
+    /// Whether nothing is left of it.
+    fn renew(
+        &mut self,
+        name: &Arc<ObjectName>,
+        entry: &mut Entry,
+        changes: &mut Vec<PortChange>,
+    ) -> bool {
+        let (ports, problems) = self.derive(name, entry);
+        if problems.is_empty() {
+            self.problems.remove(name);
+        } else {
+            self.problems.insert(Arc::clone(name), problems);
+        }
+        let before = std::mem::replace(&mut entry.ports, ports.clone());
+        self.ports = self.ports + ports.len() - before.len();
+        compare(before, ports, changes);
+        entry.service.is_none() && entry.slices.is_empty() && entry.pod.is_none()
     }
 
     fn derive(
@@ -449,22 +456,25 @@ impl ServiceTable {
             let family = addresses.iter().filter(|a| Family::from(**a) == family);
             family.copied().filter(|a| has(&at(*a, number))).collect()
         };
-        let known = entry.ports.iter().map(|p| &p.key);
+        let mut known = entry.ports.iter().map(|p| &p.key);
         let key = PortKey {
             service: Arc::clone(name),
             name: Arc::clone(&port.name),
             protocol: port.protocol,
             family,
         };
-        let key = known
-            .into_iter()
-            .find(|k| ***k == key)
-            .map_or_else(|| Arc::new(key.clone()), Arc::clone);
+        let key = match known.find(|known| ***known == key) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(key),
+        };
         let node_port = port
             .node_port
             .filter(|_| serves_family(service, family))
             .filter(|number| has(&at(unspecified(family), *number)));
-        let here: Vec<IpAddr> = self.node.addresses(family).collect();
+        let node_port_addresses = node_port.map_or_else(Vec::new, |number| {
+            let here = self.node.addresses(family);
+            here.filter(|a| has(&at(*a, number))).collect()
+        });
         let external_ips = if self.node.external_ips {
             ours(&service.external_ips, port.port)
         } else {
@@ -478,7 +488,7 @@ impl ServiceTable {
             load_balancer_ips: ours(&service.load_balancer_ips, port.port),
             source_ranges: None,
             node_port,
-            node_port_addresses: node_port.map_or_else(Vec::new, |number| ours(&here, number)),
+            node_port_addresses,
             internal_policy: service.internal_policy,
             external_policy: service.external_policy,
             affinity_seconds: service.affinity_seconds,
@@ -526,7 +536,8 @@ impl ServiceTable {
 }
 
 type Claim = (Claimant, Vec<Frontend>);
-type Wanted = Vec<(Arc<ObjectName>, Option<Claim>)>;
+/// Those that a change may concern, in any order, some of them twice.
+type Concerned = Vec<Arc<ObjectName>>;
 
 fn wanted(name: &Arc<ObjectName>, entry: &Entry, node: &NodeFacts) -> Option<Claim> {
     if let Some((order, pod)) = &entry.pod {
@@ -581,7 +592,6 @@ fn claim(
     }
     wanted.sort_unstable();
     wanted.dedup();
-    wanted.shrink_to_fit();
     (claimant, wanted)
 }
 

@@ -79,6 +79,10 @@ pub fn measure(services: usize) {
     let objects = world::Objects::new(services);
     let (decided, mut table) = Took::of(|| objects.table());
     tell("decide which endpoints, ms", milliseconds(decided.wall));
+    tell(
+        "decide: of it the processor, ms",
+        milliseconds(decided.processor),
+    );
     let mut program = load(&kernel, &table, decided);
     held.tell("kernel memory, MB");
     tell("memory of the process, MB", memory_mb("VmRSS:") - before);
@@ -187,8 +191,10 @@ fn pin(place: &Place, kernel: &Netlink, program: &ServiceProgram) {
     let image = kernel.services(FAMILY).unwrap();
     let key = world::port_key(0);
     let id = program.id_of(&key, TrafficPolicy::Cluster).unwrap();
-    let mut endpoints = image.of_map(Map::Endpoints);
-    let number = endpoints.next().unwrap().0.mark_at(0).unwrap();
+    // The first numbers are those of its endpoints.
+    let numbers = image.of_map(Map::Endpoints);
+    let numbers = numbers.map(|(number, _)| number.mark_at(0).unwrap());
+    let number = numbers.min().unwrap();
     let pins: Vec<_> = (0..PINS)
         .map(|n| {
             format!(
@@ -211,18 +217,24 @@ fn pin(place: &Place, kernel: &Netlink, program: &ServiceProgram) {
 /// Nothing is known but the table.
 fn restart(kernel: &Netlink, table: &ServiceTable) {
     let mut transactions = 0;
-    let (took, ()) = Took::of(|| {
-        let image = kernel.services(FAMILY).unwrap();
+    let (read, image) = Took::of(|| kernel.services(FAMILY).unwrap());
+    let (compared, ()) = Took::of(|| {
         let program = ServiceProgram::adopt(FAMILY, &image, &world::pods(), table.iter());
         let Ok(()) = program.bring_along::<Infallible>(image, &mut |_| {
             transactions += 1;
             Ok(())
         });
     });
+    let mut took = read;
+    took.add(compared);
     tell("restart: in step again, ms", milliseconds(took.wall));
     tell(
         "restart: of it the processor, ms",
         milliseconds(took.processor),
+    );
+    tell(
+        "restart: of that the kernel read, ms",
+        milliseconds(read.processor),
     );
     tell("restart: transactions", f64::from(transactions));
     let image = kernel.services(FAMILY).unwrap();

@@ -114,6 +114,7 @@ impl Netlink {
         for map in Map::ALL {
             let keys = self.all_keys(family, map, &image)?;
             let asked = !keys.is_empty();
+            image.reserve(map, keys.len());
             if asked && self.ask_map(family, map, &keys, &mut |element| image.insert(element))? {
                 continue;
             }

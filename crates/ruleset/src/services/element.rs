@@ -1,6 +1,7 @@
 //! The maps and sets, and what one element of them is.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use sealane_net::{Family, Protocol};
@@ -238,8 +239,9 @@ impl Field {
 }
 
 /// A key or data: at most two IPv6 addresses. Held in place, since there may be a million.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Bytes {
+    /// Zero behind the length.
     bytes: [u8; Bytes::MAX],
     length: u8,
 }
@@ -316,6 +318,13 @@ impl Bytes {
         self.bytes[length..length + more.len()].copy_from_slice(more);
         self.length += more.len() as u8;
         self
+    }
+}
+
+/// Of what it holds alone, for most are a quarter of the longest.
+impl Hash for Bytes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
 use sealane_net::Family;
 
 use super::chains::{Pickers, static_table};
@@ -11,9 +12,14 @@ use super::program::Transaction;
 use crate::{Chain, Table, Verdict};
 
 /// The elements of all maps.
+///
+/// There may be a million, so those that are looked up as they are stand in tables of hashes: to put them all in an
+/// order takes longer than to read them from the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
-    maps: BTreeMap<Map, BTreeMap<Bytes, (Option<Bytes>, Data)>>,
+    exact: BTreeMap<Map, HashMap<Bytes, Data, RandomState>>,
+    /// Of maps of ranges, by their first keys.
+    ranges: BTreeMap<Map, BTreeMap<Bytes, (Option<Bytes>, Data)>>,
 }
 
 /// A table with its elements: what packets meet.
@@ -37,17 +43,44 @@ impl Image {
 
     /// Puts an element in, or in the place of the one with its key.
     pub fn insert(&mut self, element: Element) {
-        let map = self.maps.entry(element.map).or_default();
-        map.insert(element.key, (element.last, element.data));
+        let Element {
+            map,
+            key,
+            last,
+            data,
+        } = element;
+        if map.spec().interval {
+            let ranges = self.ranges.entry(map).or_default();
+            ranges.insert(key, (last, data));
+        } else {
+            self.exact.entry(map).or_default().insert(key, data);
+        }
+    }
+
+    /// Makes room for so many more elements of a map.
+    pub fn reserve(&mut self, map: Map, more: usize) {
+        if !map.spec().interval && more > 0 {
+            self.exact.entry(map).or_default().reserve(more);
+        }
     }
 
     /// Takes an element out; whether it was there.
     pub fn remove(&mut self, map: Map, key: &Bytes) -> Option<Element> {
-        let elements = self.maps.get_mut(&map)?;
-        let (last, data) = elements.remove(key)?;
-        if elements.is_empty() {
-            self.maps.remove(&map);
-        }
+        let (last, data) = if map.spec().interval {
+            let ranges = self.ranges.get_mut(&map)?;
+            let found = ranges.remove(key)?;
+            if ranges.is_empty() {
+                self.ranges.remove(&map);
+            }
+            found
+        } else {
+            let elements = self.exact.get_mut(&map)?;
+            let found = elements.remove(key)?;
+            if elements.is_empty() {
+                self.exact.remove(&map);
+            }
+            (None, found)
+        };
         Some(Element {
             map,
             key: *key,
@@ -58,17 +91,17 @@ impl Image {
 
     /// Takes all elements of a map out.
     pub fn clear(&mut self, map: Map) {
-        self.maps.remove(&map);
+        self.exact.remove(&map);
+        self.ranges.remove(&map);
     }
 
     /// What a key leads to; in a map of ranges a key within one.
     pub fn get(&self, map: Map, key: &Bytes) -> Option<&Data> {
-        let elements = self.maps.get(&map)?;
         if !map.spec().interval {
-            return elements.get(key).map(|(_, data)| data);
+            return self.exact.get(&map)?.get(key);
         }
         // Ranges are apart from each other, so no other one can contain it.
-        let (_, (last, data)) = elements.range(..=*key).next_back()?;
+        let (_, (last, data)) = self.ranges.get(&map)?.range(..=*key).next_back()?;
         last.as_ref().filter(|last| key <= *last).map(|_| data)
     }
 
@@ -78,7 +111,7 @@ impl Image {
         map: Map,
         prefix: &'a Bytes,
     ) -> impl Iterator<Item = &'a Data> {
-        let elements = self.maps.get(&map).into_iter();
+        let elements = self.ranges.get(&map).into_iter();
         let from = elements.flat_map(move |elements| elements.range(prefix..));
         let same = from.take_while(|(key, _)| key.as_slice().starts_with(prefix.as_slice()));
         same.map(|(_, (_, data))| data)
@@ -89,30 +122,35 @@ impl Image {
         let Some(end) = &element.last else {
             return false;
         };
-        let ranges = self.maps.get(&element.map);
+        let ranges = self.ranges.get(&element.map);
         let before = ranges.and_then(|ranges| ranges.range(..=*end).next_back());
         before.is_some_and(|(_, (last, _))| last.is_some_and(|last| last >= element.key))
     }
 
-    /// All elements of a map, in the order of their keys.
+    /// All elements of a map, in no order.
     pub fn of_map(&self, map: Map) -> impl Iterator<Item = (&Bytes, &Data)> {
-        let elements = self.maps.get(&map);
-        elements
-            .into_iter()
-            .flatten()
-            .map(|(key, (_, data))| (key, data))
+        let exact = self.exact.get(&map).into_iter().flatten();
+        let ranges = self.ranges.get(&map).into_iter().flatten();
+        exact.chain(ranges.map(|(key, (_, data))| (key, data)))
     }
 
-    /// All elements.
+    /// All elements, in no order.
     pub fn iter(&self) -> impl Iterator<Item = Element> + '_ {
-        self.maps.iter().flat_map(|(map, elements)| {
-            elements.iter().map(|(key, (last, data))| Element {
-                map: *map,
-                key: *key,
-                last: *last,
-                data: data.clone(),
-            })
-        })
+        let element = |map: &Map, key: &Bytes, last: Option<Bytes>, data: &Data| Element {
+            map: *map,
+            key: *key,
+            last,
+            data: data.clone(),
+        };
+        let exact = self.exact.iter().flat_map(move |(map, elements)| {
+            let each = elements.iter();
+            each.map(move |(key, data)| element(map, key, None, data))
+        });
+        let ranges = self.ranges.iter().flat_map(move |(map, elements)| {
+            let each = elements.iter();
+            each.map(move |(key, (last, data))| element(map, key, *last, data))
+        });
+        exact.chain(ranges)
     }
 
     /// Whether the elements of a map tell of keys of others, see [`Image::keys_led_to`].
@@ -123,10 +161,10 @@ impl Image {
         )
     }
 
-    /// The keys to which elements of the maps before this one lead, ascending: all that a program has put there. None
+    /// The keys to which elements of the maps before this one lead, each once: all that a program has put there. None
     /// where nothing leads.
     pub fn keys_led_to(&self, map: Map) -> Vec<Bytes> {
-        let mut keys: Vec<Bytes> = match map {
+        match map {
             Map::Frontends => {
                 let all = self.of_map(Map::PickerOf);
                 let served = all.filter(|(_, number)| number.mark().is_some_and(Gate::is_served));
@@ -138,13 +176,14 @@ impl Image {
             Map::Endpoints => {
                 let numbers = self.of_map(Map::StickyEps);
                 let numbers = numbers.filter_map(|(_, number)| number.mark());
-                numbers.map(|n| Bytes::default().mark(n)).collect()
+                let mut numbers: Vec<u32> = numbers.collect();
+                numbers.sort_unstable();
+                numbers.dedup();
+                let keys = numbers.into_iter().map(|n| Bytes::default().mark(n));
+                keys.collect()
             }
             _ => Vec::new(),
-        };
-        keys.sort_unstable();
-        keys.dedup();
-        keys
+        }
     }
 
     /// The slots that frontends' numbers and ids tell of.
@@ -174,12 +213,13 @@ impl Image {
 
     /// How many elements there are.
     pub fn len(&self) -> usize {
-        self.maps.values().map(BTreeMap::len).sum()
+        let exact = self.exact.values().map(HashMap::len);
+        exact.chain(self.ranges.values().map(BTreeMap::len)).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.maps.is_empty()
+        self.len() == 0
     }
 
     /// Which chains there are for what `pickers` says.

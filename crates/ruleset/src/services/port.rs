@@ -71,7 +71,7 @@ impl Slots {
         Step::for_count(self.0.len())
     }
 
-    fn elements(&self, id: u32, out: &mut Vec<Element>) {
+    fn put_elements(&self, id: u32, out: &mut Vec<Element>) {
         for (index, slot) in self.0.iter().enumerate() {
             let key = Bytes::default().mark(index as u32).mark(id);
             let value = Bytes::default().address(slot.address).port(slot.port);
@@ -183,9 +183,8 @@ impl Port {
         }
     }
 
-    /// All its elements; each key once.
-    pub(super) fn elements(&self) -> Vec<Element> {
-        let mut out = Vec::new();
+    /// Puts all its elements to others; each key comes once.
+    pub(super) fn put_elements(&self, out: &mut Vec<Element>) {
         let mut guarded = false;
         let (mut leads_to_all, mut leads_to_local) = (false, false);
         self.each_number(|At { key, policy }, number, inside| {
@@ -210,7 +209,7 @@ impl Port {
             (leads_to_local, TrafficPolicy::Local),
         ] {
             if leads {
-                self.slots(policy).elements(self.id(policy), &mut out);
+                self.slots(policy).put_elements(self.id(policy), out);
             }
         }
         if guarded {
@@ -221,7 +220,6 @@ impl Port {
             let each = ranges.iter();
             out.extend(each.map(|range| Element::range(Map::SourceRanges, before, range)));
         }
-        out
     }
 
     /// The addresses of endpoints on this node, each once.

@@ -204,26 +204,31 @@ impl ServiceProgram {
         };
         let made = edit.pickers.elements.iter();
         let made: HashSet<(Map, Bytes)> = made.map(|element| (element.map, element.key)).collect();
+        let may_be_made = |element: &Element| matches!(element.map, Map::Pickers | Map::Draws);
         let mut rest = observed;
         edit.removed.extend(self.take_surplus_ranges(&mut rest));
         let mut outcome = Ok(());
         self.each_group(|elements| {
-            for element in elements {
+            if outcome.is_err() {
+                return elements.clear();
+            }
+            if edit.added.len() + elements.len() > ELEMENTS {
+                outcome = std::mem::take(&mut edit)
+                    .finish()
+                    .iter()
+                    .try_for_each(&mut *apply);
+            }
+            for element in elements.drain(..) {
                 match rest.remove(element.map, &element.key) {
                     Some(known) if known == element => {}
                     // It comes with its chain.
-                    None if made.contains(&(element.map, element.key)) => {}
+                    None if may_be_made(&element) && made.contains(&(element.map, element.key)) => {
+                    }
                     known => {
                         edit.removed.extend(known);
                         edit.added.push(element);
                     }
                 }
-            }
-            if outcome.is_ok() && edit.added.len() >= ELEMENTS {
-                outcome = std::mem::take(&mut edit)
-                    .finish()
-                    .iter()
-                    .try_for_each(&mut *apply);
             }
         });
         outcome?;
@@ -239,9 +244,10 @@ impl ServiceProgram {
     fn take_surplus_ranges(&self, observed: &mut Image) -> Vec<Element> {
         let guarded = self.ports.values();
         let guarded = guarded.filter(|port| port.served.source_ranges.is_some());
-        let wanted = guarded.flat_map(Port::elements).chain(self.pods_elements());
-        let wanted = wanted.chain(self.pickers().elements);
-        let wanted: HashSet<_> = wanted.map(|e| (e.map, e.key)).collect();
+        let mut wanted = self.pickers().elements;
+        wanted.extend(self.pods_elements());
+        guarded.for_each(|port| port.put_elements(&mut wanted));
+        let wanted: HashSet<_> = wanted.iter().map(|e| (e.map, e.key)).collect();
         let maps = Map::ALL.into_iter().filter(|map| map.spec().interval);
         let keys = maps.flat_map(|map| observed.of_map(map).map(move |(key, _)| (map, *key)));
         let surplus: Vec<_> = keys.filter(|at| !wanted.contains(at)).collect();
@@ -254,14 +260,14 @@ impl ServiceProgram {
     /// Whether a kernel holds what this program says can be told from these, which are small.
     pub fn fingerprints(&self) -> Fingerprints {
         let mut fingerprints = Fingerprints::default();
-        self.each_group(|elements| elements.iter().for_each(|e| fingerprints.expect(e)));
+        self.each_group(|elements| elements.drain(..).for_each(|e| fingerprints.expect(&e)));
         fingerprints
     }
 
     /// What a kernel holds that has followed: for tests and for tracing.
     pub fn loaded(&self) -> Loaded {
         let mut elements = Vec::new();
-        self.each_group(|group| elements.extend(group));
+        self.each_group(|group| elements.append(group));
         Loaded::of(self.family, Image::of(elements))
     }
 
@@ -275,16 +281,21 @@ impl ServiceProgram {
         self.ports.is_empty()
     }
 
-    /// All elements; those of a port together.
-    fn each_group(&self, mut take: impl FnMut(Vec<Element>)) {
-        let mut fixed = static_elements();
-        fixed.extend(self.pickers().elements);
-        fixed.extend(self.pods_elements());
-        fixed.extend(self.hairpins.0.keys().copied().map(hairpin));
-        take(fixed);
-        self.ports.values().for_each(|port| take(port.elements()));
+    /// All elements; those of a port together, and to be taken out.
+    fn each_group(&self, mut take: impl FnMut(&mut Vec<Element>)) {
+        let mut group = static_elements();
+        group.extend(self.pickers().elements);
+        group.extend(self.pods_elements());
+        group.extend(self.hairpins.0.keys().copied().map(hairpin));
+        take(&mut group);
+        for port in self.ports.values() {
+            port.put_elements(&mut group);
+            take(&mut group);
+        }
         // Last, for what a cluster IP has not is refused.
-        take(self.cluster_ips.0.keys().copied().map(cluster_ip).collect());
+        let all = self.cluster_ips.0.keys().copied();
+        group.extend(all.map(cluster_ip));
+        take(&mut group);
     }
 
     fn pickers(&self) -> Pickers {
@@ -301,7 +312,7 @@ impl ServiceProgram {
     fn change(&mut self, change: &PortChange, edit: &mut Edit) -> Option<u32> {
         let old = self.ports.remove(&change.key);
         if let Some(old) = &old {
-            edit.removed.extend(old.elements());
+            old.put_elements(&mut edit.removed);
             self.count_out(old, &mut edit.removed);
         }
         let Some(served) = &change.after else {
@@ -322,7 +333,7 @@ impl ServiceProgram {
             local,
         };
         self.fill(&mut port);
-        edit.added.extend(port.elements());
+        port.put_elements(&mut edit.added);
         self.count_in(&port, &mut edit.added);
         self.ports.insert(Arc::clone(&change.key), port);
         None
@@ -449,13 +460,12 @@ fn haste(map: Map) -> u8 {
 
 impl Edit {
     fn finish(mut self) -> Vec<Transaction> {
+        if self.removed.is_empty() {
+            return self.fill();
+        }
         let place = |e: &Element| (rank(e.map), e.map, e.key);
         self.removed.sort_unstable_by_key(place);
-        match self.removed.is_empty() {
-            // Keys are compared with those of nobody.
-            true => self.added.sort_by_key(|e| (rank(e.map), e.map)),
-            false => self.added.sort_unstable_by_key(place),
-        }
+        self.added.sort_unstable_by_key(place);
         let mut early: Vec<(Option<Element>, Element)> = Vec::with_capacity(self.added.len());
         let mut late: Vec<Element> = Vec::new();
         let mut removed = self.removed.into_iter().peekable();
@@ -470,14 +480,8 @@ impl Edit {
         }
         late.extend(removed);
         late.sort_by_key(|gone| std::cmp::Reverse(haste(gone.map)));
-        let mut transactions = Vec::new();
-        if !self.pickers.elements.is_empty() {
-            transactions.push(Transaction {
-                chains: self.pickers.chains,
-                delete: Vec::new(),
-                add: self.pickers.elements,
-            });
-        }
+        let mut transactions: Vec<Transaction> =
+            self.pickers.into_transaction().into_iter().collect();
         let cut = late.partition_point(|gone| haste(gone.map) >= rank(Map::Inside));
         let rest = late.split_off(cut);
         // What goes first is no reason for a transaction of its own.
@@ -501,6 +505,35 @@ impl Edit {
         }
         transactions.retain(|transaction| !transaction.is_empty());
         transactions
+    }
+
+    /// Where nothing goes: keys are compared with those of nobody.
+    fn fill(mut self) -> Vec<Transaction> {
+        self.added.sort_by_key(|e| (rank(e.map), e.map));
+        let mut transactions: Vec<Transaction> =
+            self.pickers.into_transaction().into_iter().collect();
+        while !self.added.is_empty() {
+            let rest = self.added.split_off(self.added.len().min(ELEMENTS));
+            let add = std::mem::replace(&mut self.added, rest);
+            transactions.push(Transaction {
+                add,
+                ..Transaction::default()
+            });
+        }
+        transactions
+    }
+}
+
+impl Pickers {
+    /// Chains, and what leads to them.
+    fn into_transaction(self) -> Option<Transaction> {
+        let Self { chains, elements } = self;
+        let any = !elements.is_empty();
+        any.then_some(Transaction {
+            chains,
+            delete: Vec::new(),
+            add: elements,
+        })
     }
 }
 
