@@ -59,10 +59,9 @@ use sealane_kube::{
     Api, Change, Client, Filter,
     events::{Recorder, Severity},
     explain,
-    k8s_openapi::api::core::v1::{Namespace, Node, ObjectReference, Pod, Service},
-    k8s_openapi::api::discovery::v1::EndpointSlice,
-    node_net, pod_net, service_net, slice_net, watch_as, watch_ip_pools, watch_service_ranges,
-    write_pool,
+    k8s_openapi::api::core::v1::{Namespace, Node, ObjectReference, Pod},
+    node_net, pod_net, watch_as, watch_ip_pools, watch_service_ranges, watch_services,
+    watch_slices, write_pool,
 };
 use sealane_netlink::{Ears, Netlink};
 use sealane_objects::ObjectName;
@@ -200,18 +199,12 @@ fn services_feed(client: &Client, settings: &Settings) -> services::Queue {
         return queue;
     }
     let all = Filter::labels("!service.kubernetes.io/headless");
-    let services = watch_as(
-        Api::<Service>::all(client.clone()),
-        &Filter::all(),
-        |service| service_net(&service),
-    );
+    let services = watch_services(client.clone(), &Filter::all());
     tokio::spawn(hand_over(
         services.map(Input::Services),
         queue.sender.clone(),
     ));
-    let slices = watch_as(Api::<EndpointSlice>::all(client.clone()), &all, |slice| {
-        slice_net(&slice)
-    });
+    let slices = watch_slices(client.clone(), &all);
     tokio::spawn(hand_over(slices.map(Input::Slices), queue.sender.clone()));
     queue
 }

@@ -7,7 +7,7 @@
 //! - [`Access`] says where the server is and who we are (flags, kubeconfig or
 //!   a pod's service account), [`client`] turns that into a connection.
 //! - [`watch()`], [`watch_as`] and [`watch_metadata`] give a full set, then changes, and hide every
-//!   disconnection; [`Mirror`] keeps what they give.
+//!   disconnection; [`Mirror`] keeps what they give. [`watch_services`] and [`watch_slices`] do so for many objects.
 //! - [`events::Recorder`] writes the Events that `kubectl describe` shows.
 //! - [`node_net`], [`pod_net`], [`service_net`], [`slice_net`] and [`demand()`] cut API objects down to the words that
 //!   decisions are made from.
@@ -29,6 +29,7 @@ mod ip_pools;
 mod mirror;
 mod served;
 mod services;
+mod terse;
 mod watch;
 
 pub use access::{Access, AccessError};
@@ -42,6 +43,7 @@ pub use ip_pools::{PoolWrite, watch_ip_pools, write_pool};
 pub use mirror::Mirror;
 pub use served::{watch_served, watch_service_ranges};
 pub use services::{service_net, slice_net};
+pub use terse::{watch_services, watch_slices};
 pub use watch::{Change, Filter, watch, watch_as, watch_metadata, watch_objects};
 
 /// The external crates whose types appear here, so that callers need not depend on them.

@@ -5,9 +5,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointHints, EndpointPort, EndpointSlice};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec, ServiceStatus};
+use k8s_openapi::api::discovery::v1::{
+    EndpointConditions, EndpointHints, EndpointPort, EndpointSlice,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sealane_net::{Family, IpNet, Protocol};
 use sealane_objects::{
     Hints, ObjectName, ServiceNet, ServicePortNet, SliceEndpoint, SliceNet, SlicePort,
@@ -28,10 +30,20 @@ const AFFINITY_SECONDS: u32 = 10_800;
 
 /// What serving a Service needs.
 pub fn service_net(service: &Service) -> ServiceNet {
-    let name = ObjectName::new(service.namespace().unwrap_or_default(), service.name_any());
-    let created = service.creation_timestamp();
+    let (spec, status) = (service.spec.as_ref(), service.status.as_ref());
+    service_words(&service.metadata, spec, status)
+}
+
+/// As [`service_net`], of a Service in parts.
+pub(crate) fn service_words(
+    metadata: &ObjectMeta,
+    spec: Option<&ServiceSpec>,
+    status: Option<&ServiceStatus>,
+) -> ServiceNet {
+    let name = name(metadata);
+    let created = metadata.creation_timestamp.as_ref();
     let created = created.map_or(i64::MAX, |time| time.0.as_second());
-    let Some(spec) = &service.spec else {
+    let Some(spec) = spec else {
         return ServiceNet {
             created,
             skipped: true,
@@ -54,7 +66,7 @@ pub fn service_net(service: &Service) -> ServiceNet {
         .iter()
         .flatten()
         .all(|ip| ip.is_empty() || ip == "None");
-    let labels = service.metadata.labels.as_ref();
+    let labels = metadata.labels.as_ref();
     let labelled = SKIP
         .iter()
         .any(|label| labels.is_some_and(|labels| labels.contains_key(*label)));
@@ -71,7 +83,7 @@ pub fn service_net(service: &Service) -> ServiceNet {
         skipped,
         cluster_ips: list(&cluster_ips, "cluster IP"),
         external_ips: list(&spec.external_ips, "external IP"),
-        load_balancer_ips: load_balancer_ips(service, &name),
+        load_balancer_ips: load_balancer_ips(status, &name),
         source_ranges: source_ranges(spec, &name),
         ports: spec
             .ports
@@ -145,8 +157,7 @@ fn source_ranges(spec: &ServiceSpec, name: &ObjectName) -> Option<Vec<IpNet>> {
     Some(ranges.map(|range| range.trunc()).collect())
 }
 
-fn load_balancer_ips(service: &Service, name: &ObjectName) -> Vec<IpAddr> {
-    let status = service.status.as_ref();
+fn load_balancer_ips(status: Option<&ServiceStatus>, name: &ObjectName) -> Vec<IpAddr> {
     let ingress = status
         .and_then(|status| status.load_balancer.as_ref())
         .and_then(|balancer| balancer.ingress.as_ref());
@@ -163,34 +174,67 @@ fn load_balancer_ips(service: &Service, name: &ObjectName) -> Vec<IpAddr> {
 
 /// What serving needs of an EndpointSlice.
 pub fn slice_net(slice: &EndpointSlice) -> SliceNet {
-    let name = ObjectName::new(slice.namespace().unwrap_or_default(), slice.name_any());
-    let family = match slice.address_type.as_str() {
+    let endpoints = slice.endpoints.iter().flatten().map(|endpoint| Told {
+        address: endpoint.addresses.first().map(|a| AddressTold::Text(a)),
+        conditions: endpoint.conditions.as_ref(),
+        node: endpoint.node_name.as_ref(),
+        hints: endpoint.hints.as_ref(),
+    });
+    let ports = slice.ports.as_deref().unwrap_or_default();
+    slice_words(&slice.metadata, &slice.address_type, ports, endpoints)
+}
+
+/// What a slice tells of an endpoint.
+pub(crate) struct Told<'a, N> {
+    pub address: Option<AddressTold<'a>>,
+    pub conditions: Option<&'a EndpointConditions>,
+    pub node: Option<&'a N>,
+    pub hints: Option<&'a EndpointHints>,
+}
+
+/// Its first address.
+pub(crate) enum AddressTold<'a> {
+    Parsed(IpAddr),
+    Text(&'a str),
+}
+
+/// As [`slice_net`], of a slice in parts.
+pub(crate) fn slice_words<'a, N>(
+    metadata: &ObjectMeta,
+    address_type: &str,
+    ports: &[EndpointPort],
+    endpoints: impl Iterator<Item = Told<'a, N>>,
+) -> SliceNet
+where
+    N: Clone + Into<Arc<str>> + 'a,
+{
+    let name = name(metadata);
+    let family = match address_type {
         "IPv4" => Some(Family::V4),
         "IPv6" => Some(Family::V6),
         _ => None,
     };
-    let labels = slice.metadata.labels.as_ref();
+    let labels = metadata.labels.as_ref();
     let service = labels.and_then(|labels| labels.get(SERVICE_NAME));
-    let triggered = slice.annotations().get(TRIGGERED);
+    let annotations = metadata.annotations.as_ref();
+    let triggered = annotations.and_then(|annotations| annotations.get(TRIGGERED));
     let triggered = triggered.and_then(|text| text.parse::<k8s_openapi::jiff::Timestamp>().ok());
+    let ports = ports.iter().filter_map(|port| slice_port(port, &name));
+    let endpoints = endpoints.filter(|_| family.is_some());
     SliceNet {
         service: service.map(String::as_str).unwrap_or_default().into(),
         family,
-        ports: slice
-            .ports
-            .iter()
-            .flatten()
-            .filter_map(|port| slice_port(port, &name))
-            .collect(),
-        endpoints: slice
-            .endpoints
-            .iter()
-            .flatten()
-            .filter(|_| family.is_some())
+        ports: ports.collect(),
+        endpoints: endpoints
             .filter_map(|endpoint| slice_endpoint(endpoint, &name))
             .collect(),
         triggered_ms: triggered.map(|time| time.as_millisecond()),
     }
+}
+
+fn name(metadata: &ObjectMeta) -> ObjectName {
+    let word = |word: &Option<String>| word.clone().unwrap_or_default();
+    ObjectName::new(word(&metadata.namespace), word(&metadata.name))
 }
 
 fn slice_port(port: &EndpointPort, slice: &ObjectName) -> Option<SlicePort> {
@@ -201,17 +245,23 @@ fn slice_port(port: &EndpointPort, slice: &ObjectName) -> Option<SlicePort> {
     })
 }
 
-fn slice_endpoint(endpoint: &Endpoint, slice: &ObjectName) -> Option<SliceEndpoint> {
-    let address = endpoint.addresses.first()?;
-    let conditions = endpoint.conditions.as_ref();
+fn slice_endpoint<N>(told: Told<'_, N>, slice: &ObjectName) -> Option<SliceEndpoint>
+where
+    N: Clone + Into<Arc<str>>,
+{
+    let address = match told.address? {
+        AddressTold::Parsed(address) => address,
+        AddressTold::Text(text) => parse("endpoint slice", slice, "address", text)?,
+    };
+    let conditions = told.conditions;
     let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
     Some(SliceEndpoint {
-        address: parse("endpoint slice", slice, "address", address)?,
+        address,
         ready,
         serving: conditions.and_then(|c| c.serving).unwrap_or(ready),
         terminating: conditions.and_then(|c| c.terminating).unwrap_or(false),
-        node: endpoint.node_name.as_deref().map(Arc::from),
-        hints: endpoint.hints.as_ref().and_then(hints),
+        node: told.node.map(|node| node.clone().into()),
+        hints: told.hints.and_then(hints),
     })
 }
 
