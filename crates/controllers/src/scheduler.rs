@@ -468,7 +468,9 @@ impl Controller for Scheduler {
                 let pod = self.pods.get(name)?;
                 let wait = pod.not_before;
                 let wait = wait.map(|at| at.saturating_duration_since(now).as_millis());
-                let shown = json!({"refused": pod.said(), "wait_ms": wait});
+                let shown = json!({
+                    "refused": pod.said(), "wait_ms": wait, "nominated": pod.nominated,
+                });
                 Some((name.to_string(), shown))
             })
             .collect();

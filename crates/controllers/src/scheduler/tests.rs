@@ -624,3 +624,43 @@ fn who_could_not_be_deleted_is_tried_again_later() {
     let actions = story.tell(Input::Tick);
     assert!(actions.contains(&action), "{actions:?}");
 }
+
+#[test]
+fn budgets_say_whom_to_spare() {
+    for (allowed, let_go, expected) in [
+        (0, json!({}), "other"),
+        (1, json!({}), "kept"),
+        // It is going anyway: the budget was spent for it.
+        (0, json!({"kept": "2026-11-21T00:00:00Z"}), "kept"),
+    ] {
+        let mut story = Story::new();
+        let nodes = ["node-1", "node-2"].map(|node| (name("", node), of_one_cpu(node)));
+        story.tell(Input::Nodes(Change::Reset(nodes.into())));
+        story.tell(Input::Pods(Change::Reset(vec![])));
+        let budget = json!({
+            "metadata": {"name": "b", "namespace": "default"},
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "kept"}}},
+            "status": {"disruptionsAllowed": allowed, "disruptedPods": let_go},
+        });
+        let budget = Arc::new(Budget::of(serde_json::from_value(budget).unwrap()));
+        let budgets = Change::Reset(vec![(name("default", "b"), budget)]);
+        story.tell(Input::Workloads(News::Budgets(budgets)));
+        let labels = [("app".to_owned(), "kept".to_owned())];
+        let kept = PodView {
+            facts: Arc::new(crate::facts::PodFacts {
+                labels: Arc::new(labels.into()),
+                ..Default::default()
+            }),
+            ..filling("u-kept", 0)
+        };
+        story.apply("kept", kept);
+        let other = PodView {
+            node: Some("node-2".into()),
+            ..filling("u-other", 0)
+        };
+        story.apply("other", other);
+        let actions = story.apply("high", asking("u-high", 1000, 5));
+        let expected = format!("make room for pod default/high: delete pod default/{expected}");
+        assert_eq!(actions[0], expected);
+    }
+}
