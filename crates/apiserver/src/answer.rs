@@ -209,10 +209,7 @@ fn item(
     accept: Accept,
 ) -> impl Fn(&Entry, &mut Vec<u8>) -> std::io::Result<()> + Send + 'static {
     move |entry, bytes| {
-        if accept.form == Form::Object
-            && let Some(shared) = kind.shared(entry)
-        {
-            bytes.extend_from_slice(&shared);
+        if accept.form == Form::Object && kind.append_shared(entry, bytes) {
             return Ok(());
         }
         let object = kind.read(entry)?;

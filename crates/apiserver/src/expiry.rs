@@ -33,7 +33,8 @@ pub async fn run(server: Arc<Server>) {
 
 async fn forget(server: &Server, kind: &Kind, before: i64) {
     let old = server.store.list(&kind.bucket(), None, |entry| {
-        serde_json::from_slice(&entry.object).is_ok_and(|object| last_seen(&object) < before)
+        serde_json::from_slice(&entry.object.unpack())
+            .is_ok_and(|object| last_seen(&object) < before)
     });
     for entry in old.entries {
         let (namespace, name) = (entry.key.namespace(), entry.key.name());

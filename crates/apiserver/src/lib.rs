@@ -169,7 +169,7 @@ fn addresses(store: &Store, options: &Options) -> ServiceAddresses {
     let services = store.list(&kinds::SERVICE.bucket(), None, |_| true).entries;
     let services = services
         .iter()
-        .filter_map(|entry| serde_json::from_slice(&entry.object).ok());
+        .filter_map(|entry| serde_json::from_slice(&entry.object.unpack()).ok());
     let (ranges, ports) = (
         &options.service_cluster_ip_range,
         &options.service_node_port_range,

@@ -140,7 +140,8 @@ async fn publish(server: &Server, namespace: &str, own: Own<'_>) -> Result<(), A
     if !own.doubted {
         return Ok(());
     }
-    let mut object: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+    let mut object: Value =
+        serde_json::from_slice(&current.object.unpack()).map_err(ApiError::internal)?;
     if object["data"] == data {
         return Ok(());
     }
@@ -214,7 +215,7 @@ async fn forget(server: &Server, kind: &Kind, entry: &Entry) -> Result<bool, Api
 /// Removes the finalizer that kept an empty namespace; whether it is gone.
 async fn finalize(server: &Server, namespace: &Entry) -> Result<bool, ApiError> {
     let mut object: Value =
-        serde_json::from_slice(&namespace.object).map_err(ApiError::internal)?;
+        serde_json::from_slice(&namespace.object.unpack()).map_err(ApiError::internal)?;
     if let Some(finalizers) = object["spec"]["finalizers"].as_array_mut() {
         finalizers.retain(|finalizer| finalizer != "kubernetes");
     }

@@ -145,7 +145,7 @@ impl NodeAddress {
 pub fn address(server: &Server, name: &str) -> Result<NodeAddress, ApiError> {
     let entry = server.store.get(&NODE.key("", name));
     let entry = entry.ok_or_else(|| ApiError::not_found(&NODE, name))?;
-    let node: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
+    let node: Value = serde_json::from_slice(&entry.object.unpack()).map_err(ApiError::internal)?;
     read_address(name, &node).ok_or_else(|| {
         ApiError::internal(format!(
             "no preferred addresses found for node {name}; it has no InternalIP"

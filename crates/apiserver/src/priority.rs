@@ -98,7 +98,7 @@ fn is_default(class: &Value) -> bool {
 
 fn named(server: &Server, name: &str) -> Option<Value> {
     let entry = server.store.get(&PRIORITY_CLASS.key("", name))?;
-    serde_json::from_slice(&entry.object).ok()
+    serde_json::from_slice(&entry.object.unpack()).ok()
 }
 
 /// Of several, which a race may leave, the one with the lowest value.
@@ -110,7 +110,7 @@ fn default_class(server: &Server) -> Option<Value> {
 fn all(server: &Server) -> impl Iterator<Item = Value> + use<> {
     let listing = server.store.list(&PRIORITY_CLASS.bucket(), None, |_| true);
     let entries = listing.entries.into_iter();
-    entries.filter_map(|entry| serde_json::from_slice(&entry.object).ok())
+    entries.filter_map(|entry| serde_json::from_slice(&entry.object.unpack()).ok())
 }
 
 fn refuse(pod: &Value, why: &str) -> ApiError {

@@ -66,7 +66,7 @@ async fn find(server: &Server, namespace: &str, name: &str) -> Option<Value> {
     let key = SERVICE_ACCOUNT.key(namespace, name);
     let read = || {
         let entry = server.store.get(&key)?;
-        serde_json::from_slice(&entry.object).ok()
+        serde_json::from_slice(&entry.object.unpack()).ok()
     };
     if name != "default" {
         return read();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::{Attributes, Key};
+use crate::{Attributes, Key, Packed};
 
 /// One committed object.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Entry {
     /// What selectors see of it.
     pub attributes: Attributes,
     /// The encoded object, its revision within.
-    pub object: Bytes,
+    pub object: Packed,
 }
 
 /// An encoded object with a gap for the revision, which is known only when it is written.
@@ -30,13 +30,13 @@ pub struct Template {
 
 impl Template {
     /// The object as of `revision`.
-    pub fn fill(&self, revision: u64) -> Bytes {
+    pub fn fill(&self, revision: u64) -> Vec<u8> {
         let digits = revision.to_string();
         let mut object = Vec::with_capacity(self.head.len() + digits.len() + self.tail.len());
         object.extend_from_slice(&self.head);
         object.extend_from_slice(digits.as_bytes());
         object.extend_from_slice(&self.tail);
-        object.into()
+        object
     }
 }
 
@@ -58,7 +58,7 @@ pub struct Previous {
     pub attributes: Attributes,
     /// The encoded object, if selectors see another one now: whoever selects by what has changed
     /// is told of the object as it was.
-    pub object: Option<Bytes>,
+    pub object: Option<Packed>,
 }
 
 impl Previous {
@@ -126,7 +126,7 @@ mod tests {
             key: Key::new(&crate::Bucket::new("", "pods"), "default", "a"),
             revision: 1,
             attributes: Attributes::default(),
-            object: Bytes::new(),
+            object: Packed::from(&[][..]),
         };
         let change = Change::new(ChangeKind::Created, Arc::new(entry), None);
         let mut made = Vec::new();
@@ -146,6 +146,6 @@ mod tests {
             head: b"{\"v\":\"".to_vec(),
             tail: b"\"}".to_vec(),
         };
-        assert_eq!(&template.fill(17)[..], b"{\"v\":\"17\"}");
+        assert_eq!(template.fill(17), b"{\"v\":\"17\"}");
     }
 }

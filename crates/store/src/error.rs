@@ -57,6 +57,10 @@ impl OpenError {
         let (path, cause) = (path.to_owned(), cause.into());
         Self::Damaged { path, cause }
     }
+
+    pub(crate) fn unreadable(path: &Path, key: &Key) -> Self {
+        Self::damaged(path, format!("the row of {key} cannot be read"))
+    }
 }
 
 /// Why a write did not happen.

@@ -24,10 +24,29 @@ pub(crate) struct Index {
 #[derive(Default)]
 struct Slot {
     entries: BTreeMap<Arc<str>, Arc<Entry>>,
+    /// Bytes of all objects, before they are packed.
+    held: u64,
     /// The revision of the newest change in this bucket since the start.
     changed: u64,
     /// Made by the first watcher.
     fan_out: Option<broadcast::Sender<Arc<Change>>>,
+}
+
+impl Slot {
+    fn put(&mut self, entry: Arc<Entry>) {
+        self.held += entry.object.len() as u64;
+        let old = self.entries.insert(entry.key.path().clone(), entry);
+        self.let_go(old);
+    }
+
+    fn remove(&mut self, path: &Arc<str>) {
+        let old = self.entries.remove(path);
+        self.let_go(old);
+    }
+
+    fn let_go(&mut self, old: Option<Arc<Entry>>) {
+        self.held -= old.map_or(0, |entry| entry.object.len() as u64);
+    }
 }
 
 impl Index {
@@ -39,10 +58,14 @@ impl Index {
         }
     }
 
-    pub fn load(&mut self, entry: Entry) {
+    pub fn load(&mut self, entry: Arc<Entry>) {
         let slot = self.buckets.entry(entry.key.bucket().clone()).or_default();
-        slot.entries
-            .insert(entry.key.path().clone(), Arc::new(entry));
+        slot.put(entry);
+    }
+
+    /// Bytes of all objects of `bucket`, before they are packed.
+    pub fn held(&self, bucket: &Bucket) -> u64 {
+        self.buckets.get(bucket).map_or(0, |slot| slot.held)
     }
 
     pub fn get(&self, key: &Key) -> Option<&Arc<Entry>> {
@@ -91,11 +114,9 @@ impl Index {
         let slot = self.buckets.entry(entry.key.bucket().clone()).or_default();
         slot.changed = entry.revision;
         match change.kind {
-            ChangeKind::Deleted => slot.entries.remove(entry.key.path()),
-            ChangeKind::Created | ChangeKind::Updated => {
-                slot.entries.insert(entry.key.path().clone(), entry.clone())
-            }
-        };
+            ChangeKind::Deleted => slot.remove(entry.key.path()),
+            ChangeKind::Created | ChangeKind::Updated => slot.put(entry.clone()),
+        }
         if let Some(fan_out) = &slot.fan_out
             && fan_out.send(change).is_err()
         {
@@ -136,6 +157,7 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Packed;
 
     fn index(paths: &[(&str, &str)]) -> (Index, Bucket) {
         let bucket = Bucket::new("", "pods");
@@ -146,12 +168,12 @@ mod tests {
         for (namespace, name) in paths {
             let key = Key::new(&bucket, namespace, name);
             let attributes = Attributes::default();
-            index.load(Entry {
+            index.load(Arc::new(Entry {
                 key,
                 revision: 1,
                 attributes,
-                object: Default::default(),
-            });
+                object: Packed::from(&[][..]),
+            }));
         }
         (index, bucket)
     }

@@ -16,6 +16,12 @@ impl Bucket {
     pub fn parts(&self) -> (&str, &str) {
         self.0.split_once('/').unwrap_or(("", &self.0))
     }
+
+    /// Reads what [`fmt::Display`] wrote; `None` if it is no such thing.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (group, resource) = text.strip_prefix('/')?.split_once('/')?;
+        (!resource.contains('/')).then(|| Self::new(group, resource))
+    }
 }
 
 impl fmt::Display for Bucket {

@@ -9,7 +9,7 @@
 //! ```text
 //!   put / delete ──► queue (bounded) ──► writer thread ── one redb commit for all that waits ──► disk
 //!        ▲                                    │ after the commit
-//!        │ entry, or why not                  ├──► index (every object, encoded once)
+//!        │ entry, or why not                  ├──► index (every object, encoded and packed once)
 //!        └────────────────────────────────────┤
 //!                                             └──► fan-out of each resource ──► watchers
 //! ```
@@ -17,8 +17,8 @@
 //! * **Acknowledged means durable.** A write is answered after the commit that holds it; what
 //!   waits meanwhile shares the next commit, so throughput grows with the number of writers.
 //! * **What belongs together is written together** ([`Store::write`]): all of it or nothing.
-//! * **Readers never touch the disk**: the index holds every object as [`bytes::Bytes`]. Only a
-//!   watcher that resumes from the past, or that fell behind, reads the event log.
+//! * **Readers never touch the disk**: the index holds every object, [packed](Packed) as it is in
+//!   the file. Only a watcher that resumes from the past, or that fell behind, reads the event log.
 //! * **The index is the truth of what is committed.** A failed commit changes nothing in memory,
 //!   each write in it is answered with the cause, and the next write reopens the file.
 //!
@@ -26,6 +26,7 @@
 //! watchers to resume, and it is the larger part of the memory of an idle server.
 
 mod attributes;
+mod dictionaries;
 mod disk;
 mod entry;
 mod error;
@@ -33,6 +34,8 @@ mod index;
 mod key;
 mod load;
 mod log;
+mod packed;
+mod packer;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -43,5 +46,6 @@ pub use attributes::Attributes;
 pub use entry::{Change, ChangeKind, Entry, Form, Previous, Template};
 pub use error::{OpenError, WatchError, WriteError};
 pub use key::{Bucket, Key};
+pub use packed::Packed;
 pub use store::{Bounds, Describe, Expect, Listing, Options, Store, Write};
 pub use watch::Watch;

@@ -15,6 +15,7 @@ use crate::{
     disk::{Disk, Medium},
     index::Index,
     load::load,
+    packer::Packer,
     writer::{self, Request, Writer},
 };
 
@@ -149,7 +150,7 @@ impl Store {
             bounds,
             describe,
         } = options;
-        let (disk, position, entries) = load(&describe, |object| {
+        let (disk, position, entries) = load(&path, &describe, |object| {
             Disk::open(&path, bounds, medium, object)
         })?;
         let mut index = Index::new(position);
@@ -158,6 +159,7 @@ impl Store {
         let (queue, requests) = mpsc::channel(QUEUE);
         let (announce, revisions) = watch::channel(position.revision);
         let writer = Writer {
+            packer: Packer::new(disk.dictionaries().clone()),
             disk: disk.clone(),
             index: index.clone(),
             describe: describe.clone(),
@@ -300,7 +302,7 @@ impl Store {
             .index
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        index.describe_again(bucket, |entry| describe(&entry.key, &entry.object));
+        index.describe_again(bucket, |entry| describe(&entry.key, &entry.object.unpack()));
     }
 
     /// Objects and watchers of each bucket, by name of the bucket.
@@ -330,11 +332,13 @@ impl Store {
         let position = self
             .shared
             .disk
-            .events(since, |revision, event| {
-                if event.key.bucket() == bucket {
+            .events(
+                since,
+                |key| key.bucket() == bucket,
+                |revision, event| {
                     found.push_back(writer::change(&self.shared.describe, revision, event));
-                }
-            })
+                },
+            )
             .map_err(|cause| WatchError::Disk {
                 path: self.shared.disk.path().clone(),
                 cause: cause.to_string(),

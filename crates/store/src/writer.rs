@@ -14,9 +14,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Change, ChangeKind, Describe, Entry, Expect, Key, Previous, Write, WriteError,
-    disk::{Disk, Row},
+    disk::{Disk, Logged, Row},
     index::Index,
-    log::EventRow,
+    log::{EventRow, PreviousRow},
+    packed::Packed,
+    packer::{Of, Packer},
 };
 
 /// Requests that share one commit at most.
@@ -31,6 +33,7 @@ pub(crate) struct Request {
 type Reply = oneshot::Sender<Result<Vec<Arc<Entry>>, WriteError>>;
 
 pub(crate) struct Writer {
+    pub packer: Packer,
     pub disk: Arc<Disk>,
     pub index: Arc<RwLock<Index>>,
     pub describe: Describe,
@@ -76,10 +79,11 @@ impl Writer {
     }
 
     /// Checks each request against the index and the requests before it.
-    fn decide(&self, requests: impl Iterator<Item = Request>) -> Vec<Accepted> {
+    fn decide(&mut self, requests: impl Iterator<Item = Request>) -> Vec<Accepted> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let mut pending = Pending {
             index: &index,
+            packer: &mut self.packer,
             revision: index.position.revision,
             entries: HashMap::new(),
         };
@@ -140,9 +144,11 @@ impl Writer {
         let mut changes = Vec::new();
         let position = self
             .disk
-            .events(index.position.revision, |revision, event| {
-                changes.push(change(&self.describe, revision, event));
-            })
+            .events(
+                index.position.revision,
+                |_| true,
+                |revision, event| changes.push(change(&self.describe, revision, event)),
+            )
             .map_err(|cause| cause.to_string())?;
         changes.into_iter().for_each(|change| index.apply(change));
         index.position = position;
@@ -154,25 +160,28 @@ impl Writer {
 }
 
 /// A change as the log tells it.
-pub(crate) fn change(describe: &Describe, revision: u64, event: EventRow<'_>) -> Arc<Change> {
-    let attributes = describe(&event.key, event.object);
-    let object = bytes::Bytes::copy_from_slice(event.object);
+pub(crate) fn change(describe: &Describe, revision: u64, event: Logged) -> Arc<Change> {
+    let attributes = describe(&event.key, &event.unpacked);
     let entry = Arc::new(Entry {
         key: event.key,
         revision,
         attributes,
-        object,
+        object: event.object,
     });
     Change::new(event.kind, entry, event.previous)
 }
 
 fn row(change: &Change, time_ms: u64) -> Row<'_> {
+    let previous = change.previous.as_ref().map(|previous| PreviousRow {
+        attributes: previous.attributes.clone(),
+        object: previous.object.as_ref().map(Packed::row),
+    });
     let event = EventRow {
         kind: change.kind,
         time_ms,
         key: change.entry.key.clone(),
-        previous: change.previous.clone(),
-        object: &change.entry.object,
+        previous,
+        object: change.entry.object.row(),
     };
     Row {
         revision: change.entry.revision,
@@ -183,6 +192,7 @@ fn row(change: &Change, time_ms: u64) -> Row<'_> {
 /// The state that the writes before will leave.
 struct Pending<'a> {
     index: &'a Index,
+    packer: &'a mut Packer,
     revision: u64,
     entries: HashMap<Key, Option<Arc<Entry>>>,
 }
@@ -208,8 +218,15 @@ impl Pending<'_> {
             (false, None) => ChangeKind::Created,
         };
         let previous = current.map(|entry| Previous::of(entry, &write.attributes));
+        let of = Of {
+            bucket: write.key.bucket(),
+            revision: self.revision,
+            held: self.index.held(write.key.bucket()),
+            compacted: self.index.position.compacted,
+        };
+        let object = write.template.fill(self.revision);
         let entry = Arc::new(Entry {
-            object: write.template.fill(self.revision),
+            object: self.packer.pack(&of, &object),
             key: write.key.clone(),
             revision: self.revision,
             attributes: write.attributes,

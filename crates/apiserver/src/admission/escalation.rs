@@ -89,7 +89,7 @@ fn bound_rules(context: &Context, kind: &Kind, name: &str) -> Result<Vec<Rule>, 
     let Some(entry) = context.server.store.get(&kind.key(namespace, name)) else {
         return Err(ApiError::not_found(kind, name));
     };
-    let role: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
+    let role: Value = serde_json::from_slice(&entry.object.unpack()).map_err(ApiError::internal)?;
     Ok(context.server.authorizer.effective_rules(&role))
 }
 

@@ -188,7 +188,7 @@ pub fn token(
     if entry.attributes.field("spec.nodeName") != Some(node) {
         return refuse("node requested token bound to a pod scheduled on a different node".into());
     }
-    let pod: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
+    let pod: Value = serde_json::from_slice(&entry.object.unpack()).map_err(ApiError::internal)?;
     let api = context
         .server
         .issuer

@@ -75,7 +75,7 @@ fn lives(
     let entry =
         found.ok_or_else(|| format!("{} {namespace}/{name} has been deleted", kind.singular))?;
     let current: Value =
-        serde_json::from_slice(&entry.object).map_err(|cause| cause.to_string())?;
+        serde_json::from_slice(&entry.object.unpack()).map_err(|cause| cause.to_string())?;
     let is = object::meta(&current, "uid");
     if is != uid {
         return Err(format!(

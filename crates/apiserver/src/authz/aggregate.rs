@@ -88,7 +88,7 @@ async fn next(watch: &mut Watch, labelled: &BTreeSet<String>) -> anyhow::Result<
 }
 
 fn concerns(entry: &Entry, labelled: &BTreeSet<String>) -> bool {
-    let role: Value = serde_json::from_slice(&entry.object).unwrap_or_default();
+    let role: Value = serde_json::from_slice(&entry.object.unpack()).unwrap_or_default();
     labelled.contains(entry.key.name()) || is_labelled(&role) || !role["aggregationRule"].is_null()
 }
 
@@ -102,7 +102,7 @@ async fn write(server: &Server) -> Result<BTreeSet<String>, ApiError> {
         .store
         .list(&CLUSTER_ROLE.bucket(), None, |_| true)
         .entries;
-    let read = |entry: &Arc<Entry>| serde_json::from_slice(&entry.object);
+    let read = |entry: &Arc<Entry>| serde_json::from_slice(&entry.object.unpack());
     let all: Vec<Value> = entries
         .iter()
         .filter_map(|entry| read(entry).ok())

@@ -106,7 +106,7 @@ impl Authorizer {
         let entries = self.store.list(bucket, None, |_| true).entries;
         entries
             .iter()
-            .filter_map(|entry| serde_json::from_slice(&entry.object).ok())
+            .filter_map(|entry| serde_json::from_slice(&entry.object.unpack()).ok())
             .collect()
     }
 

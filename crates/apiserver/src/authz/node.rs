@@ -169,7 +169,7 @@ impl Pods for Stored<'_> {
         let objects = here
             .entries
             .iter()
-            .map(|entry| serde_json::from_slice(&entry.object));
+            .map(|entry| serde_json::from_slice(&entry.object.unpack()));
         objects.filter_map(Result::ok).collect()
     }
 

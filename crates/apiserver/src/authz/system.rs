@@ -52,7 +52,8 @@ async fn ensure_one(server: &Server, kind: &Kind, object: Value) -> Result<(), A
             .await
             .map(drop);
     };
-    let old: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+    let old: Value =
+        serde_json::from_slice(&current.object.unpack()).map_err(ApiError::internal)?;
     // Roles of users may have been taken in, too; `aggregate` sees to that.
     let aggregates = !object["aggregationRule"].is_null();
     let ours = |part: &&str| !aggregates || *part != "rules";

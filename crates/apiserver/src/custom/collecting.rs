@@ -36,7 +36,8 @@ pub async fn allow<'a>(
         make(server, &CLUSTER_ROLE, role).await?;
         return make(server, &CLUSTER_ROLE_BINDING, binding()).await;
     };
-    let mut role: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+    let mut role: Value =
+        serde_json::from_slice(&current.object.unpack()).map_err(ApiError::internal)?;
     if role["rules"] == json!(rules) {
         return Ok(());
     }

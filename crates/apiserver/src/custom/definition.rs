@@ -116,7 +116,7 @@ pub struct Condition {
 impl Written {
     /// Reads what is stored.
     pub fn read(entry: &Entry) -> serde_json::Result<Self> {
-        serde_json::from_slice(&entry.object)
+        serde_json::from_slice(&entry.object.unpack())
     }
 
     /// Whether this condition is true.
@@ -292,7 +292,7 @@ impl Definition {
     /// The schema of a version as it is written, `null` if there is none.
     pub fn written_schema(&self, version: &str) -> Value {
         let entry = self.entry().clone();
-        let read = serde_json::from_slice::<WithSchemas>(&entry.object);
+        let read = serde_json::from_slice::<WithSchemas>(&entry.object.unpack());
         let versions = read.map(|read| read.spec.versions).unwrap_or_default();
         let found = versions.into_iter().find(|one| one.name == version);
         found.map_or(Value::Null, |mut found| {

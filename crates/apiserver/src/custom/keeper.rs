@@ -340,7 +340,8 @@ pub async fn change(
     part: Part,
     change: impl FnOnce(&mut Value),
 ) -> Result<bool, ApiError> {
-    let mut object: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
+    let mut object: Value =
+        serde_json::from_slice(&entry.object.unpack()).map_err(ApiError::internal)?;
     change(&mut object);
     let kind: &Kind = &CUSTOM_RESOURCE_DEFINITION;
     match replace(server, kind, part, object, entry, &Writing::ours()).await {

@@ -146,16 +146,21 @@ impl Custom {
     /// The bytes of an object as they are stored, if clients of this version get just these: it
     /// was written as this version and by this schema.
     pub fn shared(&self, entry: &Entry) -> Option<Bytes> {
+        let object = entry.object.unpack();
+        self.is_shared(entry, &object).then_some(object)
+    }
+
+    fn is_shared(&self, entry: &Entry, object: &[u8]) -> bool {
         let begin = self.version().begin.as_bytes();
-        let same = entry.revision > self.definition.since && entry.object.starts_with(begin);
-        same.then(|| entry.object.clone())
+        entry.revision > self.definition.since && object.starts_with(begin)
     }
 
     /// Reads an object in this version. What the schema of the version that it was stored as no
     /// longer knows is dropped, what it newly has a default for is filled in.
     pub fn read(&self, entry: &Entry) -> serde_json::Result<Value> {
-        let mut object: Value = serde_json::from_slice(&entry.object)?;
-        if self.shared(entry).is_some() {
+        let stored = entry.object.unpack();
+        let mut object: Value = serde_json::from_slice(&stored)?;
+        if self.is_shared(entry, &stored) {
             return Ok(object);
         }
         let stored = object["apiVersion"].as_str().unwrap_or("");

@@ -19,7 +19,7 @@ impl Kind {
     pub fn read(&self, entry: &Entry) -> serde_json::Result<Value> {
         match &self.custom {
             Some(custom) => custom.read(entry),
-            None => serde_json::from_slice(&entry.object),
+            None => serde_json::from_slice(&entry.object.unpack()),
         }
     }
 
@@ -27,8 +27,22 @@ impl Kind {
     pub fn shared(&self, entry: &Entry) -> Option<Bytes> {
         match &self.custom {
             Some(custom) => custom.shared(entry),
-            None => self.stored_as.is_none().then(|| entry.object.clone()),
+            None => self.stored_as.is_none().then(|| entry.object.unpack()),
         }
+    }
+
+    /// Writes what [`Self::shared`] gives to the end of `out`; whether there is such.
+    pub fn append_shared(&self, entry: &Entry, out: &mut Vec<u8>) -> bool {
+        if self.custom.is_some() {
+            let shared = self.shared(entry);
+            out.extend_from_slice(shared.as_deref().unwrap_or_default());
+            return shared.is_some();
+        }
+        if self.stored_as.is_some() {
+            return false;
+        }
+        entry.object.append_to(out);
+        true
     }
 
     /// What is stored of an object that verbs have worked with.

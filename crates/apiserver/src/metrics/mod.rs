@@ -152,7 +152,7 @@ async fn ask_all(server: &Server) -> Sample {
 }
 
 fn is_ready(node: &Entry) -> bool {
-    let Ok(node) = serde_json::from_slice::<Value>(&node.object) else {
+    let Ok(node) = serde_json::from_slice::<Value>(&node.object.unpack()) else {
         return false;
     };
     let conditions = node["status"]["conditions"].as_array();

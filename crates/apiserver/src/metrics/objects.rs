@@ -12,7 +12,7 @@ use crate::object;
 /// The metrics of a stored pod; `None` while it does not run, or while what it takes is not known.
 pub fn pod(entry: &Entry, history: &History) -> Option<Value> {
     let node = entry.attributes.field("spec.nodeName")?;
-    let pod: Value = serde_json::from_slice(&entry.object).ok()?;
+    let pod: Value = serde_json::from_slice(&entry.object.unpack()).ok()?;
     let figures = history.pod(node, object::meta(&pod, "uid"))?;
     let (at, window) = figures
         .iter()

@@ -43,7 +43,7 @@ pub async fn run(server: Arc<Server>) {
 
 /// Counts what is used of a quota if that may have changed.
 async fn keep(server: &Server, entry: &Entry, counted: &mut Counted) {
-    let Ok(quota) = serde_json::from_slice::<Value>(&entry.object) else {
+    let Ok(quota) = serde_json::from_slice::<Value>(&entry.object.unpack()) else {
         return;
     };
     let changed = changed(server, &quota);
@@ -56,7 +56,7 @@ async fn keep(server: &Server, entry: &Entry, counted: &mut Counted) {
     let Some(current) = server.store.get(&entry.key) else {
         return;
     };
-    let Ok(quota) = serde_json::from_slice::<Value>(&current.object) else {
+    let Ok(quota) = serde_json::from_slice::<Value>(&current.object.unpack()) else {
         return;
     };
     let (changed, used) = (self::changed(server, &quota), count(server, &quota));

@@ -37,6 +37,6 @@ fn ranges(server: &Server, namespace: &str) -> Vec<Value> {
     let bucket = LIMIT_RANGE.bucket();
     let found = server.store.list(&bucket, Some(namespace), |_| true);
     let read = found.entries.iter();
-    read.filter_map(|entry| serde_json::from_slice(&entry.object).ok())
+    read.filter_map(|entry| serde_json::from_slice(&entry.object.unpack()).ok())
         .collect()
 }

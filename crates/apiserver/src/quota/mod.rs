@@ -113,7 +113,8 @@ pub async fn charge(
     };
     let mut writes = Vec::new();
     for entry in quotas(server, namespace) {
-        let quota: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
+        let quota: Value =
+            serde_json::from_slice(&entry.object.unpack()).map_err(ApiError::internal)?;
         if !ledger::concerns(&quota, resource) {
             continue;
         }

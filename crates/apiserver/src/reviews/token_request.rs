@@ -134,7 +134,7 @@ fn validate(spec: &Value) -> Result<(), ApiError> {
 fn get(context: &Context, kind: &Kind, namespace: &str, name: &str) -> Result<Value, ApiError> {
     let found: Option<Arc<Entry>> = context.server.store.get(&kind.key(namespace, name));
     let entry = found.ok_or_else(|| ApiError::not_found(kind, name))?;
-    serde_json::from_slice(&entry.object).map_err(ApiError::internal)
+    serde_json::from_slice(&entry.object.unpack()).map_err(ApiError::internal)
 }
 
 /// What the token is to be bound to.

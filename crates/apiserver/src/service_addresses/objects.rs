@@ -35,7 +35,7 @@ pub fn reserve<'a>(
 pub fn release(store: &Store, service: &Value, addresses: &[IpAddr]) -> Vec<Write> {
     let theirs = addresses.iter().filter_map(|address| {
         let entry = store.get(&IP_ADDRESS.key("", &address.to_string()))?;
-        let found: Value = serde_json::from_slice(&entry.object).ok()?;
+        let found: Value = serde_json::from_slice(&entry.object.unpack()).ok()?;
         belongs_to(&found, service).then(|| removal(&entry, &found))
     });
     theirs.collect()

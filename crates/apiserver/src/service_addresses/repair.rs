@@ -191,7 +191,7 @@ fn has_address(service: &Option<Value>, address: &str) -> bool {
 }
 
 pub fn read(entry: &Entry) -> Option<Value> {
-    serde_json::from_slice(&entry.object).ok()
+    serde_json::from_slice(&entry.object.unpack()).ok()
 }
 
 /// Node ports that two Services have, or that are none of this cluster's.

@@ -93,7 +93,7 @@ impl ServiceCidr {
 fn all(store: &Store) -> Vec<ServiceCidr> {
     let entries = store.list(&SERVICE_CIDR.bucket(), None, |_| true).entries;
     let read = |entry: std::sync::Arc<Entry>| {
-        let object = serde_json::from_slice(&entry.object).ok()?;
+        let object = serde_json::from_slice(&entry.object.unpack()).ok()?;
         Some(ServiceCidr { entry, object })
     };
     entries.into_iter().filter_map(read).collect()

@@ -73,7 +73,7 @@ async fn to_node(
         .store
         .get(&context.kind.key(&target.namespace, &target.name));
     let entry = found.ok_or_else(|| ApiError::not_found(&context.kind, &target.name))?;
-    let pod: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
+    let pod: Value = serde_json::from_slice(&entry.object.unpack()).map_err(ApiError::internal)?;
     let path = node_path(stream, &pod, &context.query)?;
     let node = pod["spec"]["nodeName"].as_str().unwrap_or("");
     if node.is_empty() {

@@ -40,7 +40,8 @@ pub async fn bind(context: &Context, payload: Payload) -> Result<Response<Body>,
     for attempt in 1.. {
         let found = context.server.store.get(&kind.key(&target.namespace, name));
         let current = found.ok_or_else(|| ApiError::not_found(kind, name))?;
-        let mut pod: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+        let mut pod: Value =
+            serde_json::from_slice(&current.object.unpack()).map_err(ApiError::internal)?;
         assign(&mut pod, &node, &binding).map_err(|why| ApiError::conflict(kind, name, &why))?;
         if options.dry_run {
             break;

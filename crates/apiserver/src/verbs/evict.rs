@@ -82,7 +82,8 @@ async fn try_once(
 ) -> Result<(), ApiError> {
     let found = server.store.get(&POD.key(namespace, name));
     let current = found.ok_or_else(|| ApiError::not_found(&POD, name))?;
-    let pod: Value = serde_json::from_slice(&current.object).map_err(ApiError::internal)?;
+    let pod: Value =
+        serde_json::from_slice(&current.object.unpack()).map_err(ApiError::internal)?;
     check_preconditions(&POD, &pod, options)?;
     let mut options = options.clone();
     if counts(&pod)
@@ -134,7 +135,8 @@ fn budget_of(
     let listing = server.store.list(&bucket, Some(namespace), |_| true);
     let mut found = None;
     for entry in listing.entries {
-        let budget: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
+        let budget: Value =
+            serde_json::from_slice(&entry.object.unpack()).map_err(ApiError::internal)?;
         let selector = &budget["spec"]["selector"];
         if !selector.is_object() || !label_selector::matches(selector, &pod["metadata"]["labels"]) {
             continue;

@@ -231,7 +231,7 @@ fn told_entry(told: Told, change: &Change) -> Arc<Entry> {
     let Some((before, object)) = previous.and_then(|it| Some((it, it.object.as_ref()?))) else {
         return change.entry.clone();
     };
-    let Ok(value) = serde_json::from_slice(object) else {
+    let Ok(value) = serde_json::from_slice(&object.unpack()) else {
         return change.entry.clone();
     };
     let (key, revision) = (change.entry.key.clone(), change.entry.revision);
@@ -239,7 +239,7 @@ fn told_entry(told: Told, change: &Change) -> Arc<Entry> {
         key,
         revision,
         attributes: before.attributes.clone(),
-        object: object::template(&value).fill(revision),
+        object: object::template(&value).fill(revision)[..].into(),
     })
 }
 

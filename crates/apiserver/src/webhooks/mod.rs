@@ -75,8 +75,8 @@ impl Webhooks {
         let [mutating, validating] = kinds.map(|kind| {
             let listing = server.store.list(&kind.bucket(), None, |_| true);
             let objects = listing.entries.into_iter();
-            let objects =
-                objects.filter_map(|entry| serde_json::from_slice::<Value>(&entry.object).ok());
+            let objects = objects
+                .filter_map(|entry| serde_json::from_slice::<Value>(&entry.object.unpack()).ok());
             objects.flat_map(|object| hook::read(&object)).collect()
         });
         let hooks = Arc::new(Hooks {

@@ -6,26 +6,34 @@
 
 mod backend;
 mod open;
+mod read;
 mod seal;
+mod upgrade;
 
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition, WriteTransaction,
+};
 
 pub(crate) use self::open::Medium;
 #[cfg(test)]
 pub(crate) use self::seal::Boot;
 use self::{backend::Unsynced, open::open_error};
 use crate::{
-    Bounds, ChangeKind, Key, OpenError,
-    log::{EventRow, decode_object, encode_object},
+    Bounds, ChangeKind, Key, OpenError, Packed, Previous,
+    dictionaries::{Dictionaries, Pending},
+    log::{EventRow, decode_dictionary, encode_dictionary, encode_object},
+    packed::{Dictionary, PackedRow},
 };
 
-const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
-const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
+const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects, packed");
+const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events, packed");
+const DICTIONARIES: TableDefinition<u32, &[u8]> = TableDefinition::new("dictionaries");
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
 const LAYOUT: &str = "layout";
@@ -34,8 +42,9 @@ const COMPACTED: &str = "compacted";
 /// Bytes in the rows of the log. Files of the first version do not have it.
 const LOGGED: &str = "logged";
 
-/// The version of the layout of the tables and rows.
-const LAYOUT_VERSION: u64 = 1;
+/// The version of the layout of the tables and rows. In the first one objects are not packed; a
+/// file of it is made one of this when it is opened.
+const LAYOUT_VERSION: u64 = 2;
 /// Events removed by one commit beyond those it adds, so that a shrunk bound costs no long pause.
 const TRIM_STEP: usize = 64;
 
@@ -47,6 +56,7 @@ pub(crate) struct Disk {
     medium: Medium,
     unsynced: Unsynced,
     database: RwLock<Option<Database>>,
+    dictionaries: Arc<Dictionaries>,
 }
 
 /// What a store knows of itself, besides its objects.
@@ -56,6 +66,16 @@ pub(crate) struct Position {
     pub revision: u64,
     /// The revision of the newest event that was removed from the log.
     pub compacted: u64,
+}
+
+/// What the log tells of a change.
+pub(crate) struct Logged {
+    pub kind: ChangeKind,
+    pub key: Key,
+    pub previous: Option<Previous>,
+    pub object: Packed,
+    /// The same, unpacked.
+    pub unpacked: Vec<u8>,
 }
 
 /// One object's change within a commit.
@@ -70,17 +90,20 @@ impl Disk {
         path: &Path,
         bounds: Bounds,
         medium: Medium,
-        mut object: impl FnMut(Key, u64, &[u8]),
+        mut object: impl FnMut(Key, u64, Packed),
     ) -> Result<(Self, Position), OpenError> {
         let unsynced = Unsynced::default();
-        let database = match path.try_exists() {
+        let dictionaries = Arc::new(Dictionaries::default());
+        let mut database = match path.try_exists() {
             Ok(false) => open::new(path, &medium, &unsynced, |database| {
                 make_tables(database).map_err(|cause| open_error(path, cause))
             })?,
             _ => open::existing(path, &medium, &unsynced)?,
         };
-        let position = read_position(&database, path)?;
-        read_objects(&database, path, position, &mut object)?;
+        upgrade::upgrade(&mut database, path)?;
+        let position = read::position(&database, path)?;
+        read::dictionaries(&database, path, position, &dictionaries)?;
+        read::objects(&database, path, position, &dictionaries, &mut object)?;
         let disk = Self {
             path: path.to_owned(),
             shown: std::path::absolute(path).map_or_else(|_| path.into(), Into::into),
@@ -88,6 +111,7 @@ impl Disk {
             medium,
             unsynced,
             database: RwLock::new(Some(database)),
+            dictionaries,
         };
         Ok((disk, position))
     }
@@ -97,11 +121,18 @@ impl Disk {
         &self.shown
     }
 
+    /// The dictionaries of its objects.
+    pub fn dictionaries(&self) -> &Arc<Dictionaries> {
+        &self.dictionaries
+    }
+
     /// Writes `rows`, in order of their revisions, and trims the log; durable when it returns.
     pub fn commit(&self, rows: &[Row<'_>], now_ms: u64) -> Result<Position, redb::Error> {
         let guard = self.read()?;
         let database = guard.as_ref().ok_or(redb::Error::DatabaseClosed)?;
         let transaction = database.begin_write()?;
+        let pending = self.dictionaries.pending();
+        write_dictionaries(&transaction, &pending)?;
         let position;
         {
             let mut objects = transaction.open_table(OBJECTS)?;
@@ -115,7 +146,7 @@ impl Disk {
                     ChangeKind::Deleted => objects.remove(key.as_str())?,
                     ChangeKind::Created | ChangeKind::Updated => objects.insert(
                         key.as_str(),
-                        &*encode_object(row.revision, row.event.object),
+                        &*encode_object(row.revision, &row.event.object),
                     )?,
                 };
                 let event = row.event.encode();
@@ -139,14 +170,17 @@ impl Disk {
             };
         }
         transaction.commit()?;
+        self.dictionaries.saved(&pending);
         Ok(position)
     }
 
-    /// Shows the events after `since`, oldest first, with their revisions. Each revision has one.
+    /// Shows the events after `since` of the objects that are `wanted`, oldest first, with their
+    /// revisions. Each revision has one.
     pub fn events(
         &self,
         since: u64,
-        mut event: impl FnMut(u64, EventRow<'_>),
+        wanted: impl Fn(&Key) -> bool,
+        mut event: impl FnMut(u64, Logged),
     ) -> Result<Position, redb::Error> {
         let guard = self.read()?;
         let read = guard
@@ -156,16 +190,78 @@ impl Disk {
         for row in read.open_table(EVENTS)?.range(since + 1..)? {
             let (revision, value) = row?;
             let revision = revision.value();
-            let decoded = EventRow::decode(value.value()).ok_or_else(|| {
-                redb::Error::Corrupted(format!("event {revision} cannot be read"))
-            })?;
-            event(revision, decoded);
+            let unreadable = || redb::Error::Corrupted(format!("event {revision} cannot be read"));
+            let row = EventRow::decode(value.value()).ok_or_else(unreadable)?;
+            if wanted(&row.key) {
+                let logged = self.logged(&read, row)?.ok_or_else(unreadable)?;
+                event(revision, logged);
+            }
         }
         let numbers = read.open_table(NUMBERS)?;
         Ok(Position {
             revision: number(&numbers, REVISION)?,
             compacted: number(&numbers, COMPACTED)?,
         })
+    }
+
+    /// `None` if its objects cannot be unpacked.
+    fn logged(
+        &self,
+        read: &ReadTransaction,
+        row: EventRow<'_>,
+    ) -> Result<Option<Logged>, redb::Error> {
+        let Some((object, unpacked)) = self.unpacked(read, row.object)? else {
+            return Ok(None);
+        };
+        let mut previous = None;
+        if let Some(before) = row.previous {
+            let object = match before.object {
+                None => None,
+                Some(object) => match self.unpacked(read, object)? {
+                    None => return Ok(None),
+                    Some((object, _)) => Some(object),
+                },
+            };
+            let attributes = before.attributes;
+            previous = Some(Previous { attributes, object });
+        }
+        Ok(Some(Logged {
+            kind: row.kind,
+            key: row.key,
+            previous,
+            object,
+            unpacked,
+        }))
+    }
+
+    fn unpacked(
+        &self,
+        read: &ReadTransaction,
+        row: PackedRow<'_>,
+    ) -> Result<Option<(Packed, Vec<u8>)>, redb::Error> {
+        let dictionary = self.dictionary(read, row.dictionary)?;
+        if row.dictionary != 0 && dictionary.is_none() {
+            return Ok(None);
+        }
+        let packed = Packed::from_row(row, dictionary);
+        Ok(packed.try_unpack().map(|unpacked| (packed, unpacked)))
+    }
+
+    /// One of those in memory, or one that has gone since this reading began.
+    fn dictionary(
+        &self,
+        read: &ReadTransaction,
+        id: u32,
+    ) -> Result<Option<Arc<Dictionary>>, redb::Error> {
+        if id == 0 {
+            return Ok(None);
+        }
+        if let Some(found) = self.dictionaries.get(id) {
+            return Ok(Some(found));
+        }
+        let row = read.open_table(DICTIONARIES)?.get(id)?;
+        let found = row.as_ref().and_then(|row| decode_dictionary(row.value()));
+        Ok(found.map(|(_, bytes)| Dictionary::new(id, bytes.into(), 0)))
     }
 
     /// Closes the file and opens it again, after an error that made redb refuse further work.
@@ -184,43 +280,20 @@ impl Disk {
     }
 }
 
-/// Checks the layout of a file and reads its position.
-fn read_position(database: &Database, path: &Path) -> Result<Position, OpenError> {
-    let (found, position) = read_numbers(database).map_err(|cause| open_error(path, cause))?;
-    if found != LAYOUT_VERSION {
-        return Err(OpenError::Layout {
-            path: path.to_owned(),
-            found,
-            expected: LAYOUT_VERSION,
-        });
+fn write_dictionaries(
+    transaction: &WriteTransaction,
+    pending: &Pending,
+) -> Result<(), redb::Error> {
+    if pending.is_empty() {
+        return Ok(());
     }
-    Ok(position)
-}
-
-fn read_objects(
-    database: &Database,
-    path: &Path,
-    position: Position,
-    object: &mut impl FnMut(Key, u64, &[u8]),
-) -> Result<(), OpenError> {
-    let fail = |cause: redb::Error| open_error(path, cause);
-    let read = database.begin_read().map_err(|cause| fail(cause.into()))?;
-    let objects = read
-        .open_table(OBJECTS)
-        .map_err(|cause| fail(cause.into()))?;
-    let mut bucket = None;
-    for row in objects.iter().map_err(|cause| fail(cause.into()))? {
-        let (key, value) = row.map_err(|cause| fail(cause.into()))?;
-        let parsed = Key::parse_after(key.value(), bucket.as_ref()).ok_or_else(|| {
-            OpenError::damaged(path, format!("{:?} is no key of an object", key.value()))
-        })?;
-        let (revision, bytes) = decode_object(value.value())
-            .filter(|(revision, _)| *revision <= position.revision)
-            .ok_or_else(|| {
-                OpenError::damaged(path, format!("the row of {parsed} cannot be read"))
-            })?;
-        bucket = Some(parsed.bucket().clone());
-        object(parsed, revision, bytes);
+    let mut table = transaction.open_table(DICTIONARIES)?;
+    for (bucket, dictionary) in &pending.new {
+        let row = encode_dictionary(bucket, &dictionary.bytes);
+        table.insert(dictionary.id, &*row)?;
+    }
+    for id in &pending.gone {
+        table.remove(id)?;
     }
     Ok(())
 }
@@ -230,6 +303,7 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
     {
         transaction.open_table(OBJECTS)?;
         transaction.open_table(EVENTS)?;
+        transaction.open_table(DICTIONARIES)?;
         let mut numbers = transaction.open_table(NUMBERS)?;
         numbers.insert(LAYOUT, LAYOUT_VERSION)?;
         // Clients take "0" to mean "any revision", so the first state is revision 1.
@@ -239,16 +313,6 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
     }
     transaction.commit()?;
     Ok(())
-}
-
-/// The version of the layout, and the position.
-fn read_numbers(database: &Database) -> Result<(u64, Position), redb::Error> {
-    let numbers = database.begin_read()?.open_table(NUMBERS)?;
-    let position = Position {
-        revision: number(&numbers, REVISION)?,
-        compacted: number(&numbers, COMPACTED)?,
-    };
-    Ok((number(&numbers, LAYOUT)?, position))
 }
 
 fn number(
@@ -315,19 +379,20 @@ mod tests {
     fn write_object(disk: &Disk, revision: u64, now_ms: u64, object: &[u8]) -> Position {
         let key = Key::new(&Bucket::new("", "pods"), "default", "a");
         let kind = ChangeKind::Updated;
+        let object = Packed::from(object);
         let event = EventRow {
             kind,
             time_ms: now_ms,
             key,
             previous: None,
-            object,
+            object: object.row(),
         };
         disk.commit(&[Row { revision, event }], now_ms).unwrap()
     }
 
     fn logged(disk: &Disk) -> Vec<u64> {
         let mut revisions = Vec::new();
-        disk.events(0, |revision, _| revisions.push(revision))
+        disk.events(0, |_| true, |revision, _| revisions.push(revision))
             .unwrap();
         revisions
     }
@@ -341,7 +406,7 @@ mod tests {
         }
         assert_eq!(logged(&disk), [4, 5, 6]);
         assert_eq!(
-            disk.events(0, |_, _| {}).unwrap(),
+            disk.events(0, |_| true, |_, _| {}).unwrap(),
             Position {
                 revision: 6,
                 compacted: 3

@@ -3,6 +3,7 @@
 mod damage;
 mod growth;
 mod medium;
+mod packing;
 mod power;
 
 use std::{sync::Arc, time::Duration};
@@ -48,7 +49,7 @@ async fn put(store: &Store, name: &str, expect: Expect) -> Result<u64, WriteErro
     let entry = store
         .put(key(name), expect, template(name), attributes)
         .await?;
-    assert_eq!(entry.object, format!("{name} {}", entry.revision));
+    assert_eq!(entry.object.unpack(), format!("{name} {}", entry.revision));
     Ok(entry.revision)
 }
 

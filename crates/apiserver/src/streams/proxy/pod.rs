@@ -29,7 +29,7 @@ pub struct Location {
 ///
 /// 500 for one that cannot be read.
 pub fn read(entry: &Entry) -> Result<Value, ApiError> {
-    serde_json::from_slice(&entry.object).map_err(ApiError::internal)
+    serde_json::from_slice(&entry.object.unpack()).map_err(ApiError::internal)
 }
 
 impl Location {

@@ -42,14 +42,16 @@ pub fn locate(
 ) -> Result<Location, ApiError> {
     let entry = server.store.get(&SERVICE.key(namespace, &asked.name));
     let entry = entry.ok_or_else(|| ApiError::not_found(&SERVICE, &asked.name))?;
-    let service: Value = serde_json::from_slice(&entry.object).map_err(ApiError::internal)?;
+    let service: Value =
+        serde_json::from_slice(&entry.object.unpack()).map_err(ApiError::internal)?;
     let port = port_name(&service, asked)?;
     let mut endpoints = Vec::new();
     let listing = server
         .store
         .list(&ENDPOINT_SLICE.bucket(), Some(namespace), |_| true);
     for slice in &listing.entries {
-        let slice: Value = serde_json::from_slice(&slice.object).map_err(ApiError::internal)?;
+        let slice: Value =
+            serde_json::from_slice(&slice.object.unpack()).map_err(ApiError::internal)?;
         if slice["metadata"]["labels"][SERVICE_NAME] == asked.name.as_str() {
             endpoints.extend(ready(&slice, &port));
         }
