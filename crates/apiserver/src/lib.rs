@@ -35,6 +35,7 @@ mod discovery;
 mod expiry;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gather;
 mod kinds;
 mod listen;
 mod metrics;

@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     authn::User,
+    gather::Gather,
     server::{Server, handle},
 };
 
@@ -25,6 +26,8 @@ use crate::{
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long connections may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(2);
+/// What a client that speaks HTTP/2 asks for.
+const HTTP_2: &[u8] = b"h2";
 /// Requests, watches among them, that one HTTP/2 connection may carry at once.
 const STREAMS: u32 = 1000;
 /// How often a silent HTTP/2 client is asked whether it is still there.
@@ -71,8 +74,14 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, server: Arc<Server>) {
         Ok(Err(cause)) => return tracing::debug!(%cause, "TLS handshake"),
         Err(_) => return tracing::debug!("TLS handshake: timed out"),
     };
-    let user = client(stream.get_ref().1.peer_certificates());
-    converse(stream, user, server).await;
+    let session = stream.get_ref().1;
+    let user = client(session.peer_certificates());
+    // Only where nobody takes the connection over, whose writes would not be followed by a flush.
+    if session.alpn_protocol() == Some(HTTP_2) {
+        converse(Gather::new(stream), user, server).await;
+    } else {
+        converse(stream, user, server).await;
+    }
 }
 
 /// Who is at the other end of a connection; nobody without a certificate.
