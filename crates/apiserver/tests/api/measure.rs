@@ -17,12 +17,39 @@ const OBJECTS: usize = 10_000;
 const WATCHERS: usize = 1_000;
 const AT_ONCE: usize = 64;
 
+/// Words that the texts of pods are made of.
+const WORDS: u64 = 512;
+
+/// A text that no other pod has: what is kept of it is not as short as of one letter many times.
+fn text(pod: usize, bytes: usize) -> String {
+    let (mut state, mut text) = (pod as u64 + 1, String::new());
+    while text.len() < bytes {
+        state = mixed(state);
+        let mut word = mixed(state % WORDS);
+        for _ in 0..3 + word % 7 {
+            word = mixed(word);
+            text.push(char::from(b'a' + (word % 26) as u8));
+        }
+        text.push(' ');
+    }
+    text.truncate(bytes);
+    text
+}
+
+/// SplitMix64.
+fn mixed(state: u64) -> u64 {
+    let mixed = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// Of about 4 KB.
 pub fn pod(number: usize) -> Pod {
     serde_json::from_value(json!({
         "metadata": {"name": format!("pod-{number}"), "labels": {"app": format!("app-{}", number % 100)},
             // What `kubectl apply` and controllers add to a pod of an ordinary cluster.
-            "annotations": {"note": "x".repeat(2_500)}},
+            "annotations": {"note": text(number, 2_500)}},
         "spec": {
             "containers": [{
                 "name": "main", "image": "sealane.io/echo", "ports": [{"containerPort": 8080}],
