@@ -458,12 +458,21 @@ fn random_slice((service, port, flags): (usize, u16, u8)) -> SliceNet {
 
 proptest! {
     /// Whatever happened on the way, the table is that of the objects that are there; and who
-    /// only follows the changes knows all of it.
+    /// only follows the changes knows all of it. Among many others, and among none.
     #[test]
-    fn is_what_a_fresh_start_would_make(events in prop::collection::vec(event(), 0..60)) {
+    fn is_what_a_fresh_start_would_make(
+        events in prop::collection::vec(event(), 0..60),
+        others in prop::sample::select(vec![0, 40_u8]),
+    ) {
         let mut table = ServiceTable::new(node());
         let (mut services, mut slices) = (BTreeMap::new(), BTreeMap::new());
-        let mut followed = BTreeMap::new();
+        for n in 0..others {
+            let place = if n % 2 == 0 { "a" } else { "z" };
+            services.insert(name(&format!("{place}{n}")), service(&format!("10.97.0.{n}")));
+        }
+        let made = table.replace_services(services.clone());
+        let made = made.into_iter().filter_map(|change| Some((change.key, change.after?)));
+        let mut followed: BTreeMap<_, _> = made.collect();
         let mut facts = node();
         for event in events {
             let changes = match event {

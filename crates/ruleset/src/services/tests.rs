@@ -573,6 +573,53 @@ fn any_number_of_endpoints_is_reached_evenly() {
 }
 
 #[test]
+fn many_services_come_in_full_transactions_of_a_bounded_size() {
+    const SERVICES: u16 = 700;
+    let mut table = ServiceTable::new(node());
+    let numbered = |n: u16| ObjectName::new("default", format!("web-{n}"));
+    table.replace_services((0..SERVICES).map(|n| {
+        let [high, low] = n.to_be_bytes();
+        let web = ServiceNet {
+            cluster_ips: vec![IpAddr::from([10, 96, high, low])],
+            ..everywhere(Protocol::Tcp)
+        };
+        let web = ServiceNet {
+            external_ips: Vec::new(),
+            load_balancer_ips: Vec::new(),
+            ports: vec![ServicePortNet {
+                node_port: None,
+                ..web.ports[0].clone()
+            }],
+            ..web
+        };
+        (numbered(n), web)
+    }));
+    table.replace_slices((0..SERVICES).map(|n| {
+        let slice = SliceNet {
+            service: numbered(n).name.as_str().into(),
+            ..slice(Protocol::Tcp, &many(10))
+        };
+        (numbered(n), slice)
+    }));
+    let empty = Image::default();
+    let program = ServiceProgram::adopt(Family::V4, &empty, &node().pod_cidrs, table.iter());
+    let transactions = program.difference(&empty);
+    let sizes: Vec<usize> = transactions.iter().map(Transaction::len).collect();
+    let total: usize = sizes.iter().sum();
+    assert!(total > 8_000 && sizes.iter().all(|size| *size <= 4_000));
+    // What picks comes before, and what a cluster IP has not is refused behind.
+    let [_, full @ .., _, _] = &sizes[..] else {
+        panic!("{sizes:?}");
+    };
+    assert!(full.iter().all(|size| *size > 3_900), "{sizes:?}");
+    let mut kernel = Loaded::new(Family::V4);
+    for transaction in &transactions {
+        kernel.apply(transaction).unwrap();
+    }
+    assert_eq!(program.difference(&kernel.image), []);
+}
+
+#[test]
 fn a_change_of_one_endpoint_is_a_few_elements() {
     let mut table = ServiceTable::new(node());
     table.set_service(&name("web"), Some(everywhere(Protocol::Tcp)));
