@@ -268,7 +268,7 @@ mod tests {
                    "healthCheckNodePort": 30099, "selector": {"app": "web"}, "ipFamilies": ["IPv4", "IPv6"],
                    "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 7}},
                    "ports": [{"name": "http", "port": 80, "nodePort": 30080, "targetPort": "http"},
-                             {"port": 53, "protocol": "UDP", "name": null}]}),
+                             {"port": 53, "protocol": "UDP", "name": null}, {"port": null}]}),
             json!({"type": "ExternalName", "externalName": "a.example"}),
             json!({"clusterIP": "None", "ports": null}),
             json!(null),

@@ -29,8 +29,7 @@ struct Spec {
 struct Port {
     name: Option<String>,
     node_port: Option<i32>,
-    #[serde(default)]
-    port: i32,
+    port: Option<i32>,
     protocol: Option<String>,
 }
 
@@ -39,7 +38,7 @@ pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ServiceS
     let port = |read: Port| ServicePort {
         name: read.name,
         node_port: read.node_port,
-        port: read.port,
+        port: read.port.unwrap_or_default(),
         protocol: read.protocol,
         ..ServicePort::default()
     };
