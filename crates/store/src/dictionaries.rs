@@ -2,8 +2,8 @@
 //! commit writes to it.
 //!
 //! A dictionary goes to the file with the commit of the first object that may refer to it, and
-//! goes from it when nothing does any more: no object, no reader in this process, and no event
-//! that the log still has.
+//! goes from it with the next that is made for its bucket after nothing does any more: no object, no
+//! reader in this process, and no event that the log still has.
 
 use std::{
     collections::BTreeMap,
