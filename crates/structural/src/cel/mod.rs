@@ -63,6 +63,7 @@ pub(crate) struct Program {
     code: code::Code,
     /// Whether it speaks of the value that was there before.
     pub uses_old: bool,
+    old_is_optional: bool,
 }
 
 impl Rule {
@@ -86,7 +87,7 @@ impl Rule {
             let compiled = compile(&self.text, node, self.optional_old);
             let compiled = compiled.map_err(|why| format!("compilation failed: {why}"))?;
             match compiled.ty {
-                types::Ty::Bool => Ok(Program::of(compiled)),
+                types::Ty::Bool => Ok(Program::of(compiled, self.optional_old)),
                 _ => Err("cel expression must evaluate to a bool".into()),
             }
         });
@@ -103,7 +104,7 @@ impl Rule {
             let compiled =
                 compiled.map_err(|why| format!("messageExpression compilation failed: {why}"))?;
             match compiled.ty {
-                types::Ty::Text => Ok(Program::of(compiled)),
+                types::Ty::Text => Ok(Program::of(compiled, self.optional_old)),
                 _ => Err("messageExpression must evaluate to a string".into()),
             }
         });
@@ -120,16 +121,17 @@ impl Rule {
 }
 
 impl Program {
-    fn of(compiled: check::Compiled) -> Self {
+    fn of(compiled: check::Compiled, old_is_optional: bool) -> Self {
         Self {
             code: compiled.code,
             uses_old: compiled.uses_old,
+            old_is_optional,
         }
     }
 
     /// The most that it costs on a value of a node.
     pub fn estimate(&self, node: &Arc<Node>) -> u64 {
-        estimate::estimate(&self.code, node)
+        estimate::estimate(&self.code, node, self.old_is_optional)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::cel::{self, Cardinality, LARGEST_REQUEST, Program, Rule};
+use crate::cel::{self, Cardinality, LARGEST_REQUEST, Rule};
 use crate::node::{Additional, List, Node, Type};
 use crate::path::Path;
 use crate::problem::Problem;
@@ -57,7 +57,7 @@ impl Audit<'_> {
         }
         let below = often
             .zip(most(node))
-            .and_then(|(often, most)| often.checked_mul(most));
+            .map(|(often, most)| often.saturating_mul(most));
         let properties = at.field("properties");
         for (name, property) in &node.properties {
             let raw = &raw["properties"][name.as_ref()];
@@ -87,7 +87,10 @@ impl Audit<'_> {
         let expression_at = at.field("rule");
         match rule.program(node) {
             Ok(program) => {
-                self.cost(program, node, often, "estimated rule cost", &expression_at);
+                // Without limits above, as many as fit into a request.
+                let often = often.unwrap_or_else(|| LARGEST_REQUEST / (cel::smallest(node) + 1));
+                let cost = program.estimate(node).saturating_mul(often);
+                self.cost(cost, "estimated rule cost", &expression_at);
                 if let Some(apart) = apart.filter(|_| program.uses_old) {
                     let detail = format!(
                         "oldSelf cannot be used on the uncorrelatable portion of the schema within {apart}"
@@ -109,10 +112,9 @@ impl Audit<'_> {
         let message_at = at.field("messageExpression");
         match rule.message_program(node) {
             None => {}
+            // One is made of all that a rule refuses.
             Some(Ok(program)) => self.cost(
-                program,
-                node,
-                often,
+                program.estimate(node),
                 "estimated messageExpression cost",
                 &message_at,
             ),
@@ -122,17 +124,7 @@ impl Audit<'_> {
         }
     }
 
-    fn cost(
-        &mut self,
-        program: &Program,
-        node: &Arc<Node>,
-        often: Cardinality,
-        what: &str,
-        at: &Path<'_>,
-    ) {
-        // Without limits above, as many as fit into a request.
-        let often = often.unwrap_or_else(|| LARGEST_REQUEST / (cel::smallest(node) + 1));
-        let cost = program.estimate(node).saturating_mul(often);
+    fn cost(&mut self, cost: u64, what: &str, at: &Path<'_>) {
         self.total = self.total.saturating_add(cost);
         if cost > COST_OF_RULE {
             self.problems

@@ -4,6 +4,7 @@
 mod changes;
 mod conditions;
 mod corpus;
+mod costs;
 mod definitions;
 mod language;
 mod laws;

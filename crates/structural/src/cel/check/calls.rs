@@ -77,7 +77,7 @@ impl Checker {
 }
 
 /// What a form of a function gives for arguments of these types, if it takes them.
-fn taken(overload: &Overload, types: &[Ty]) -> Option<Ty> {
+pub(in crate::cel) fn taken(overload: &Overload, types: &[Ty]) -> Option<Ty> {
     if overload.params.len() != types.len() {
         return None;
     }

@@ -12,6 +12,8 @@ use super::names::unescape;
 use super::syntax::{Expr, Fault, Kind, Literal};
 use super::types::{self, Ty};
 use super::value::{Text, Val};
+pub(super) use calls::taken;
+pub(super) use operators::result;
 
 /// A rule as it was compiled.
 #[derive(Debug)]

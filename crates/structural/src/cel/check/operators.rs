@@ -119,7 +119,8 @@ fn either(a: &Ty, b: &Ty) -> Option<Ty> {
     }
 }
 
-fn result(operator: Binary, a: &Ty, b: &Ty) -> Option<Ty> {
+/// The type of what an operator makes of two others; `None` if it takes no such.
+pub(in crate::cel) fn result(operator: Binary, a: &Ty, b: &Ty) -> Option<Ty> {
     match operator {
         Binary::Equal | Binary::Unequal => {
             let null = (*a == Ty::Null && b.may_be_null()) || (*b == Ty::Null && a.may_be_null());
