@@ -58,7 +58,7 @@ impl Schema {
     ///
     /// Everything that is wrong.
     pub fn read(raw: &Value, path: &str) -> Result<Self, Vec<Problem>> {
-        let around = rules::Around { status: false };
+        let around = rules::Around::default();
         match rules::check(raw, &path::Path::Root(path), around) {
             problems if problems.is_empty() => Ok(Self::load(raw)),
             problems => Err(problems),

@@ -47,7 +47,7 @@ pub fn check(definition: &Value, old: Option<&Value>) -> Vec<Problem> {
     let at = Path::Root("spec");
     names::check_own_name(definition, &mut problems);
     names::check(spec, &at, &mut problems);
-    versions::check(spec, &at, &mut problems);
+    versions::check(spec, old.map(|old| &old["spec"]), &at, &mut problems);
     check_conversion(&spec["conversion"], &at.field("conversion"), &mut problems);
     if spec["preserveUnknownFields"] == true {
         let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";

@@ -12,7 +12,12 @@ use crate::rules::{self, Around};
 
 const LONGEST_WARNING: usize = 256;
 
-pub(super) fn check(spec: &Value, at: &Path<'_>, problems: &mut Vec<Problem>) {
+pub(super) fn check(
+    spec: &Value,
+    before: Option<&Value>,
+    at: &Path<'_>,
+    problems: &mut Vec<Problem>,
+) {
     let list = at.field("versions");
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
     for (index, version) in versions.iter().enumerate() {
@@ -24,7 +29,8 @@ pub(super) fn check(spec: &Value, at: &Path<'_>, problems: &mut Vec<Problem>) {
         }
     }
     for (index, version) in versions.iter().enumerate() {
-        check_one(version, &list.index(index), problems);
+        let was_taken = before.is_some_and(|before| has_schema_of(before, version));
+        check_one(version, was_taken, &list.index(index), problems);
     }
     let names: BTreeSet<&str> = versions
         .iter()
@@ -54,7 +60,13 @@ pub(super) fn check(spec: &Value, at: &Path<'_>, problems: &mut Vec<Problem>) {
     }
 }
 
-fn check_one(version: &Value, at: &Path<'_>, problems: &mut Vec<Problem>) {
+/// Whether a version of this name was there before with the same schema.
+fn has_schema_of(before: &Value, version: &Value) -> bool {
+    let mut versions = before["versions"].as_array().into_iter().flatten();
+    versions.any(|old| old["name"] == version["name"] && old["schema"] == version["schema"])
+}
+
+fn check_one(version: &Value, was_taken: bool, at: &Path<'_>, problems: &mut Vec<Problem>) {
     let name = version["name"].as_str().unwrap_or_default();
     let wrong = dns_1035_label(name);
     if !wrong.is_empty() {
@@ -66,6 +78,7 @@ fn check_one(version: &Value, at: &Path<'_>, problems: &mut Vec<Problem>) {
     if schema.is_object() {
         let around = Around {
             status: !version["subresources"]["status"].is_null(),
+            was_taken,
         };
         problems.extend(rules::check(
             schema,

@@ -21,10 +21,12 @@ use crate::path::Path;
 use crate::problem::Problem;
 
 /// What a schema may have, by what stands around it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Around {
     /// Whether the version has a `status` subresource.
     pub status: bool,
+    /// Whether the version was there before with the same schema.
+    pub was_taken: bool,
 }
 
 /// Everything that is wrong with the schema of an object.
@@ -54,7 +56,7 @@ pub(crate) fn check(raw: &Value, at: &Path<'_>, around: Around) -> Vec<Problem> 
         let root = crate::read::root(raw);
         defaults::check(&root, raw, at, &mut problems);
         if problems.is_empty() {
-            expressions::check(&root, raw, at, &mut problems);
+            expressions::check(&root, raw, around.was_taken, at, &mut problems);
         }
     }
     problems

@@ -4,6 +4,7 @@
 //! What is taken and refused is what kube-apiserver 1.34 takes and refuses, by the costs that it counts.
 
 use sealane_structural::Schema;
+use sealane_structural::definition::{check, complete};
 use serde_json::{Value, json};
 
 use crate::shown;
@@ -219,4 +220,32 @@ fn a_message_is_made_once_and_counts_so() {
     let item = &mut raw["properties"]["spec"]["properties"]["hosts"]["items"];
     item["x-kubernetes-validations"][0]["messageExpression"] = json!("self + ' is no host'");
     assert!(Schema::read(&raw, "schema").is_ok());
+}
+
+/// A version of ours that reckons otherwise than the one before must not keep a definition from being changed.
+#[test]
+fn a_schema_that_was_taken_before_is_not_too_dear() {
+    let named = |name: &str, rule: &str| {
+        let schema = definition(&["hosts"], rule, false);
+        let mut one = json!({
+            "metadata": { "name": "hosts.example.com" },
+            "spec": {
+                "group": "example.com", "scope": "Namespaced", "names": { "plural": "hosts", "kind": "Host" },
+                "versions": [{ "name": name, "served": true, "storage": true, "schema": { "openAPIV3Schema": schema } }],
+            },
+        });
+        complete(&mut one);
+        one
+    };
+    let old = named("v1", "self.all(host, host.contains('.'))");
+    assert!(!check(&old, None).is_empty());
+    let mut new = old.clone();
+    new["spec"]["names"]["shortNames"] = json!(["ho"]);
+    assert_eq!(shown(&check(&new, Some(&old))), [""; 0]);
+    for other in [
+        named("v2", "self.all(host, host.contains('.'))"),
+        named("v1", "self.all(host, host.contains('x'))"),
+    ] {
+        assert!(!check(&other, Some(&old)).is_empty());
+    }
 }
