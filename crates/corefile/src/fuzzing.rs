@@ -3,14 +3,46 @@
 //! Not part of the interface. What the target began with, and what it once broke, runs again with
 //! this crate's tests.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 
 use sealane_message::{Age, Answer, Kind, Name, Question, Request, Writer};
 
-use crate::{Given, HostsFound, Rewritten, Server, TemplateFound, parse};
+use crate::{HostsFound, Rewritten, Server, Source, TemplateFound, parse};
 
 /// Words of the file that are asked for as names.
 const MOST_NAMES: usize = 20;
+/// How often it may read itself. What is imported imports again: without an end, each would be as large as a Corefile
+/// may be, and there would be few of them.
+const MOST_IMPORTS: usize = 4;
+
+/// A Corefile that may import itself, and have itself for its hosts.
+struct Itself<'a> {
+    text: &'a str,
+    imports: Cell<usize>,
+}
+
+impl Source for Itself<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "A").then(|| "{$A} \" {".into())
+    }
+
+    fn file(&self, path: &str) -> Option<String> {
+        let left = self.imports.get().checked_sub(1)?;
+        self.imports.set(left);
+        ["self", "/etc/hosts"]
+            .contains(&path)
+            .then(|| self.text.to_owned())
+    }
+
+    fn matching(&self, pattern: &str) -> Vec<(String, String)> {
+        let matches = |path: &&str| crate::glob(pattern, path);
+        let paths = ["a.server", "b.server"].into_iter().filter(matches);
+        paths
+            .map(|path| (path.to_owned(), "b.org {\n    errors\n}\n".to_owned()))
+            .collect()
+    }
+}
 
 /// A Corefile, and questions about the names in it.
 ///
@@ -19,15 +51,10 @@ const MOST_NAMES: usize = 20;
 /// When a refusal does not say where and why, or what was accepted cannot be asked.
 pub fn corefile(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let mut source = Given::default();
-    // What may be imported imports again.
-    source
-        .files
-        .insert("self".into(), text.clone().into_owned());
-    source
-        .files
-        .insert("/etc/hosts".into(), text.clone().into_owned());
-    source.variables.insert("A".into(), "{$A} \" {".into());
+    let source = Itself {
+        text: &text,
+        imports: Cell::new(MOST_IMPORTS),
+    };
     let config = match parse(&text, &source) {
         Ok(config) => config,
         Err(faults) => {
