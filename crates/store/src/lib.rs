@@ -30,6 +30,8 @@ mod dictionaries;
 mod disk;
 mod entry;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod key;
 mod load;

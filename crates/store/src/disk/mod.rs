@@ -7,7 +7,7 @@
 mod backend;
 mod open;
 mod read;
-mod seal;
+pub(crate) mod seal;
 mod upgrade;
 
 use std::{
@@ -21,8 +21,7 @@ use redb::{
 };
 
 pub(crate) use self::open::Medium;
-#[cfg(test)]
-pub(crate) use self::seal::Boot;
+pub(crate) use self::seal::{Boot, HEADER, SEALED};
 use self::{backend::Unsynced, open::open_error};
 use crate::{
     Bounds, ChangeKind, Key, OpenError, Packed, Previous,

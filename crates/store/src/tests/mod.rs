@@ -1,5 +1,6 @@
 //! The store as its users see it: order, conflicts, watches, restarts, disks that fail.
 
+mod corpus;
 mod damage;
 mod growth;
 mod medium;
