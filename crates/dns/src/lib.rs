@@ -14,6 +14,8 @@
 //! ```
 
 pub mod configure;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod keeper;
 pub mod kernel;
 pub mod lookup;

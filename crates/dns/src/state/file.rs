@@ -191,6 +191,14 @@ fn whole(bytes: &[u8]) -> Option<&[u8]> {
     (hex(digest) == last.sha256).then_some(&bytes[..start])
 }
 
+/// Lines with a last one that fits to them, as if they had been written so.
+pub fn sealed(lines: &[u8]) -> Vec<u8> {
+    let mut digest = Context::new(&SHA256);
+    digest.update(lines);
+    let last = format!("{{\"sha256\":\"{}\"}}\n", hex(digest));
+    [lines, last.as_bytes()].concat()
+}
+
 fn hex(digest: Context) -> String {
     let digest = digest.finish();
     let bytes = digest.as_ref().iter();
@@ -321,13 +329,6 @@ mod tests {
         }
     }
 
-    /// As if it had been written so.
-    fn sealed(lines: &str) -> Vec<u8> {
-        let mut digest = Context::new(&SHA256);
-        digest.update(lines.as_bytes());
-        format!("{lines}{{\"sha256\":\"{}\"}}\n", hex(digest)).into_bytes()
-    }
-
     #[test]
     fn a_file_of_another_version_and_one_that_makes_no_sense_are_refused_by_name() {
         let first = "{\"sealane-dns\":1,\"written\":0}\n";
@@ -347,9 +348,9 @@ mod tests {
                 "line 2: invalid type",
             ),
         ] {
-            let error = read(&sealed(&lines)).unwrap_err().to_string();
+            let error = read(&sealed(lines.as_bytes())).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
-        assert!(read(&sealed(first)).unwrap().zone.is_empty());
+        assert!(read(&sealed(first.as_bytes())).unwrap().zone.is_empty());
     }
 }

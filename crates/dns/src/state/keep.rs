@@ -15,6 +15,9 @@ use crate::configure::{Configuration, Texts};
 const SHORTEST: Duration = Duration::from_secs(2);
 /// How much longer it is left alone than it takes to write.
 const PAUSES: u32 = 25;
+/// What a disk has to take from a cluster that never rests, some eight gigabytes a day: each node writes all of it
+/// again, whatever has changed.
+const BYTES_EACH_SECOND: u64 = 100_000;
 /// Objects that are read while changes wait: some ten microseconds.
 const PORTION: usize = 64;
 /// After each portion the processor is somebody else's for so many times as long as it took, since a change and its
@@ -32,7 +35,8 @@ pub struct Knowledge {
     pub configuration: Configuration,
 }
 
-/// Writes what is known into `folder`, now and after changes, until it is dropped.
+/// Writes what is known into `folder`, now and after changes, until it is dropped. A change after a quiet time is written
+/// at once; how soon the next one is depends on how much that was.
 ///
 /// Only what has been told by the API server should be known: a part of it would deny the rest.
 pub async fn keep(folder: Folder, knowledge: &Knowledge) {
@@ -48,7 +52,10 @@ pub async fn keep(folder: Folder, knowledge: &Knowledge) {
             let work = work(Arc::clone(&folder), knowledge, version.1.clone());
             let done = tokio::task::spawn_blocking(work).await;
             match done.unwrap_or_else(|gone| Err(io::Error::other(gone))) {
-                Ok(()) => complained = false,
+                Ok(bytes) => {
+                    complained = false;
+                    pause = pause.max(Duration::from_secs(bytes / BYTES_EACH_SECOND));
+                }
                 Err(error) if !complained => {
                     tracing::warn!("keep names on disk: {error}; trying again after each change");
                     complained = true;
@@ -79,9 +86,10 @@ fn work(
     folder: Arc<Folder>,
     knowledge: &Knowledge,
     texts: Option<Texts>,
-) -> impl FnOnce() -> io::Result<()> + use<> {
+) -> impl FnOnce() -> io::Result<u64> + use<> {
     let (zone, clients) = (Arc::clone(&knowledge.zone), Arc::clone(&knowledge.clients));
     move || {
+        let mut bytes = 0;
         folder.replace(|file| {
             let mut writer = Writer::begin(BufWriter::new(file), SystemTime::now())?;
             if let Some(texts) = texts {
@@ -106,7 +114,10 @@ fn work(
                 }
                 thread::sleep(begun.elapsed() * LEISURE);
             }
-            writer.end()?.flush()
-        })
+            writer.end()?.flush()?;
+            bytes = file.metadata()?.len();
+            Ok(())
+        })?;
+        Ok(bytes)
     }
 }

@@ -10,7 +10,8 @@
 //!
 //! Whoever writes takes a part after the other, so that questions never wait for more than some; what
 //! changes in between is in the file as it was before or after, and the next one follows. The pause between two is a
-//! multiple of the time that one takes, so that no cluster is too large for it.
+//! multiple of the time that one takes, and as long as its bytes need at a rate that no disk minds, so that no cluster
+//! is too large for it.
 //!
 //! A journal of changes was left out: it would be written on each node for each change in the cluster, and a
 //! file of all is some four megabytes with 10,000 Services and 100,000 endpoints.
@@ -19,6 +20,6 @@ mod file;
 mod folder;
 mod keep;
 
-pub use file::{Known, read};
+pub use file::{Known, Writer, read, sealed};
 pub use folder::Folder;
 pub use keep::{Knowledge, keep};
