@@ -22,6 +22,7 @@ use crate::{
     request::{Accept, Query},
     schema::Type,
     select::{FieldSelector, LabelSelector},
+    webhooks,
 };
 
 /// What takes any bytes.
@@ -35,6 +36,7 @@ pub const DOORS: &[(&str, Door)] = &[
     ("protobuf", protobuf),
     ("selectors", selectors),
     ("texts", texts),
+    ("webhook", webhook),
 ];
 
 /// Selectors: the text as a label selector and as a field selector.
@@ -88,10 +90,41 @@ pub fn patches(bytes: &[u8]) {
     let Ok(once) = patch.apply(object, of) else {
         return;
     };
+    can_be_read(&once);
     if form == "application/merge-patch+json" {
         let twice = patch.apply(once.clone(), of);
         assert_eq!(twice.as_ref(), Ok(&once), "a merge patch applied again");
     }
+}
+
+/// What an admission webhook answers: the first line, of an object that the rest is.
+pub fn webhook(bytes: &[u8]) {
+    let mut lines = bytes.splitn(2, |byte| *byte == b'\n');
+    let answer = lines.next().unwrap_or_default();
+    let object = lines
+        .next()
+        .and_then(|object| object::parse_json(object).ok())
+        .map_or_else(|| json!({"metadata": {"name": "a"}}), |input| input.value);
+    match webhooks::answer("w.example.com", "1", answer, &object) {
+        Err(cause) => assert!(!cause.is_empty()),
+        Ok(verdict) => {
+            assert!(verdict.refusal.is_none() || verdict.changed.is_none());
+            if let Some(refusal) = &verdict.refusal {
+                assert!((400..600).contains(&refusal.code.as_u16()), "an error");
+            }
+            verdict.changed.iter().for_each(can_be_read);
+        }
+    }
+}
+
+/// Whether the store would understand what it keeps.
+fn can_be_read(object: &Value) {
+    let again = serde_json::from_str::<Value>(&object.to_string());
+    assert_eq!(
+        again.as_ref().ok(),
+        Some(object),
+        "what is stored can be read"
+    );
 }
 
 /// Server-side apply: the first line is the managed fields of an object, the second what is applied

@@ -11,6 +11,13 @@ const OPERATIONS_MAX: usize = 10_000;
 /// What all copies together may add: a few of them can double an object over and over.
 const COPIED_MAX_BYTES: usize = 3 << 20;
 
+/// What is looked at to know how deep it is, in all: moves that go deeper may take the same again and again.
+const WALKED_MAX_BYTES: usize = 32 << 20;
+
+/// Values within values. More cannot be read from JSON any more, and each is a call within a call wherever an object
+/// is written, copied or dropped; a copy into itself can double it.
+const DEEPEST: usize = 127;
+
 /// One operation.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
@@ -52,14 +59,20 @@ pub fn parse(patch: Value) -> Result<Vec<Operation>, PatchError> {
 
 /// Applies the operations in order; all of them or none.
 pub fn apply(operations: &[Operation], mut document: Value) -> Result<Value, PatchError> {
-    let mut copied = 0;
+    let (mut copied, mut walked) = (0, 0);
     for operation in operations {
         match operation {
-            Operation::Add { path, value } => add(&mut document, path, value.clone())?,
+            Operation::Add { path, value } => {
+                may_stand("add", path, value)?;
+                add(&mut document, path, value.clone())?;
+            }
             Operation::Remove { path } => {
                 remove(&mut document, path)?;
             }
-            Operation::Replace { path, value } => *at(&mut document, path)? = value.clone(),
+            Operation::Replace { path, value } => {
+                may_stand("replace", path, value)?;
+                *at(&mut document, path)? = value.clone();
+            }
             Operation::Move { from, path } => {
                 if path
                     .strip_prefix(from.as_str())
@@ -68,6 +81,13 @@ pub fn apply(operations: &[Operation], mut document: Value) -> Result<Value, Pat
                     return Err(unfit("move", path, "a value cannot be moved into itself"));
                 }
                 let value = remove(&mut document, from)?;
+                if parts(path) > parts(from) {
+                    walked += size(&value);
+                    if walked > WALKED_MAX_BYTES {
+                        return Err(unfit("move", path, "what is moved is too large in all"));
+                    }
+                    may_stand("move", path, &value)?;
+                }
                 add(&mut document, path, value)?;
             }
             Operation::Copy { from, path } => {
@@ -76,6 +96,7 @@ pub fn apply(operations: &[Operation], mut document: Value) -> Result<Value, Pat
                 if copied > COPIED_MAX_BYTES {
                     return Err(unfit("copy", path, "what is copied is too large in all"));
                 }
+                may_stand("copy", path, &value)?;
                 add(&mut document, path, value)?;
             }
             Operation::Test { path, value } => {
@@ -86,6 +107,33 @@ pub fn apply(operations: &[Operation], mut document: Value) -> Result<Value, Pat
         }
     }
     Ok(document)
+}
+
+/// Whether a value may be where a pointer points at.
+fn may_stand(operation: &str, path: &str, value: &Value) -> Result<(), PatchError> {
+    match parts(path) + depth(value) > DEEPEST {
+        true => Err(unfit(
+            operation,
+            path,
+            "the object would be nested too deeply",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// The parts of a pointer: how deep it points.
+fn parts(path: &str) -> usize {
+    path.matches('/').count()
+}
+
+/// Lists and maps within each other.
+fn depth(value: &Value) -> usize {
+    let below = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(map) => map.values().map(depth).max(),
+        _ => return 0,
+    };
+    below.unwrap_or(0) + 1
 }
 
 /// About how many bytes a value has as JSON.
@@ -261,5 +309,32 @@ mod tests {
                 Err(PatchError::Malformed(_))
             ));
         }
+    }
+
+    /// Each doubles how deep it is: some twenty of them, and no thread's stack is long enough to drop it.
+    #[test]
+    fn nothing_is_nested_deeper_than_can_be_read() {
+        let mut operations = vec![json!({"op": "add", "path": "/a", "value": {}})];
+        for doubled in 0..7 {
+            let path = "/a".repeat(1 << doubled);
+            operations.push(json!({"op": "copy", "from": "/a", "path": format!("{path}/a")}));
+        }
+        let found = run(json!({}), Value::Array(operations.clone())).unwrap_err();
+        assert!(found.to_string().contains("nested too deeply"), "{found}");
+        operations.pop();
+        let deep = run(json!({}), Value::Array(operations)).unwrap();
+        assert_eq!(depth(&deep), 66);
+        assert!(serde_json::from_str::<Value>(&deep.to_string()).is_ok());
+
+        let wrap = [
+            json!({"op": "add", "path": "/b", "value": {}}),
+            json!({"op": "move", "from": "/a", "path": "/b/a"}),
+            json!({"op": "move", "from": "/b", "path": "/a"}),
+        ];
+        let rounds = |rounds: usize| Value::Array(wrap.repeat(rounds));
+        let deepest = run(json!({"a": {}}), rounds(125)).unwrap();
+        assert_eq!(depth(&deepest), DEEPEST);
+        assert!(serde_json::from_str::<Value>(&deepest.to_string()).is_ok());
+        assert!(run(json!({"a": {}}), rounds(126)).is_err());
     }
 }

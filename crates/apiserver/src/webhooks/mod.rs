@@ -42,6 +42,7 @@ use ask::Asked;
 pub use call::authorities;
 pub use conditions::validate as validate_conditions;
 use hook::Hook;
+pub use review::answer;
 
 /// What the configurations say, as it was when they were changed last.
 #[derive(Default)]
