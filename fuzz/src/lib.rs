@@ -1,4 +1,5 @@
 //! A server for the target of whole requests.
+#![cfg(feature = "request")]
 
 use std::{fs, path::Path};
 

@@ -331,7 +331,10 @@ mod tests {
             json!({"op": "move", "from": "/a", "path": "/b/a"}),
             json!({"op": "move", "from": "/b", "path": "/a"}),
         ];
-        let rounds = |rounds: usize| Value::Array(wrap.repeat(rounds));
+        let rounds = |rounds: usize| {
+            let all = std::iter::repeat_n(&wrap, rounds).flatten();
+            Value::Array(all.cloned().collect())
+        };
         let deepest = run(json!({"a": {}}), rounds(125)).unwrap();
         assert_eq!(depth(&deepest), DEEPEST);
         assert!(serde_json::from_str::<Value>(&deepest.to_string()).is_ok());
