@@ -323,7 +323,7 @@ mod tests {
         assert!(found.to_string().contains("nested too deeply"), "{found}");
         operations.pop();
         let deep = run(json!({}), Value::Array(operations)).unwrap();
-        assert_eq!(depth(&deep), 66);
+        assert_eq!(depth(&deep), 65);
         assert!(serde_json::from_str::<Value>(&deep.to_string()).is_ok());
 
         let wrap = [
