@@ -65,6 +65,9 @@ impl Answer {
 
     /// Keeps `message`, a whole response: one question, and no OPT among its records.
     ///
+    /// A message of somebody else is to be written anew ([`Answer::make`]) before it is kept: its names may point into
+    /// a TTL, and would be others when that is aged.
+    ///
     /// # Errors
     ///
     /// It cannot be read.

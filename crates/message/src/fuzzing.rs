@@ -1,6 +1,6 @@
 //! What `make fuzz` and the tests of hostile input drive.
 
-use crate::{Age, Answer, Full, PLAIN_UDP_BYTES, Rcode, Records, Request, Section, Writer};
+use crate::{Age, Answer, Full, Kind, PLAIN_UDP_BYTES, Rcode, Records, Request, Section, Writer};
 
 /// Reads `bytes` as a request and as a response.
 ///
@@ -34,13 +34,23 @@ fn request_is_kept(request: &Request) {
 
 /// An answer that can be kept is sent whole to who asked, and in part to who has less room.
 fn response(bytes: &[u8]) {
-    let Ok(answer) = Answer::read(bytes) else {
+    let Ok(foreign) = Answer::read(bytes) else {
         return;
     };
-    assert!(answer.records().count() <= usize::from(u16::MAX) * 3);
+    assert!(foreign.records().count() <= usize::from(u16::MAX) * 3);
     let Ok(request) = Request::read(&question_of(bytes)) else {
         return;
     };
+    let made = Answer::make(&request.question, |writer| {
+        writer.set_rcode(foreign.rcode());
+        let mut records = foreign
+            .records()
+            .filter(|record| record.data.kind() != Kind::OPT);
+        records.try_for_each(|one| {
+            writer.push_of_class(one.section, &one.owner, one.class, one.ttl, &one.data)
+        })
+    });
+    let Ok(answer) = made else { return };
     let mut whole = Vec::new();
     let mut writer = Writer::reply(&mut whole, &request, crate::MAX_BYTES);
     let fits = !has_opt(&answer) && answer.write(&mut writer, Age::Seconds(1)) != Err(Full);
