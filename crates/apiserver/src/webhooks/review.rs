@@ -101,7 +101,7 @@ fn refusal(name: &str, status: &Value) -> ApiError {
         .as_u64()
         .and_then(|code| code.try_into().ok());
     let code = code.and_then(|code: u16| StatusCode::from_u16(code).ok());
-    let code = code.filter(|code| code.as_u16() >= 400);
+    let code = code.filter(|code| code.is_client_error() || code.is_server_error());
     let code = code.unwrap_or(StatusCode::BAD_REQUEST);
     let known = [
         "BadRequest",
@@ -154,6 +154,11 @@ mod tests {
             (
                 json!({"message": "no", "code": 403}),
                 403,
+                "admission webhook \"w.x.io\" denied the request: no",
+            ),
+            (
+                json!({"message": "no", "code": 806}),
+                400,
                 "admission webhook \"w.x.io\" denied the request: no",
             ),
             (
